@@ -1,0 +1,63 @@
+/* The pairs of one open pool, for picker.c. Private to the library. */
+#ifndef SEL_CANDIDATES_H
+#define SEL_CANDIDATES_H
+
+#include "selectors/selectors.h"
+
+/* One pool. Its arrays are the picker's; room for n_max completions. */
+struct candidates {
+    struct sel_gram gram;
+    sel_feature *phi; /* n x d */
+    double *reward;   /* n: psi' phi, relative to the pool's mean */
+    double *weight;   /* of each pair */
+    uint8_t *allowed; /* of each pair: 1 while it may be picked */
+    size_t open_pairs;
+    struct sel_choice best; /* the best allowed pair; its pool number is the picker's to set */
+};
+
+/* What all pools of a round share, and room to work in. */
+struct candidates_round {
+    const struct sel_picker_options *options;
+    const double *psi;
+    double lapse;
+    double *policy_inverse; /* M = S I S, d x d */
+    double *centred;        /* n_max x d */
+    double *product;        /* n_max x d */
+    double *mean;           /* d */
+    double *g;              /* n_max */
+    double *h;              /* n_max */
+    size_t *twin;           /* n_max: the first bytewise equal row */
+};
+
+/* A pick: u = S x, v = M x, c = w / (1 + w q), r = x' v. */
+struct candidates_pick {
+    const double *u;
+    const double *v;
+    double c;
+    double r;
+};
+
+static inline size_t candidates_pairs(size_t n)
+{
+    return n * (n - 1) / 2;
+}
+
+/* Place of the pair i < j in the order (0,1), (0,2), ..., (n-2,n-1). */
+static inline size_t candidates_index(size_t n, size_t i, size_t j)
+{
+    return i * n - i * (i + 1) / 2 + (j - i - 1);
+}
+
+/* Fills a pool at S = inverse; see sel_picker_open. SEL_INVALID when something is not finite. */
+enum sel_status candidates_open(struct candidates *candidates, const struct candidates_round *round,
+                                const double *inverse, const sel_feature *phi, size_t n,
+                                const uint8_t *forbidden);
+/* Brings G, H and the best pair up to date after a pick of any pool. */
+void candidates_update(struct candidates *candidates, const struct candidates_round *round,
+                       const struct candidates_pick *pick);
+void candidates_forbid(struct candidates *candidates, size_t i, size_t j);
+/* The k-th allowed pair, k < open_pairs; `pool` is copied into the choice. */
+struct sel_choice candidates_at(const struct candidates *candidates, const struct sel_rule *rule,
+                                size_t pool, size_t k);
+
+#endif

@@ -1,0 +1,404 @@
+/* psi by penalised maximum likelihood, lambda by evidence.
+ *
+ *   f(psi) = sum_k weight_k loss(y_k, m_k) + lambda/2 |psi - prior|^2,  m = psi' x
+ *   loss   = -y log P - (1-y) log(1-P),  P = (1-e) sigma(m) + e/2
+ *   F      = sum_k weight_k w_k x_k x_k', w = [(1-e) sigma']^2 / (P (1-P)): the Hessian of the sum
+ *            for e = 0, the Fisher information otherwise;  Sigma = lambda Id + F
+ * Newton: psi -= t Sigma^-1 gradient, t = 1, halved until f falls (Armijo).
+ * Evidence (MacKay 1992): gamma = d - lambda tr(Sigma^-1), lambda = gamma / |psi - prior|^2
+ * clipped, then again; f, gradient and Sigma follow a change of lambda without a pass over the
+ * list. Guard: labels asked at margins near 0 look like coin flips, and evidence then says psi =
+ * prior. Where gamma < d/2 with n > 2 d labels, the fit is started again from psi = prior, lambda =
+ * 1 and three rounds; the result with the larger evidence is kept.
+ *
+ * The list is read in blocks of LINEAR_BLOCK rows; margins are never stored. A pass costs O(n d^2)
+ * with Sigma and O(n d) without, a step O(d^3) more. */
+#include "selectors/linear.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const int HALVINGS_MAX = 40;
+static const int GUARD_ROUNDS = 3;
+
+struct sel_preference {
+    size_t d;
+    double *fisher;     /* F, lower triangle */
+    double *factor;     /* of Sigma */
+    double *block;      /* LINEAR_BLOCK x d */
+    double *margin;     /* LINEAR_BLOCK */
+    double *slope;      /* LINEAR_BLOCK: weight dloss/dm */
+    double *likelihood; /* d: gradient of the sum of losses */
+    double *gradient;   /* d: of f */
+    double *step;       /* d */
+    double *trial;      /* d */
+    double *kept;       /* d: what the guard competes with */
+};
+
+/* One call's arguments and where the iteration stands. */
+struct fit {
+    struct sel_preference *preference;
+    const sel_feature *const *x;
+    const double *y;
+    const double *weight;
+    size_t n;
+    const double *prior;
+    const struct sel_preference_options *options;
+    double *psi;
+    double lambda;
+    double loss; /* sum of losses at psi, to which fisher and likelihood belong */
+    int iterations;
+};
+
+struct sel_preference_options sel_preference_defaults(size_t d)
+{
+    return (struct sel_preference_options){
+        .lapse = 0,
+        .lambda = 0,
+        .lambda_start = 1,
+        .lambda_max = 2 * (double)d / .09,
+        .lambda_min = .01,
+        .evidence_from = d > 50 ? d : 50,
+        .evidence_rounds = 2,
+        .guard = true,
+        .iterations_max = 50,
+        .tolerance = 1e-8,
+    };
+}
+
+struct sel_preference *sel_preference_new(size_t d)
+{
+    if (d == 0 || d > INT32_MAX / sizeof(double) / LINEAR_BLOCK)
+        return NULL;
+    struct sel_preference *preference = calloc(1, sizeof *preference);
+    if (preference == NULL)
+        return NULL;
+    preference->d = d;
+    preference->fisher = calloc(d * d, sizeof(double));
+    preference->factor = calloc(d * d, sizeof(double));
+    preference->block = calloc((LINEAR_BLOCK + 5) * d + 2 * LINEAR_BLOCK, sizeof(double));
+    if (preference->fisher == NULL || preference->factor == NULL || preference->block == NULL) {
+        sel_preference_free(preference);
+        return NULL;
+    }
+    preference->margin = preference->block + LINEAR_BLOCK * d;
+    preference->slope = preference->margin + LINEAR_BLOCK;
+    preference->likelihood = preference->slope + LINEAR_BLOCK;
+    preference->gradient = preference->likelihood + d;
+    preference->step = preference->gradient + d;
+    preference->trial = preference->step + d;
+    preference->kept = preference->trial + d;
+    return preference;
+}
+
+void sel_preference_free(struct sel_preference *preference)
+{
+    if (preference == NULL)
+        return;
+    free(preference->fisher);
+    free(preference->factor);
+    free(preference->block);
+    free(preference);
+}
+
+/* ---- the likelihood ---- */
+
+static double softplus(double m)
+{
+    return fmax(m, 0) + log1p(exp(-fabs(m)));
+}
+
+struct label_loss {
+    double value;
+    double slope;
+    double weight;
+};
+
+static struct label_loss loss_of(double y, double margin, double lapse)
+{
+    double sigma = sel_sigmoid(margin);
+    if (lapse <= 0) {
+        return (struct label_loss){
+            .value = y * softplus(-margin) + (1 - y) * softplus(margin),
+            .slope = (1 - y) * sigma - y * sel_sigmoid(-margin),
+            .weight = sel_weight_plug(margin),
+        };
+    }
+    double left = (1 - lapse) * sigma + lapse / 2;
+    double right = (1 - lapse) * sel_sigmoid(-margin) + lapse / 2;
+    double slope = (1 - lapse) * sel_weight_plug(margin);
+    return (struct label_loss){
+        .value = -y * log(left) - (1 - y) * log(right),
+        .slope = slope * ((1 - y) / right - y / left),
+        .weight = sel_weight_lapse(margin, lapse),
+    };
+}
+
+/* Adds one block to the sum of losses; with `full` also to likelihood and fisher. */
+static double add_block(const struct fit *fit, const double *psi, size_t from, size_t rows,
+                        bool full)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    blasint columns = (blasint)d;
+    for (size_t k = 0; k < rows; k++)
+        linear_widen(fit->x[from + k], preference->block + k * d, d);
+    cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, columns, 1, preference->block, columns,
+                psi, 1, 0, preference->margin, 1);
+    double sum = 0;
+    for (size_t k = 0; k < rows; k++) {
+        double weight = fit->weight[from + k];
+        struct label_loss loss =
+            loss_of(fit->y[from + k], preference->margin[k], fit->options->lapse);
+        sum += weight * loss.value;
+        preference->slope[k] = weight * loss.slope;
+        preference->margin[k] = sqrt(weight * loss.weight);
+    }
+    if (!full)
+        return sum;
+    cblas_dgemv(CblasRowMajor, CblasTrans, (blasint)rows, columns, 1, preference->block, columns,
+                preference->slope, 1, 1, preference->likelihood, 1);
+    for (size_t k = 0; k < rows; k++)
+        cblas_dscal(columns, preference->margin[k], preference->block + k * d, 1);
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, columns, (blasint)rows, 1, preference->block,
+                columns, 1, preference->fisher, columns);
+    return sum;
+}
+
+/* Sum of losses at psi; `full` renews likelihood and fisher for it. */
+static double pass(const struct fit *fit, const double *psi, bool full)
+{
+    size_t d = fit->preference->d;
+    if (full) {
+        memset(fit->preference->likelihood, 0, d * sizeof(double));
+        memset(fit->preference->fisher, 0, d * d * sizeof(double));
+    }
+    double sum = 0;
+    for (size_t from = 0; from < fit->n; from += LINEAR_BLOCK) {
+        size_t rows = fit->n - from < LINEAR_BLOCK ? fit->n - from : LINEAR_BLOCK;
+        sum += add_block(fit, psi, from, rows, full);
+    }
+    return sum;
+}
+
+static double distance_squared(const struct fit *fit, const double *psi)
+{
+    double sum = 0;
+    for (size_t k = 0; k < fit->preference->d; k++) {
+        double away = psi[k] - (fit->prior == NULL ? 0 : fit->prior[k]);
+        sum += away * away;
+    }
+    return sum;
+}
+
+static double objective_of(const struct fit *fit, const double *psi, double loss)
+{
+    return loss + fit->lambda / 2 * distance_squared(fit, psi);
+}
+
+/* Gradient of f at psi; returns its largest entry in size. */
+static double find_gradient(const struct fit *fit)
+{
+    struct sel_preference *preference = fit->preference;
+    double largest = 0;
+    for (size_t k = 0; k < preference->d; k++) {
+        double away = fit->psi[k] - (fit->prior == NULL ? 0 : fit->prior[k]);
+        preference->gradient[k] = preference->likelihood[k] + fit->lambda * away;
+        double size = fabs(preference->gradient[k]);
+        if (!(size <= largest)) /* keeps a NaN */
+            largest = size;
+    }
+    return largest;
+}
+
+/* Factor of lambda Id + F, with more on the diagonal where rounding left it indefinite. */
+static bool factor_information(const struct fit *fit)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    double largest = fit->lambda;
+    for (size_t k = 0; k < d; k++)
+        largest = fmax(largest, preference->fisher[k * d + k]);
+    double extra = 0;
+    for (int attempt = 0; attempt < 8; attempt++) {
+        memcpy(preference->factor, preference->fisher, d * d * sizeof(double));
+        for (size_t k = 0; k < d; k++)
+            preference->factor[k * d + k] += fit->lambda + extra;
+        if (linear_factor(preference->factor, d))
+            return true;
+        extra = extra > 0 ? extra * 100 : 1e-15 * (double)d * largest;
+    }
+    return false;
+}
+
+/* ---- Newton ---- */
+
+/* Moves psi along `step`, whose derivative of f is `slope` < 0. False when f does not fall. */
+static bool search(struct fit *fit, double slope)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    double start = objective_of(fit, fit->psi, fit->loss);
+    double rounding = 1e-14 * (fabs(start) + 1);
+    double length = 1;
+    for (int halvings = 0; halvings <= HALVINGS_MAX; halvings++, length /= 2) {
+        for (size_t k = 0; k < d; k++)
+            preference->trial[k] = fit->psi[k] + length * preference->step[k];
+        /* The full step is nearly always taken: one pass then gives all that the next one needs. */
+        double loss = pass(fit, preference->trial, halvings == 0);
+        double value = objective_of(fit, preference->trial, loss);
+        if (!(value <= start + 1e-4 * length * slope + rounding))
+            continue;
+        memcpy(fit->psi, preference->trial, d * sizeof(double));
+        fit->loss = halvings == 0 ? loss : pass(fit, fit->psi, true);
+        return true;
+    }
+    fit->loss = pass(fit, fit->psi, true);
+    return false;
+}
+
+/* Minimises f at the present lambda. On return loss, likelihood and fisher belong to psi. */
+static enum sel_status solve(struct fit *fit, double *gradient)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    for (int iteration = 0; iteration <= fit->options->iterations_max; iteration++) {
+        *gradient = find_gradient(fit);
+        if (*gradient <= fit->options->tolerance)
+            return SEL_OK;
+        if (iteration == fit->options->iterations_max || !factor_information(fit))
+            break;
+        for (size_t k = 0; k < d; k++)
+            preference->step[k] = -preference->gradient[k];
+        linear_solve(preference->factor, d, preference->step);
+        double slope = linear_dot(preference->gradient, preference->step, d);
+        if (!(slope < 0) || !search(fit, slope))
+            break;
+        fit->iterations++;
+    }
+    *gradient = find_gradient(fit);
+    return *gradient <= fit->options->tolerance ? SEL_OK : SEL_NOT_CONVERGED;
+}
+
+/* ---- evidence ---- */
+
+/* gamma = d - lambda tr(Sigma^-1) and log det Sigma at psi. */
+static bool measure(const struct fit *fit, double *gamma, double *log_determinant)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    if (!factor_information(fit))
+        return false;
+    *log_determinant = linear_log_determinant(preference->factor, d);
+    if (!linear_invert_triangle(preference->factor, d))
+        return false;
+    /* tr(Sigma^-1) = |L^-1|^2 */
+    double trace = 0;
+    for (size_t k = 0; k < d; k++)
+        trace += linear_dot(preference->factor + k * d, preference->factor + k * d, k + 1);
+    *gamma = fmax(0, (double)d - fit->lambda * trace);
+    return true;
+}
+
+static double clip_lambda(const struct fit *fit, double lambda)
+{
+    return fmin(fmax(lambda, fit->options->lambda_min), fit->options->lambda_max);
+}
+
+/* Solves, then `rounds` times renews lambda and solves again. Fills `result` but for iterations. */
+static enum sel_status solve_rounds(struct fit *fit, int rounds, double *gamma,
+                                    struct sel_preference_result *result)
+{
+    double log_determinant = 0;
+    enum sel_status status = solve(fit, &result->gradient);
+    for (int round = 0; round <= rounds; round++) {
+        if (!measure(fit, gamma, &log_determinant))
+            return SEL_SINGULAR;
+        if (round == rounds)
+            break;
+        double distance = distance_squared(fit, fit->psi);
+        fit->lambda = clip_lambda(fit, distance > 0 ? *gamma / distance : INFINITY);
+        status = solve(fit, &result->gradient);
+    }
+    result->lambda = fit->lambda;
+    result->objective = objective_of(fit, fit->psi, fit->loss);
+    result->evidence = -result->objective + (double)fit->preference->d / 2 * log(fit->lambda) -
+                       log_determinant / 2;
+    return status;
+}
+
+/* Starts again from the prior; psi and result keep the solution of the larger evidence. */
+static enum sel_status restart(struct fit *fit, enum sel_status status,
+                               struct sel_preference_result *result)
+{
+    size_t bytes = fit->preference->d * sizeof(double);
+    memcpy(fit->preference->kept, fit->psi, bytes);
+    if (fit->prior == NULL)
+        memset(fit->psi, 0, bytes);
+    else
+        memcpy(fit->psi, fit->prior, bytes);
+    fit->lambda = clip_lambda(fit, 1);
+    fit->loss = pass(fit, fit->psi, true);
+    struct sel_preference_result again = {0};
+    double gamma = 0;
+    enum sel_status second = solve_rounds(fit, GUARD_ROUNDS, &gamma, &again);
+    if (second == SEL_OK && again.evidence > result->evidence) {
+        *result = again;
+        return second;
+    }
+    memcpy(fit->psi, fit->preference->kept, bytes);
+    return status;
+}
+
+static bool options_are_valid(const struct sel_preference_options *options)
+{
+    bool fixed = options->lambda > 0 && isfinite(options->lambda);
+    bool evidence = options->lambda == 0 && options->lambda_start > 0 &&
+                    isfinite(options->lambda_start) && options->lambda_min > 0 &&
+                    options->lambda_max >= options->lambda_min && isfinite(options->lambda_max);
+    return (fixed || evidence) && options->lapse >= 0 && options->lapse < 1 &&
+           options->tolerance >= 0 && options->iterations_max >= 0 && options->evidence_rounds >= 0;
+}
+
+static bool labels_are_valid(const double *y, const double *weight, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        if (!(y[k] >= 0 && y[k] <= 1) || !(weight[k] >= 0) || !isfinite(weight[k]))
+            return false;
+    return true;
+}
+
+enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_feature *const *x,
+                                   const double *y, const double *weight, size_t n,
+                                   const double *prior,
+                                   const struct sel_preference_options *options, double *psi,
+                                   struct sel_preference_result *result)
+{
+    if (!options_are_valid(options) || !labels_are_valid(y, weight, n))
+        return SEL_INVALID;
+    size_t d = preference->d;
+    struct fit fit = {.preference = preference,
+                      .x = x,
+                      .y = y,
+                      .weight = weight,
+                      .n = n,
+                      .prior = prior,
+                      .options = options,
+                      .psi = psi};
+    bool by_evidence = options->lambda == 0 && n > 0 && n >= options->evidence_from;
+    fit.lambda = options->lambda > 0 ? options->lambda : options->lambda_start;
+    fit.loss = pass(&fit, psi, true);
+    /* A coordinate that is not finite shows here, whatever psi is. */
+    if (!isfinite(objective_of(&fit, psi, fit.loss)) || !isfinite(find_gradient(&fit)))
+        return SEL_INVALID;
+
+    *result = (struct sel_preference_result){0};
+    double gamma = (double)d;
+    enum sel_status status =
+        solve_rounds(&fit, by_evidence ? options->evidence_rounds : 0, &gamma, result);
+    bool ran_away = gamma < (double)d / 2 && n > 2 * d;
+    if (by_evidence && options->guard && status != SEL_SINGULAR && ran_away)
+        status = restart(&fit, status, result);
+    result->iterations = fit.iterations;
+    return status;
+}

@@ -1,0 +1,280 @@
+/* libinfopair: the mathematics of choosing which pairs of completions to compare.
+ *
+ * Symbols, used throughout (d features, n completions of one prompt):
+ *   phi   n x d, features of a pool's completions, row-major float32
+ *   psi   d, reward coordinates: P(left preferred) = sigma(psi' x), x = phi_left - phi_right
+ *   Sigma d x d, information of the labelled and pending pairs: diag(lambda) + sum_i w_i x_i x_i'
+ *   S     inverse of Sigma
+ *   I     d x d, policy information: the average over prompts of Cov(phi) under the policy
+ *   w     weight of a pair: Fisher information of one label, at most 1/4
+ * The expected gap of the policy is tr(I S) / (2 beta) (arXiv 2606.19607). A pair (x, w) lowers
+ * tr(I S) by exactly w r / (1 + w q) with q = x' S x and r = x' S I S x.
+ *
+ * All matrices are row-major, symmetric ones hold both triangles unless said. Scores and state are
+ * double; features are float32. Nothing allocates after the _new functions unless said. An object
+ * is used by one thread at a time; different objects are independent. */
+#ifndef SEL_SELECTORS_H
+#define SEL_SELECTORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum sel_status {
+    SEL_OK,
+    SEL_INVALID,       /* an argument is out of range or not finite */
+    SEL_NO_MEMORY,     /* an allocation failed */
+    SEL_REFUSED,       /* the removal would leave Sigma indefinite; nothing was changed */
+    SEL_SINGULAR,      /* Sigma is not positive definite */
+    SEL_NOT_CONVERGED, /* the iteration stopped above its tolerance */
+};
+
+/* One plain sentence. */
+const char *sel_status_text(enum sel_status status);
+
+/* One coordinate of a feature vector. A program that defines SEL_FEATURE as double must be linked
+ * with a library built so: the conformance tests check the formulas beyond float32 this way. */
+#ifndef SEL_FEATURE
+#define SEL_FEATURE float
+#endif
+typedef SEL_FEATURE sel_feature;
+
+/* Sets OpenBLAS to one thread. Call once at start. */
+void sel_init(void);
+
+/* ---- weights.c: what one label tells, as a function of the margin m = psi' x ---- */
+
+/* sigma(m) = 1 / (1 + e^-m), with full precision in both tails. */
+double sel_sigmoid(double margin);
+/* sigma'(m) = sigma (1 - sigma), without underflow. */
+double sel_weight_plug(double margin);
+/* kappa sigma'(kappa m), kappa = (1 + pi variance / 8)^(-1/2): the plug-in weight averaged over a
+ * posterior of that variance of the margin (MacKay 1992). */
+double sel_weight_probit(double margin, double variance);
+/* Weight when a label is a coin flip with probability `lapse`:
+ * [(1-e) sigma']^2 / (P (1-P)), P = (1-e) sigma + e/2. */
+double sel_weight_lapse(double margin, double lapse);
+
+/* ---- random.c: counter-based random numbers (Philox4x32-10, Salmon et al. 2011) ---- */
+
+struct sel_random {
+    uint64_t key;
+    uint64_t stream;
+    uint64_t counter;
+    uint32_t block[4];
+    unsigned left;
+};
+
+/* A generator that is a pure function of (key, stream). */
+struct sel_random sel_random_init(uint64_t key, uint64_t stream);
+/* The next 64 bits. */
+uint64_t sel_random_bits(struct sel_random *random);
+/* Uniform in [0, 1), 53 bits. */
+double sel_random_uniform(struct sel_random *random);
+/* Uniform in {0, ..., bound - 1} without bias; bound > 0. */
+uint64_t sel_random_below(struct sel_random *random, uint64_t bound);
+/* Standard normal (Box-Muller). */
+double sel_random_normal(struct sel_random *random);
+
+/* ---- information.c: Sigma and its inverse ---- */
+
+struct sel_information;
+
+/* Sigma = Id of d >= 1 features; about 2 d^2 + 256 d doubles. NULL when that cannot be had. */
+struct sel_information *sel_information_new(size_t d);
+/* NULL is allowed, here and in the other _free functions. */
+void sel_information_free(struct sel_information *information);
+size_t sel_information_dimension(const struct sel_information *information);
+/* Sigma = diag(lambda) (d values, all > 0), S its inverse. */
+enum sel_status sel_information_reset(struct sel_information *information, const double *lambda);
+/* Adds sum_k w_k x_k x_k' to Sigma in blocks (dsyrk) without touching S; x: n pointers to d values.
+ * Weights may be 0, never negative. Follow with sel_information_factor. */
+enum sel_status sel_information_accumulate(struct sel_information *information,
+                                           const sel_feature *const *x, const double *w, size_t n);
+/* Cholesky of Sigma, then S and log det; clears the drift counters. After SEL_SINGULAR Sigma
+ * stands, S and log det are not to be used. */
+enum sel_status sel_information_factor(struct sel_information *information);
+/* Sigma + w x x' by a rank-one update of Sigma and S (Sherman-Morrison), O(d^2). w >= 0. x: d
+ * values. SEL_INVALID, and no change, when something is not finite. */
+enum sel_status sel_information_add(struct sel_information *information, const sel_feature *x,
+                                    double w);
+/* Sigma - w x x'. SEL_REFUSED, and no change, unless 1 - w q > 0. */
+enum sel_status sel_information_remove(struct sel_information *information, const sel_feature *x,
+                                       double w);
+/* True once rounding may have eaten digits: a removal with 1 - w q < 1e-6, 200 rank-one updates, or
+ * a drift of S Sigma from the identity above 1e-8 on a probe vector (looked at every 8 updates).
+ * The caller then resets, accumulates its list again and factors. */
+bool sel_information_stale(const struct sel_information *information);
+/* Sigma and S, d x d; they belong to `information` and change with it. */
+const double *sel_information_sigma(const struct sel_information *information);
+const double *sel_information_inverse(const struct sel_information *information);
+/* log det Sigma. */
+double sel_information_log_determinant(const struct sel_information *information);
+/* tr(I S); policy: I, d x d. O(d^2). */
+double sel_information_trace(const struct sel_information *information, const double *policy);
+
+/* ---- policy.c: I ---- */
+
+/* Adds weight * Cov(phi) under softmax(logits) to `sums` (d x d, lower triangle only) and returns
+ * the effective sample size 1 / sum p^2 through *effective (may be NULL). logits NULL: equal
+ * weights. weight >= 0; scratch: n x d doubles. SEL_INVALID, and no change, when n is 0, something
+ * is not finite, or no logit is above -inf. */
+enum sel_status sel_policy_moments(const sel_feature *phi, size_t n, size_t d, const double *logits,
+                                   double weight, double *sums, double *effective, double *scratch);
+
+/* ---- preference.c: psi by penalised maximum likelihood, lambda by evidence ---- */
+
+struct sel_preference_options {
+    double lapse;         /* epsilon in [0, 1) */
+    double lambda;        /* > 0: fixed; 0: by evidence (MacKay) */
+    double lambda_start;  /* where evidence starts; 1 at first, then the last lambda */
+    double lambda_max;    /* cap by scale; 2 d / .09 */
+    double lambda_min;    /* .01 */
+    size_t evidence_from; /* labels from which evidence is used, else lambda_start; max(50, d) */
+    int evidence_rounds;  /* 2 */
+    bool guard;           /* restart from psi = 0, lambda = 1 where evidence ran away */
+    int iterations_max;   /* of one Newton solve; 50 */
+    double tolerance;     /* of |gradient|_inf; 1e-8 */
+};
+
+/* The defaults above for dimension d. */
+struct sel_preference_options sel_preference_defaults(size_t d);
+
+struct sel_preference_result {
+    double lambda;
+    double objective; /* penalised negative log-likelihood */
+    double evidence;  /* -objective + d/2 log lambda - 1/2 log det Sigma */
+    double gradient;  /* |gradient|_inf at the end */
+    int iterations;   /* Newton steps over all solves */
+};
+
+struct sel_preference;
+
+/* For d >= 1 features; about 2 d^2 + 256 d doubles. NULL when that cannot be had. */
+struct sel_preference *sel_preference_new(size_t d);
+void sel_preference_free(struct sel_preference *preference);
+/* Minimises sum_k weight_k loss(y_k, psi' x_k) + lambda/2 |psi - prior|^2 by damped Newton (Fisher
+ * scoring where lapse > 0), y in [0, 1]. x: n pointers to d values; prior: d values or NULL for 0;
+ * psi: d values, the start on entry and the solution on return. SEL_NOT_CONVERGED still leaves the
+ * best psi found, and fills the result; after SEL_INVALID psi is as it was. */
+enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_feature *const *x,
+                                   const double *y, const double *weight, size_t n,
+                                   const double *prior,
+                                   const struct sel_preference_options *options, double *psi,
+                                   struct sel_preference_result *result);
+
+/* ---- gram.c: one pool's pair quadratics ---- */
+
+/* G = phi S phi' and H = phi S I S phi' (n x n). For x = phi_i - phi_j, q = G_ii + G_jj - 2 G_ij
+ * and r likewise from H. After a pick (i, j, w) both are updated in O(n^2); see gram.c. */
+struct sel_gram {
+    double *g;
+    double *h;
+    size_t n;
+};
+
+/* Fills g and h, n x n doubles each that the caller provides. scratch: 2 n d doubles. inverse = S,
+ * policy_inverse = S I S, both d x d. */
+void sel_gram_open(struct sel_gram *gram, const sel_feature *phi, size_t n, size_t d,
+                   const double *inverse, const double *policy_inverse, double *scratch);
+double sel_gram_variance(const struct sel_gram *gram, size_t i, size_t j); /* q, clamped at 0 */
+double sel_gram_policy(const struct sel_gram *gram, size_t i, size_t j);   /* r, clamped at 0 */
+/* After the pick of pair (i, j) of this very pool with weight w (negative: removal). SEL_REFUSED,
+ * and no change, unless 1 + w q > 0. */
+enum sel_status sel_gram_take(struct sel_gram *gram, size_t i, size_t j, double w);
+/* After a pick in another pool: g = phi u, h = phi v (n values each), c = w / (1 + w q), r. */
+void sel_gram_update(struct sel_gram *gram, const double *g, const double *h, double c, double r);
+
+/* ---- rules/: scores of a pair ---- */
+
+/* What a rule may look at when it scores one pair of one pool. */
+struct sel_pair {
+    double weight;   /* w */
+    double variance; /* q */
+    double policy;   /* r */
+    double margin;   /* psi' x */
+};
+
+struct sel_rule {
+    const char *name;
+    const char *const *aliases; /* NULL-terminated, or NULL */
+    const char *formula;        /* one line for the reference page */
+    const char *source;         /* citation */
+    bool randomised;            /* every unasked pair of a uniform pool alike; score is not used */
+    double (*score)(const struct sel_pair *pair);
+};
+
+/* By name or alias; NULL when unknown. */
+const struct sel_rule *sel_rule_find(const char *name);
+/* The k-th rule of the table, NULL past the end. */
+const struct sel_rule *sel_rule_at(size_t k);
+
+/* ---- picker.c: greedy picks over several pools ---- */
+
+enum sel_weighting { SEL_WEIGHT_PROBIT, SEL_WEIGHT_PLUG };
+
+struct sel_picker_options {
+    size_t d;
+    size_t pools_max; /* pools opened at the same time */
+    size_t n_max;     /* completions of one pool */
+    const struct sel_rule *rule;
+    enum sel_weighting weighting;
+    double weight_min; /* floor of w; 0 */
+};
+
+struct sel_choice {
+    size_t pool; /* as numbered by sel_picker_open */
+    size_t i;
+    size_t j; /* i < j */
+    double score;
+    struct sel_pair pair;
+};
+
+struct sel_picker;
+
+/* Copies the options; takes sel_picker_bytes at once. NULL when they are out of range (d and n_max
+ * at most 32768) or memory is short. */
+struct sel_picker *sel_picker_new(const struct sel_picker_options *options);
+void sel_picker_free(struct sel_picker *picker);
+/* Bytes that a picker of these options holds; 0 when they are out of range. */
+size_t sel_picker_bytes(const struct sel_picker_options *options);
+/* Starts a round at the present Sigma: closes all pools, computes S I S. The picker keeps the
+ * pointers of `information` and psi until the next begin and updates `information` with each pick
+ * taken; nobody else may change Sigma within a round. */
+enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_information *information,
+                                 const double *policy, const double *psi, double lapse);
+/* Closes all pools and keeps S I S: enough for a new round while only sel_picker_take has changed
+ * Sigma since the last begin and psi and I are the same. */
+void sel_picker_clear(struct sel_picker *picker);
+/* Opens a pool (copies phi): G, H and the weights of its pairs, frozen for the round.
+ * forbidden: bit k of byte k/8 set = pair k may not be picked, pairs in order (0,1), (0,2), ...,
+ * (n-2,n-1); NULL = none. Pairs of bytewise equal rows, and those with q <= 1e-12 (G_ii + G_jj),
+ * are forbidden by themselves. Returns the pool's number through *pool: 0, 1, ... SEL_NO_MEMORY
+ * when pools_max are open, SEL_INVALID when n or a coordinate is out of range. */
+enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *phi, size_t n,
+                                const uint8_t *forbidden, size_t *pool);
+/* Best allowed pair of one pool, or of all open ones; ties to the lowest (pool, i, j). False when
+ * no pair is allowed. */
+bool sel_picker_best_of(const struct sel_picker *picker, size_t pool, struct sel_choice *choice);
+bool sel_picker_best(const struct sel_picker *picker, struct sel_choice *choice);
+/* How many pairs of a pool may be picked. */
+size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
+/* The k-th allowed pair of a pool, in pair order, with its score under the rule. */
+bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
+                     struct sel_choice *choice);
+/* Takes a pair: adds share * w x x' to Sigma (share: probability that the label arrives), updates
+ * S I S and G, H of every open pool, forbids the pair. Only pool, i and j of the choice are read.
+ * SEL_INVALID, and no change, when the pair may not be picked or share is outside [0, 1]. x is
+ * phi_i - phi_j rounded to float32. */
+enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,
+                                double share);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
