@@ -1,0 +1,402 @@
+/* The small parts of the engine: identities, memory, budgets, batches, requests. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "worker/engine/batch.h"
+#include "worker/engine/budget.h"
+#include "worker/engine/identity.h"
+#include "worker/engine/pool.h"
+#include "worker/engine/requests.h"
+#include "worker/engine/store.h"
+
+/* ---- identity ---- */
+
+static void a_pair_has_one_identity_whatever_its_order(void **state)
+{
+    (void)state;
+    struct id one = identity_pair(span_of("p"), span_of("a"), span_of("b"));
+    assert_true(identity_equal(one, identity_pair(span_of("p"), span_of("b"), span_of("a"))));
+    assert_false(identity_equal(one, identity_pair(span_of("q"), span_of("a"), span_of("b"))));
+    /* Lengths are hashed too: the same bytes cut elsewhere are another pair. */
+    assert_false(identity_equal(identity_pair(span_of("p"), span_of("ab"), span_of("c")),
+                                identity_pair(span_of("p"), span_of("a"), span_of("bc"))));
+}
+
+static void identities_survive_a_round_trip_as_text(void **state)
+{
+    (void)state;
+    struct id id = identity_of(span_of("completion")), back;
+    char text[ID_TEXT_SIZE];
+    identity_format(id, text);
+    assert_int_equal(strlen(text), 32);
+    assert_true(identity_parse(span_of(text), &back));
+    assert_true(identity_equal(id, back));
+    text[5] = 'G';
+    assert_false(identity_parse(span_of(text), &back));
+    assert_false(identity_parse(span_of("abc"), &back));
+}
+
+static void request_ids_differ_by_space_replica_and_attempt(void **state)
+{
+    (void)state;
+    struct id pair = identity_of(span_of("pair"));
+    struct id base = identity_request(span_of("s"), pair, 1, 1);
+    assert_true(identity_equal(base, identity_request(span_of("s"), pair, 1, 1)));
+    assert_false(identity_equal(base, identity_request(span_of("t"), pair, 1, 1)));
+    assert_false(identity_equal(base, identity_request(span_of("s"), pair, 2, 1)));
+    assert_false(identity_equal(base, identity_request(span_of("s"), pair, 1, 2)));
+}
+
+/* ---- store ---- */
+
+static void blocks_are_aligned_distinct_and_used_again(void **state)
+{
+    (void)state;
+    struct store store;
+    store_init(&store, 64u << 20);
+    for (size_t size = 1; size < 200000; size = size * 5 / 4 + 1) {
+        char *one = store_take(&store, size), *two = store_take(&store, size);
+        assert_non_null(one);
+        assert_non_null(two);
+        assert_int_equal((uintptr_t)one % 16, 0);
+        memset(one, 1, size);
+        memset(two, 2, size);
+        assert_int_equal(one[size - 1], 1);
+        size_t bytes = store.bytes;
+        store_give(&store, two, size);
+        if (size < 60000) {
+            assert_ptr_equal(store_take(&store, size), two);
+            assert_int_equal(store.bytes, bytes);
+            store_give(&store, two, size);
+        }
+        store_give(&store, one, size);
+    }
+    assert_int_equal(store.used, 0);
+    store_fini(&store);
+}
+
+static void a_store_never_passes_its_limit(void **state)
+{
+    (void)state;
+    struct store store;
+    store_init(&store, 2u << 20);
+    size_t taken = 0;
+    while (store_take(&store, 1000) != NULL)
+        taken++;
+    assert_in_range(taken, 1000, 2100);
+    assert_true(store.bytes <= store.limit);
+    assert_null(store_take(&store, 4u << 20));
+    store_fini(&store);
+}
+
+static void at_most_an_eighth_of_a_block_is_wasted(void **state)
+{
+    (void)state;
+    struct store store;
+    store_init(&store, 64u << 20);
+    for (size_t size = 129; size < 65000; size += 97) {
+        void *block = store_take(&store, size);
+        assert_true(store.used - size <= size / 8 + 16);
+        store_give(&store, block, size);
+    }
+    store_fini(&store);
+}
+
+/* ---- budget ---- */
+
+static void a_bucket_gives_its_burst_and_then_its_rate(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct bucket bucket = {0};
+    budget_init(&budget, 10, 5, 1000, 1);
+    int64_t now = 1000000;
+    int given = 0;
+    while (budget_allows(&budget, &bucket, 0, now)) {
+        budget_charge(&budget, &bucket, now);
+        given++;
+    }
+    assert_int_equal(given, 5);
+    for (int64_t later = now; later < now + 10000; later += 10) {
+        while (budget_allows(&budget, &bucket, 0, later)) {
+            budget_charge(&budget, &bucket, later);
+            given++;
+        }
+    }
+    assert_in_range(given, 5 + 99, 5 + 100);
+}
+
+static void shares_of_partitions_add_up_to_the_whole(void **state)
+{
+    (void)state;
+    struct budget budget;
+    budget_init(&budget, 1, 50, 17, 6);
+    int64_t burst = 0, in_flight = 0;
+    for (int32_t number = 0; number < 6; number++) {
+        struct bucket bucket = {0};
+        burst += (int64_t)budget_level(&budget, &bucket, number, 1000);
+        while (budget_level(&budget, &bucket, number, 1000) >= 1 &&
+               budget_allows(&budget, &(struct bucket){.open = bucket.open}, number, 1000)) {
+            bucket.open++;
+            in_flight++;
+        }
+    }
+    assert_int_equal(burst, 50);
+    assert_int_equal(in_flight, 17);
+}
+
+static void a_partition_can_always_hold_one_label(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct bucket bucket = {0};
+    budget_init(&budget, 1, 1, 100, 64);
+    assert_true(budget_allows(&budget, &bucket, 63, 5));
+}
+
+/* ---- batch ---- */
+
+static void metadata_is_read_back_and_damage_is_noticed(void **state)
+{
+    (void)state;
+    const struct batch_offset offset = {.low_water = 123456789012, .time = 1700000000000};
+    char text[BATCH_METADATA_SIZE];
+    int64_t low_water, time;
+    batch_metadata_format(&offset, text);
+    assert_true(batch_metadata_parse(text, &low_water, &time));
+    assert_int_equal(low_water, offset.low_water);
+    assert_int_equal(time, offset.time);
+    const char *const damaged[] = {"", "1", "1 2", "2 5 5", "1 -5 5", "1 5 5x", "hello", NULL};
+    for (size_t k = 0; k < sizeof damaged / sizeof damaged[0]; k++)
+        assert_false(batch_metadata_parse(damaged[k], &low_water, &time));
+}
+
+static void effects_keep_their_bytes_while_the_batch_grows(void **state)
+{
+    (void)state;
+    struct batch batch;
+    batch_init(&batch, 1u << 20);
+    for (int k = 0; k < 500; k++) {
+        char text[32];
+        snprintf(text, sizeof text, "value %d", k);
+        struct effect *effect = batch_effect(&batch, OUTPUT_PAIRS, -1);
+        assert_non_null(effect);
+        assert_true(batch_copy(&batch, span_of(text), &effect->value));
+        assert_true(batch_header(&batch, effect, "name", span_of(text)));
+    }
+    batch_close(&batch);
+    for (int k = 0; k < 500; k++) {
+        char text[32];
+        snprintf(text, sizeof text, "value %d", k);
+        assert_true(span_equal(batch.effects[k].value, span_of(text)));
+        assert_true(span_equal(batch.effects[k].headers[0].value, span_of(text)));
+    }
+    batch_free(&batch);
+}
+
+/* ---- texts ---- */
+
+static void a_cut_never_splits_a_character(void **state)
+{
+    (void)state;
+    struct span text = span_of("a\xc3\xa9\xe2\x82\xac");
+    assert_int_equal(text_cut(text, 6).size, 6);
+    assert_int_equal(text_cut(text, 5).size, 3);
+    assert_int_equal(text_cut(text, 2).size, 1);
+    assert_int_equal(text_cut(text, 0).size, 0);
+}
+
+/* ---- requests ---- */
+
+struct fixture {
+    struct store store;
+    struct requests requests;
+    char request_id[ID_TEXT_SIZE];
+    float x[2];
+};
+
+static int fixture_make(void **state)
+{
+    static struct fixture fixture;
+    store_init(&fixture.store, 16u << 20);
+    requests_init(&fixture.requests, &fixture.store);
+    identity_format(identity_of(span_of("request")), fixture.request_id);
+    fixture.x[0] = 1;
+    fixture.x[1] = -2;
+    *state = &fixture;
+    return 0;
+}
+
+static int fixture_end(void **state)
+{
+    struct fixture *fixture = *state;
+    requests_fini(&fixture->requests);
+    assert_int_equal(fixture->store.used, 0);
+    store_fini(&fixture->store);
+    return 0;
+}
+
+static struct entry selected_of(const struct fixture *fixture)
+{
+    return (struct entry){.kind = ENTRY_SELECTED,
+                          .time = 10,
+                          .selected = {.request_id = span_of(fixture->request_id),
+                                       .prompt_id = span_of("p"),
+                                       .left_id = span_of("a"),
+                                       .right_id = span_of("b"),
+                                       .feature_space = span_of("s"),
+                                       .x = {(const char *)fixture->x, sizeof fixture->x},
+                                       .weight = .2,
+                                       .slot = 7,
+                                       .deadline = 1000}};
+}
+
+static struct entry labelled_of(const struct fixture *fixture, const char *label_id, double y)
+{
+    return (struct entry){.kind = ENTRY_LABELLED,
+                          .time = 20,
+                          .labelled = {.label_id = span_of(label_id),
+                                       .request_id = span_of(fixture->request_id),
+                                       .prompt_id = span_of("p"),
+                                       .left_id = span_of("a"),
+                                       .right_id = span_of("b"),
+                                       .feature_space = span_of("s"),
+                                       .x = {(const char *)fixture->x, sizeof fixture->x},
+                                       .probability_left = y,
+                                       .confidence = .5}};
+}
+
+static void an_entry_seen_twice_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry selected = selected_of(fixture), label = labelled_of(fixture, "l", 1);
+    assert_int_equal(requests_selected(&fixture->requests, &selected, &request, &error),
+                     APPLIED_NEW);
+    assert_int_equal(fixture->requests.open_count, 1);
+    assert_int_equal(requests_selected(&fixture->requests, &selected, &request, &error),
+                     APPLIED_KNOWN);
+    assert_int_equal(fixture->requests.open_count, 1);
+    assert_float_equal(request_share(request, .75), .75, 0);
+    assert_int_equal(requests_labelled(&fixture->requests, &label, 0, 5, &request, &error),
+                     APPLIED_NEW);
+    assert_int_equal(requests_labelled(&fixture->requests, &label, 0, 5, &request, &error),
+                     APPLIED_KNOWN);
+    assert_int_equal(fixture->requests.open_count, 0);
+    assert_float_equal(request_share(request, .75), .5, 0);
+    assert_int_equal(fixture->requests.slot_last, 7);
+}
+
+static void the_order_of_entries_does_not_matter(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry selected = selected_of(fixture);
+    const struct entry first = labelled_of(fixture, "first", 1);
+    const struct entry second = labelled_of(fixture, "second", 0);
+    assert_int_equal(
+        requests_closed(&fixture->requests, span_of(fixture->request_id), true, &request, &error),
+        APPLIED_NEW);
+    assert_float_equal(request_share(request, 1), 0, 0);
+    assert_int_equal(requests_labelled(&fixture->requests, &second, 0, 9, &request, &error),
+                     APPLIED_NEW);
+    assert_float_equal(request->counting->probability, 0, 0);
+    assert_int_equal(requests_labelled(&fixture->requests, &first, 0, 5, &request, &error),
+                     APPLIED_NEW);
+    /* The label that stands first in the ledger counts, though it was read second. */
+    assert_float_equal(request->counting->probability, 1, 0);
+    assert_int_equal(requests_selected(&fixture->requests, &selected, &request, &error),
+                     APPLIED_NEW);
+    assert_int_equal(fixture->requests.open_count, 0);
+    assert_float_equal(request_share(request, 1), .5, 0);
+}
+
+static void a_correction_counts_in_place_of_what_it_corrects(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry selected = selected_of(fixture);
+    const struct entry wrong = labelled_of(fixture, "wrong", 1);
+    struct entry right = labelled_of(fixture, "right", 0);
+    right.labelled.supersedes = span_of("wrong");
+    requests_selected(&fixture->requests, &selected, &request, &error);
+    requests_labelled(&fixture->requests, &right, 0, 9, &request, &error);
+    requests_labelled(&fixture->requests, &wrong, 0, 5, &request, &error);
+    assert_float_equal(request->counting->probability, 0, 0);
+}
+
+static void a_label_of_ours_stands_behind_those_read_until_it_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry ours = labelled_of(fixture, "ours", 1);
+    const struct entry theirs = labelled_of(fixture, "theirs", 0);
+    requests_labelled(&fixture->requests, &ours, -1, INT64_MAX, &request, &error);
+    assert_float_equal(request->counting->probability, 1, 0);
+    requests_labelled(&fixture->requests, &theirs, 0, 7, &request, &error);
+    assert_float_equal(request->counting->probability, 0, 0);
+    assert_int_equal(requests_labelled(&fixture->requests, &ours, 0, 6, &request, &error),
+                     APPLIED_NEW);
+    assert_float_equal(request->counting->probability, 1, 0);
+}
+
+static void entries_that_contradict_themselves_are_refused_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    struct entry entry = selected_of(fixture);
+    entry.selected.weight = .3;
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    assert_non_null(strstr(error.message, "weight"));
+    entry = selected_of(fixture);
+    fixture->x[1] = (float)NAN;
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    fixture->x[1] = 0;
+    entry.selected.x.size = 7;
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    entry = labelled_of(fixture, "l", 1.5);
+    assert_int_equal(requests_labelled(&fixture->requests, &entry, 0, 1, &request, &error),
+                     APPLIED_REFUSED);
+    assert_int_equal(fixture->requests.count, 0);
+    assert_int_equal(fixture->store.used, 0);
+}
+
+#define WITH_REQUESTS(test) cmocka_unit_test_setup_teardown(test, fixture_make, fixture_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pair_has_one_identity_whatever_its_order),
+        cmocka_unit_test(identities_survive_a_round_trip_as_text),
+        cmocka_unit_test(request_ids_differ_by_space_replica_and_attempt),
+        cmocka_unit_test(blocks_are_aligned_distinct_and_used_again),
+        cmocka_unit_test(a_store_never_passes_its_limit),
+        cmocka_unit_test(at_most_an_eighth_of_a_block_is_wasted),
+        cmocka_unit_test(a_bucket_gives_its_burst_and_then_its_rate),
+        cmocka_unit_test(shares_of_partitions_add_up_to_the_whole),
+        cmocka_unit_test(a_partition_can_always_hold_one_label),
+        cmocka_unit_test(metadata_is_read_back_and_damage_is_noticed),
+        cmocka_unit_test(effects_keep_their_bytes_while_the_batch_grows),
+        cmocka_unit_test(a_cut_never_splits_a_character),
+        WITH_REQUESTS(an_entry_seen_twice_changes_nothing),
+        WITH_REQUESTS(the_order_of_entries_does_not_matter),
+        WITH_REQUESTS(a_correction_counts_in_place_of_what_it_corrects),
+        WITH_REQUESTS(a_label_of_ours_stands_behind_those_read_until_it_is_read),
+        WITH_REQUESTS(entries_that_contradict_themselves_are_refused_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,605 @@
+/* The engine as a whole, driven by a shell that fits on a page: a ledger kept as bytes, offsets
+ * kept as committed, a world of random completions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "worker/engine/engine.h"
+#include "worker/engine/identity.h"
+
+enum { D = 4, PROMPTS = 70, POOL = 6, PARTITIONS = 2, LEDGER = 3, ENTRIES_MAX = 20000 };
+
+/* What Kafka would hold. */
+struct cluster {
+    struct {
+        int32_t partition;
+        int64_t offset;
+        struct span bytes;
+    } ledger[ENTRIES_MAX];
+    size_t entries;
+    int64_t ledger_next[LEDGER];
+    struct batch_offset committed[INPUTS][PARTITIONS];
+    struct buffer effects; /* every effect's bytes, in order */
+    size_t pairs, dead_letters;
+    char last_reason[512];
+};
+
+struct shell {
+    struct contracts *contracts;
+    struct engine *engine;
+    struct cluster *cluster;
+    size_t read; /* entries given to the engine */
+    int64_t now;
+};
+
+static struct engine_options options_of(void)
+{
+    return (struct engine_options){.topics = {"completions", "labels"},
+                                   .completions_partitions = PARTITIONS,
+                                   .ledger_partitions = LEDGER,
+                                   .writer = "slot",
+                                   .digest = "digest",
+                                   .features_space = "",
+                                   .features_scale_pools = 50,
+                                   .limits_record = 1 << 20,
+                                   .limits_dimension = 64,
+                                   .limits_text = 100,
+                                   .limits_clock_ahead = 300000,
+                                   .pool_size = POOL,
+                                   .pool_min = 2,
+                                   .pool_max = 8,
+                                   .pool_wait = 300000,
+                                   .pool_age = 3600000,
+                                   .policy_beta = .5,
+                                   .policy_window = 7 * 86400000ll,
+                                   .moments_interval = 1000,
+                                   .labels_window = 30 * 86400000ll,
+                                   .labels_max = 100000,
+                                   .labels_deadline = 60000,
+                                   .labels_late = 60000,
+                                   .fit_every = 20,
+                                   .rule = sel_rule_find("policy_trace"),
+                                   .control_share = .25,
+                                   .budget_per_second = 50,
+                                   .budget_burst = 10,
+                                   .budget_in_flight = 40,
+                                   .seed = 7,
+                                   .waiting_max = 5};
+}
+
+static void check(bool done, const struct error *error)
+{
+    if (!done)
+        fail_msg("%s", error->message);
+}
+
+static struct contracts *load_contracts(void)
+{
+    struct error error;
+    const struct contracts_options options = {.framing = FRAMING_BARE,
+                                              .directory = TEST_SOURCE_DIRECTORY "/schemas",
+                                              .record_max = 1 << 20,
+                                              .dimension_max = 64,
+                                              .text_max = 1024,
+                                              .attributes_max = 8};
+    struct contracts *contracts = contracts_new(&options, &error);
+    check(contracts != NULL, &error);
+    return contracts;
+}
+
+static void read_ledger(struct shell *shell)
+{
+    struct error error;
+    for (; shell->read < shell->cluster->entries; shell->read++) {
+        struct entry entry;
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[shell->read].bytes,
+                                     &entry, NULL, &error),
+              &error);
+        check(engine_entry(shell->engine, &entry, shell->cluster->ledger[shell->read].partition,
+                           shell->cluster->ledger[shell->read].offset, &error),
+              &error);
+    }
+}
+
+static struct shell start_with(struct cluster *cluster, const struct engine_options *options,
+                               int64_t now)
+{
+    struct error error;
+    struct shell shell = {.contracts = load_contracts(), .cluster = cluster, .now = now};
+    shell.engine = engine_new(options, shell.contracts, &error);
+    check(shell.engine != NULL, &error);
+    read_ledger(&shell);
+    for (int input = 0; input < INPUTS; input++) {
+        for (int32_t k = 0; k < (input == INPUT_LABELS ? 1 : PARTITIONS); k++) {
+            const struct batch_offset *from = &cluster->committed[input][k];
+            check(engine_gain(shell.engine, (enum input)input, k, from->next, from->low_water,
+                              from->time, &error),
+                  &error);
+            check(engine_barrier(shell.engine, (enum input)input, k, &error), &error);
+        }
+    }
+    return shell;
+}
+
+static struct shell start(struct cluster *cluster, int64_t now)
+{
+    const struct engine_options options = options_of();
+    return start_with(cluster, &options, now);
+}
+
+static void stop(struct shell *shell)
+{
+    engine_free(shell->engine);
+    contracts_free(shell->contracts);
+}
+
+static void keep(struct cluster *cluster, const struct effect *effect)
+{
+    assert_true(buffer_append(&cluster->effects, effect->key.data, effect->key.size));
+    assert_true(buffer_append(&cluster->effects, effect->value.data, effect->value.size));
+    cluster->pairs += effect->output == OUTPUT_PAIRS;
+    if (effect->output == OUTPUT_DEAD_LETTERS) {
+        cluster->dead_letters++;
+        const struct span reason = effect->headers[5].value;
+        snprintf(cluster->last_reason, sizeof cluster->last_reason, "%.*s", (int)reason.size,
+                 reason.data);
+    }
+    if (effect->output != OUTPUT_LEDGER)
+        return;
+    char *copy = malloc(effect->value.size);
+    assert_non_null(copy);
+    memcpy(copy, effect->value.data, effect->value.size);
+    assert_true(cluster->entries < ENTRIES_MAX);
+    cluster->ledger[cluster->entries].partition = effect->partition;
+    cluster->ledger[cluster->entries].offset = cluster->ledger_next[effect->partition]++;
+    cluster->ledger[cluster->entries++].bytes = (struct span){copy, effect->value.size};
+}
+
+/* A tick, and a transaction that always commits. */
+static void turn(struct shell *shell, int64_t milliseconds)
+{
+    struct error error;
+    shell->now += milliseconds;
+    check(engine_tick(shell->engine, shell->now, &error), &error);
+    const struct batch *batch = engine_close(shell->engine, &error);
+    check(error.class == ERROR_NONE, &error);
+    if (batch == NULL)
+        return;
+    for (size_t k = 0; k < batch->effect_count; k++)
+        keep(shell->cluster, &batch->effects[k]);
+    for (size_t k = 0; k < batch->offset_count; k++)
+        shell->cluster->committed[batch->offsets[k].input][batch->offsets[k].partition] =
+            batch->offsets[k];
+    engine_confirm(shell->engine);
+    read_ledger(shell);
+}
+
+static struct cluster *cluster_new(void)
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    assert_non_null(cluster);
+    cluster->effects.maximum = 1 << 28;
+    return cluster;
+}
+
+static void cluster_free(struct cluster *cluster)
+{
+    for (size_t k = 0; k < cluster->entries; k++)
+        free((void *)(uintptr_t)cluster->ledger[k].bytes.data);
+    buffer_free(&cluster->effects);
+    free(cluster);
+}
+
+/* Offset k of partition p is completion k % POOL of a prompt; every third is a copy of the one
+ * before. */
+static void give_completion(struct shell *shell, int32_t partition, int64_t offset)
+{
+    char prompt[64], name[32];
+    float features[D];
+    struct error error;
+    int64_t slot = offset % POOL % 3 == 2 ? offset - 1 : offset;
+    struct sel_random random = sel_random_init(99, (uint64_t)(slot * PARTITIONS + partition));
+    for (size_t k = 0; k < D; k++)
+        features[k] = (float)sel_random_normal(&random);
+    snprintf(prompt, sizeof prompt, "prompt %d-%lld", partition, (long long)(offset / POOL));
+    snprintf(name, sizeof name, "completion %lld", (long long)(offset % POOL));
+    const struct source source = {.input = INPUT_COMPLETIONS,
+                                  .partition = partition,
+                                  .offset = offset,
+                                  .timestamp = 1000000 + offset,
+                                  .value = span_of("raw")};
+    const struct completion completion = {.prompt_id = span_of(prompt),
+                                          .completion_id = span_of(name),
+                                          .policy_version = span_of("v"),
+                                          .feature_space = span_of("s"),
+                                          .features = features,
+                                          .dimension = D,
+                                          .policy_logprob = (double)NAN,
+                                          .reference_logprob = (double)NAN,
+                                          .reward = (double)NAN,
+                                          .traffic_weight = 1,
+                                          .candidate = true,
+                                          .text = span_of("text")};
+    check(engine_completion(shell->engine, &source, &completion, &error), &error);
+}
+
+static void give_completions(struct shell *shell, int64_t to)
+{
+    struct error error;
+    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
+        for (int64_t offset = engine_next(shell->engine, INPUT_COMPLETIONS, partition); offset < to;
+             offset++)
+            give_completion(shell, partition, offset);
+        check(engine_end(shell->engine, INPUT_COMPLETIONS, partition, to, &error), &error);
+    }
+}
+
+static bool give_label(struct shell *shell, int64_t offset, const char *request_id,
+                       enum label_outcome outcome)
+{
+    struct error error;
+    struct buffer record = {.maximum = 4096};
+    const struct label label = {.request_id = span_of(request_id),
+                                .outcome = outcome,
+                                .probability_left = (double)NAN,
+                                .confidence = 1,
+                                .lead_time = -1};
+    check(contracts_encode_label(shell->contracts, &label, &record, &error), &error);
+    const struct source source = {.input = INPUT_LABELS,
+                                  .offset = offset,
+                                  .timestamp = shell->now,
+                                  .value = {record.data, record.size}};
+    bool done = engine_label(shell->engine, &source, &label, &error);
+    check(done, &error);
+    buffer_free(&record);
+    return done;
+}
+
+/* Answers every SELECTED of the ledger from entry `from` on by the sign of its first feature. */
+static int64_t answer_all(struct shell *shell, size_t from, int64_t offset)
+{
+    struct error error;
+    for (size_t k = from; k < shell->cluster->entries; k++) {
+        struct entry entry;
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
+                                     NULL, &error),
+              &error);
+        if (entry.kind != ENTRY_SELECTED)
+            continue;
+        float x;
+        char request_id[64];
+        memcpy(&x, entry.selected.x.data, sizeof x);
+        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
+                 entry.selected.request_id.data);
+        give_label(shell, offset++, request_id, x > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT);
+    }
+    return offset;
+}
+
+/* The whole loop: completions, picks, labels, until `rounds` are over. */
+static int64_t run(struct shell *shell, int rounds, int64_t labels)
+{
+    size_t answered = 0;
+    give_completions(shell, PROMPTS / 2 * POOL);
+    turn(shell, 2000);
+    for (int k = 0; k < rounds; k++) {
+        size_t entries = shell->cluster->entries;
+        labels = answer_all(shell, answered, labels);
+        answered = entries;
+        turn(shell, 500);
+    }
+    return labels;
+}
+
+/* ---- tests ---- */
+
+static void pairs_come_once_there_is_a_scale_and_stop_at_the_budget(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    char why[200];
+    give_completions(&shell, 49 / 2 * POOL);
+    turn(&shell, 1000);
+    assert_int_equal(cluster->pairs, 0);
+    assert_true(engine_obstacle(shell.engine, why, sizeof why));
+    assert_non_null(strstr(why, "48 of 50"));
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
+    assert_false(engine_obstacle(shell.engine, why, sizeof why));
+    assert_int_equal(cluster->pairs, 10); /* the burst */
+    for (int k = 0; k < 100; k++)
+        turn(&shell, 100);
+    assert_int_equal(cluster->pairs, 40); /* the most under way */
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->requests_open, 40);
+    assert_int_equal(stats->pools_ready, PROMPTS);
+    assert_true(stats->pairs[ARM_CONTROL] > 0 && stats->pairs[ARM_SELECTED] > 20);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void the_same_events_give_the_same_bytes(void **state)
+{
+    (void)state;
+    struct cluster *first = cluster_new(), *second = cluster_new();
+    struct shell one = start(first, 1000000), two = start(second, 1000000);
+    run(&one, 30, 0);
+    run(&two, 30, 0);
+    assert_true(first->effects.size > 10000);
+    assert_int_equal(first->effects.size, second->effects.size);
+    assert_memory_equal(first->effects.data, second->effects.data, first->effects.size);
+    stop(&one);
+    stop(&two);
+    cluster_free(first);
+    cluster_free(second);
+}
+
+static void no_pair_is_asked_twice_nor_a_copy_with_its_original(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    run(&shell, 60, 0);
+    assert_true(cluster->pairs > 300);
+    for (size_t k = 0; k < cluster->entries; k++) {
+        struct entry entry;
+        check(
+            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
+            &error);
+        if (entry.kind != ENTRY_SELECTED)
+            continue;
+        float x[D];
+        memcpy(x, entry.selected.x.data, sizeof x);
+        assert_true(x[0] != 0 || x[1] != 0);
+        assert_false(span_equal(entry.selected.left_id, entry.selected.right_id));
+        assert_true(entry.selected.propensity > 0 && entry.selected.propensity <= 1);
+        char id[64];
+        snprintf(id, sizeof id, "%.*s", (int)entry.selected.request_id.size,
+                 entry.selected.request_id.data);
+        for (size_t other = 0; other < k; other++) {
+            struct entry earlier;
+            check(contracts_decode_entry(shell.contracts, cluster->ledger[other].bytes, &earlier,
+                                         NULL, &error),
+                  &error);
+            if (earlier.kind == ENTRY_SELECTED)
+                assert_false(span_equal(earlier.selected.request_id, span_of(id)));
+        }
+    }
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_restart_arrives_at_the_same_state_and_asks_nothing_again(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    int64_t labels = run(&shell, 30, 0);
+    turn(&shell, 1);
+    const struct engine_stats before = *engine_stats(shell.engine);
+    size_t pairs = cluster->pairs;
+    int64_t now = shell.now;
+    stop(&shell);
+    assert_true(before.fit_id > 2);
+
+    shell = start(cluster, now);
+    assert_true(engine_reread_left(shell.engine) > 0);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    assert_int_equal(engine_reread_left(shell.engine), 0);
+    turn(&shell, 0);
+    const struct engine_stats after = *engine_stats(shell.engine);
+    assert_int_equal(cluster->pairs, pairs);
+    assert_int_equal(after.requests, before.requests);
+    assert_int_equal(after.requests_open, before.requests_open);
+    assert_int_equal(after.labels_counted, before.labels_counted);
+    assert_int_equal(after.fit_id, before.fit_id);
+    assert_int_equal(after.moments_pools, before.moments_pools);
+    assert_int_equal(after.pools_open, before.pools_open);
+    assert_true(fabs(after.policy_trace / before.policy_trace - 1) < 1e-9);
+    /* It goes on: new labels, no label counted twice when it is delivered again. */
+    int64_t again = answer_all(&shell, 0, labels);
+    turn(&shell, 1000);
+    assert_true(again > labels);
+    for (int k = 0; k < 20; k++)
+        turn(&shell, 500);
+    assert_true(cluster->pairs > pairs);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void moments_are_counted_once_over_restarts(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    int64_t pools = 0, now = 1000000;
+    struct error error;
+    for (int round = 1; round <= 6; round++) {
+        struct shell shell = start(cluster, now);
+        /* Ends in the middle of a prompt, so that pools reach over every restart. */
+        give_completions(&shell, (PROMPTS / 2 * POOL) * round / 6 - (round < 6 ? 2 : 0));
+        turn(&shell, 2000);
+        turn(&shell, 2000);
+        now = shell.now;
+        stop(&shell);
+    }
+    struct contracts *contracts = load_contracts();
+    int64_t next[PARTITIONS] = {0};
+    for (size_t k = 0; k < cluster->entries; k++) {
+        struct entry entry;
+        check(contracts_decode_entry(contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
+              &error);
+        if (entry.kind != ENTRY_MOMENTS)
+            continue;
+        assert_int_equal(entry.moments.from, next[entry.moments.completions_partition]);
+        next[entry.moments.completions_partition] = entry.moments.to;
+        pools += entry.moments.pools;
+    }
+    assert_int_equal(pools, PROMPTS);
+    contracts_free(contracts);
+    cluster_free(cluster);
+}
+
+static void an_early_label_waits_and_holds_its_offset(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    char unknown[ID_TEXT_SIZE];
+    identity_format(identity_of(span_of("nobody asked")), unknown);
+    give_label(&shell, 0, unknown, OUTCOME_LEFT);
+    give_label(&shell, 1, "not an id", OUTCOME_LEFT);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 1);
+    assert_non_null(strstr(cluster->last_reason, "request_id"));
+    assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 0);
+    assert_int_equal(engine_stats(shell.engine)->labels_waiting, 1);
+    check(engine_ledger_passed(shell.engine, engine_ticket(shell.engine), &error), &error);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 2);
+    assert_non_null(strstr(cluster->last_reason, "aborted-or-unknown"));
+    assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 2);
+    for (int64_t k = 2; k < 7; k++)
+        give_label(&shell, k, unknown, OUTCOME_LEFT);
+    assert_true(engine_waiting_full(shell.engine));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void unanswered_requests_expire_and_late_labels_still_count(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
+    size_t pairs = cluster->pairs;
+    turn(&shell, 61000);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->expired, (int64_t)pairs);
+    double trace = stats->policy_trace;
+    int64_t late = answer_all(&shell, 0, 0);
+    turn(&shell, 100);
+    assert_true(late >= (int64_t)pairs);
+    assert_int_equal(stats->labels_counted, late);
+    assert_true(stats->policy_trace < trace);
+    /* Behind labels.late they are refused. */
+    turn(&shell, 100000);
+    turn(&shell, 100000);
+    size_t before = cluster->dead_letters;
+    char first[64] = "";
+    struct error error;
+    for (size_t k = 0; k < cluster->entries && first[0] == '\0'; k++) {
+        struct entry entry;
+        check(
+            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
+            &error);
+        if (entry.kind == ENTRY_SELECTED)
+            snprintf(first, sizeof first, "%.*s", (int)entry.selected.request_id.size,
+                     entry.selected.request_id.data);
+    }
+    give_label(&shell, late, first, OUTCOME_LEFT);
+    turn(&shell, 100);
+    assert_int_equal(cluster->dead_letters, before + 1);
+    assert_non_null(strstr(cluster->last_reason, "too late"));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_skip_frees_the_slot_and_tells_nothing(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->requests_open, 10);
+    size_t entries = cluster->entries;
+    struct error error;
+    int64_t offset = 0;
+    for (size_t k = 0; k < entries; k++) {
+        struct entry entry;
+        check(
+            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
+            &error);
+        char id[64];
+        if (entry.kind != ENTRY_SELECTED)
+            continue;
+        snprintf(id, sizeof id, "%.*s", (int)entry.selected.request_id.size,
+                 entry.selected.request_id.data);
+        give_label(&shell, offset++, id, OUTCOME_SKIP);
+    }
+    /* Nothing under way, nothing learnt: the trace is that of the prior again. */
+    assert_int_equal(engine_stats(shell.engine)->outcomes[OUTCOME_SKIP], 10);
+    turn(&shell, 0);
+    assert_int_equal(stats->labels_counted, 0);
+    assert_int_equal(stats->requests_open, 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    give_completion(&shell, 0, 0);
+    const float features[D + 1] = {1, 2, 3, 4, 5};
+    struct source source = {
+        .partition = 0, .offset = 1, .timestamp = 1000000, .value = span_of("raw bytes")};
+    struct completion completion = {.prompt_id = span_of("p"),
+                                    .completion_id = span_of("c"),
+                                    .feature_space = span_of("s"),
+                                    .features = features,
+                                    .dimension = D + 1,
+                                    .traffic_weight = 1,
+                                    .candidate = true};
+    check(engine_completion(shell.engine, &source, &completion, &error), &error);
+    turn(&shell, 10);
+    assert_non_null(strstr(cluster->last_reason, "features: has 5 values"));
+    source.offset = 2;
+    completion.dimension = D;
+    completion.feature_space = span_of("other");
+    check(engine_completion(shell.engine, &source, &completion, &error), &error);
+    turn(&shell, 10);
+    assert_non_null(strstr(cluster->last_reason, "feature_space"));
+    source.offset = 3;
+    check(engine_reject(shell.engine, &source, "decode", "broken", &error), &error);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 3);
+    give_completion(&shell, 0, 4);
+    turn(&shell, 10);
+    assert_int_equal(engine_stats(shell.engine)->completions, 2);
+    assert_int_equal(cluster->committed[INPUT_COMPLETIONS][0].next, 5);
+    /* Its low-water is the first completion that a pool still holds. */
+    assert_int_equal(cluster->committed[INPUT_COMPLETIONS][0].low_water, 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairs_come_once_there_is_a_scale_and_stop_at_the_budget),
+        cmocka_unit_test(the_same_events_give_the_same_bytes),
+        cmocka_unit_test(no_pair_is_asked_twice_nor_a_copy_with_its_original),
+        cmocka_unit_test(a_restart_arrives_at_the_same_state_and_asks_nothing_again),
+        cmocka_unit_test(moments_are_counted_once_over_restarts),
+        cmocka_unit_test(an_early_label_waits_and_holds_its_offset),
+        cmocka_unit_test(unanswered_requests_expire_and_late_labels_still_count),
+        cmocka_unit_test(a_skip_frees_the_slot_and_tells_nothing),
+        cmocka_unit_test(bad_completions_are_dead_letters_and_the_good_go_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

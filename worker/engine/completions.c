@@ -1,0 +1,336 @@
+/* Completions into pools.
+ *
+ * The stream time of a partition is the largest timestamp of its records (never more than
+ * limits.clock_ahead before the engine's clock), moved on by ticks while nothing follows. Pools
+ * open, become ready and close by it. Records below the committed offset are read again after a
+ * takeover: they fill pools and have no effects. */
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+bool partition_live(const struct partition *partition)
+{
+    return partition->held && partition->barrier && partition->next >= partition->committed;
+}
+
+void completions_gather(struct engine *engine, const struct pool *pool)
+{
+    const struct space *space = &engine->model.space;
+    size_t d = space->dimension;
+    for (size_t row = 0; row < pool->count; row++) {
+        const float *features = pool->held[row]->features;
+        for (size_t k = 0; k < d; k++)
+            engine->gathered[row * d + k] =
+                (float)(((double)features[k] - space->centre[k]) * space->scale);
+    }
+}
+
+void completions_low_water(const struct partition *partition, struct batch_offset *offset)
+{
+    offset->low_water = partition->pane.from;
+    offset->time = partition->pane.from_time;
+    if (partition->pane.closed_offset < offset->low_water) {
+        offset->low_water = partition->pane.closed_offset;
+        offset->time = partition->pane.closed_time;
+    }
+    const struct pool *oldest = partition->pools.first;
+    if (oldest != NULL && oldest->first_offset < offset->low_water) {
+        offset->low_water = oldest->first_offset;
+        offset->time = oldest->time_before;
+    }
+}
+
+void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_end reason)
+{
+    struct partition *partition = &engine->partitions[pool->partition];
+    struct pane *pane = &partition->pane;
+    if (pool->ready && !pool->counted && partition->met && reason != POOL_LOST)
+        moments_keep(engine, partition, pool);
+    if (pool->first_offset < pane->closed_offset) {
+        pane->closed_offset = pool->first_offset;
+        pane->closed_time = pool->time_before;
+    }
+    select_forget_pool(engine, pool);
+    pool_close(&engine->pools, &partition->pools, pool, reason);
+}
+
+void completions_close_all(struct engine *engine, enum pool_end reason)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        while (engine->partitions[k].pools.first != NULL)
+            completions_close_pool(engine, engine->partitions[k].pools.first, reason);
+    }
+}
+
+static bool advance(struct engine *engine, struct partition *partition, int64_t time,
+                    struct error *error)
+{
+    if (time > partition->stream_time)
+        partition->stream_time = time;
+    struct pool *oldest = partition->pools.first;
+    while (oldest != NULL &&
+           partition->stream_time - oldest->first_time >= engine->options.pool_age) {
+        struct pool *next = oldest->next;
+        completions_close_pool(engine, oldest, POOL_AGE);
+        oldest = next;
+    }
+    if (!pools_wait_over(&engine->pools, &partition->pools, partition->stream_time))
+        return error_set(error, ERROR_FATAL, "out of memory for ready pools");
+    return true;
+}
+
+/* Reading arrives behind the last published pane: what is ready here was counted there. */
+static bool meet_pane(struct engine *engine, struct partition *partition, struct error *error)
+{
+    if (partition->met || partition->next < partition->pane.from)
+        return true;
+    if (!advance(engine, partition, partition->pane.from_time, error))
+        return false;
+    for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
+        pool->counted = pool->counted || pool->ready;
+    partition->met = true;
+    return true;
+}
+
+/* Why a completion cannot enter a pool, or NULL. May switch to a newer space. */
+static bool check_space(struct engine *engine, const struct completion *completion, char *reason,
+                        size_t size, struct error *error)
+{
+    struct model *model = &engine->model;
+    struct space *space = &model->space;
+    struct span wanted = span_of(engine->options.features_space);
+    struct span name = completion->feature_space;
+    if (wanted.size > 0 && !span_equal(wanted, name)) {
+        snprintf(reason, size, "feature_space: '%.*s' is not features.space '%s'", (int)name.size,
+                 name.data, engine->options.features_space);
+        return true;
+    }
+    bool same = space->name != NULL && identity_equal(space->id, identity_of(name));
+    if (!same && space->name != NULL && completion->feature_epoch <= space->epoch) {
+        snprintf(reason, size,
+                 "feature_space: '%.*s' of feature_epoch %lld is not newer than the current space "
+                 "'%.200s' of feature_epoch %lld",
+                 (int)name.size, name.data, (long long)completion->feature_epoch, space->name,
+                 (long long)space->epoch);
+        return true;
+    }
+    size_t dimension = engine->options.features_dimension;
+    if (same && space->dimension != 0)
+        dimension = space->dimension;
+    if (dimension != 0 && completion->dimension != dimension) {
+        snprintf(reason, size, "features: has %zu values, the space '%.*s' has %zu",
+                 completion->dimension, (int)name.size, name.data, dimension);
+        return true;
+    }
+    if (same && space->dimension != 0)
+        return true;
+    if (same)
+        return model_set_dimension(model, completion->dimension, error);
+    completions_close_all(engine, POOL_SPACE);
+    return model_set_space(model, name, completion->feature_epoch, completion->dimension, error);
+}
+
+static bool check_sizes(const struct engine *engine, const struct completion *completion,
+                        char *reason, size_t size)
+{
+    const struct {
+        const char *name;
+        struct span text;
+        size_t most;
+    } texts[] = {{"prompt_id", completion->prompt_id, ID_MAX},
+                 {"completion_id", completion->completion_id, ID_MAX},
+                 {"policy_version", completion->policy_version, ID_MAX},
+                 {"feature_space", completion->feature_space, 200},
+                 {"domain", completion->domain, ID_MAX},
+                 {"uri", completion->uri, URI_MAX}};
+    for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
+        if (texts[k].text.size > texts[k].most) {
+            snprintf(reason, size, "%s: has %zu bytes, the limit is %zu", texts[k].name,
+                     texts[k].text.size, texts[k].most);
+            return false;
+        }
+    }
+    bool logged = !isnan(completion->policy_logprob) && !isnan(completion->reference_logprob);
+    if (engine->options.policy_sampling == SAMPLING_LOGGED && !logged) {
+        snprintf(reason, size,
+                 "policy_logprob, reference_logprob: both are needed with policy.sampling = "
+                 "logged");
+        return false;
+    }
+    if (!(completion->traffic_weight >= 0)) {
+        snprintf(reason, size, "traffic_weight: %g is negative", completion->traffic_weight);
+        return false;
+    }
+    return true;
+}
+
+/* Closes the oldest pool of all; false when there is none but `spared`. */
+static bool evict(struct engine *engine, const struct pool *spared)
+{
+    struct pool *oldest = NULL;
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        struct pool *first = engine->partitions[k].pools.first;
+        if (first == spared && first != NULL)
+            first = first->next;
+        if (first != NULL && (oldest == NULL || first->first_time < oldest->first_time))
+            oldest = first;
+    }
+    if (oldest == NULL)
+        return false;
+    completions_close_pool(engine, oldest, POOL_MEMORY);
+    return true;
+}
+
+static void watch_split(struct engine *engine, int32_t partition, struct id prompt)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (k != partition && pool_find(&engine->partitions[k].pools, prompt) != NULL) {
+            engine->stats.prompts_split++;
+            return;
+        }
+    }
+}
+
+/* The pool of the completion's prompt, opened where there is none; NULL: no memory even after
+ * closing all others. */
+static struct pool *pool_for(struct engine *engine, struct partition *partition,
+                             const struct source *source, const struct completion *completion,
+                             int64_t time_before)
+{
+    struct id prompt = identity_of(completion->prompt_id);
+    struct pool *pool = pool_find(&partition->pools, prompt);
+    if (pool != NULL)
+        return pool;
+    watch_split(engine, source->partition, prompt);
+    do {
+        pool = pool_open(&engine->pools, &partition->pools, source, completion,
+                         partition->stream_time, time_before);
+    } while (pool == NULL && evict(engine, NULL));
+    return pool;
+}
+
+/* Puts a valid completion into its pool. */
+static bool enter(struct engine *engine, struct partition *partition, const struct source *source,
+                  const struct completion *completion, int64_t time_before, bool reread,
+                  struct error *error)
+{
+    struct pool *pool = pool_for(engine, partition, source, completion, time_before);
+    enum pool_added added = POOL_FULL_MEMORY;
+    while (pool != NULL) {
+        added = pool_add(&engine->pools, pool, source, completion);
+        if (added != POOL_FULL_MEMORY || !evict(engine, pool))
+            break;
+    }
+    if (added == POOL_FULL_MEMORY) {
+        if (pool != NULL && pool->count == 0)
+            completions_close_pool(engine, pool, POOL_MEMORY);
+        return reread || effect_dead_letter(engine, source, "memory",
+                                            "the completion does not fit into the memory of "
+                                            "pools (memory.limit)",
+                                            error);
+    }
+    if (added == POOL_DUPLICATE)
+        engine->stats.completions_duplicate++;
+    else if (reread)
+        engine->stats.completions_reread++;
+    else
+        engine->stats.completions++;
+    pool->exhausted = pool->exhausted && added == POOL_DUPLICATE;
+    if (!pool_update_ready(&engine->pools, pool, partition->stream_time))
+        return error_set(error, ERROR_FATAL, "out of memory for ready pools");
+    return true;
+}
+
+/* Where reading stands after this record; false: it was given before, or not asked for. */
+static bool accept_record(struct engine *engine, const struct source *source,
+                          struct partition **partition, struct error *error)
+{
+    bool known = source->partition >= 0 && source->partition < engine->partition_count;
+    *partition = known ? &engine->partitions[source->partition] : NULL;
+    if (!known || !(*partition)->held || !(*partition)->barrier)
+        return error_set(error, ERROR_FATAL, "completions partition %d delivered before its turn",
+                         source->partition);
+    if (source->offset < (*partition)->next) {
+        error->class = ERROR_NONE;
+        return false;
+    }
+    if (!meet_pane(engine, *partition, error))
+        return false;
+    (*partition)->at_end = false;
+    (*partition)->next = source->offset;
+    if (!meet_pane(engine, *partition, error))
+        return false;
+    (*partition)->next = source->offset + 1;
+    engine->moved = true;
+    engine->records++;
+    return true;
+}
+
+static int64_t bounded_time(struct engine *engine, int64_t timestamp)
+{
+    int64_t most = engine->now + engine->options.limits_clock_ahead;
+    if (engine->now == 0 || timestamp <= most)
+        return timestamp < 0 ? 0 : timestamp;
+    engine->stats.clock_ahead++;
+    return most;
+}
+
+bool engine_completion(struct engine *engine, const struct source *source,
+                       const struct completion *completion, struct error *error)
+{
+    struct partition *partition;
+    if (!accept_record(engine, source, &partition, error))
+        return error->class == ERROR_NONE;
+    bool reread = source->offset < partition->committed;
+    int64_t time_before = partition->stream_time;
+    if (!advance(engine, partition, bounded_time(engine, source->timestamp), error))
+        return false;
+    char reason[512] = "";
+    if (check_sizes(engine, completion, reason, sizeof reason) &&
+        !check_space(engine, completion, reason, sizeof reason, error))
+        return false;
+    if (reason[0] != '\0')
+        return reread || effect_dead_letter(engine, source, "validate", reason, error);
+    struct source bounded = *source;
+    if (source->traceparent.size > TRACE_MAX || source->tracestate.size > TRACE_MAX)
+        bounded.traceparent.size = bounded.tracestate.size = 0;
+    return enter(engine, partition, &bounded, completion, time_before, reread, error);
+}
+
+/* A completion that could not be decoded moves the partition on like any other. */
+bool completions_reject(struct engine *engine, const struct source *source, const char *stage,
+                        const char *reason, struct error *error)
+{
+    struct partition *partition;
+    if (!accept_record(engine, source, &partition, error))
+        return error->class == ERROR_NONE;
+    if (source->offset < partition->committed)
+        return true;
+    return effect_dead_letter(engine, source, stage, reason, error);
+}
+
+bool completions_end(struct engine *engine, int32_t number, int64_t next_offset,
+                     struct error *error)
+{
+    struct partition *partition = &engine->partitions[number];
+    if (next_offset > partition->next) {
+        partition->next = next_offset;
+        engine->moved = true;
+    }
+    partition->at_end = true;
+    return meet_pane(engine, partition, error);
+}
+
+bool completions_tick(struct engine *engine, struct error *error)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        struct partition *partition = &engine->partitions[k];
+        if (!partition_live(partition) || !partition->met)
+            continue;
+        int64_t time = partition->at_end ? engine->now : partition->stream_time;
+        if (!advance(engine, partition, time, error))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,525 @@
+/* The engine: its life, its events and its batches. What an event means is in the files beside. */
+#include "engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* A transaction may hold this much; moments of 4,096 features for some dozen partitions fit. */
+enum { BATCH_BYTES_MAX = 1 << 30 };
+
+static bool usable(const struct engine_options *options, struct error *error)
+{
+    if (options->completions_partitions < 1 || options->ledger_partitions < 1)
+        return error_set(error, ERROR_FATAL, "topics: partition counts are not known");
+    if (options->pool_max < 2 || options->pool_min < 2 || options->pool_size < options->pool_min ||
+        options->pool_max < options->pool_size)
+        return error_set(error, ERROR_FATAL, "pool: 2 <= pool.min <= pool.size <= pool.max");
+    if (!(options->policy_beta > 0) || !(options->budget_per_second > 0) || options->rule == NULL ||
+        options->digest == NULL || options->writer == NULL)
+        return error_set(error, ERROR_FATAL,
+                         "policy.beta, budget.per_second and selection.rule are required");
+    return true;
+}
+
+struct engine *engine_new(const struct engine_options *options, struct contracts *contracts,
+                          struct error *error)
+{
+    if (!usable(options, error))
+        return NULL;
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        error_set(error, ERROR_FATAL, "out of memory for the engine");
+        return NULL;
+    }
+    engine->options = *options;
+    if (options->pools_bytes == 0)
+        engine->options.pools_bytes = SIZE_MAX / 2;
+    engine->contracts = contracts;
+    pools_init(&engine->pools, &engine->options, &engine->stats);
+    store_init(&engine->window, options->window_bytes == 0 ? SIZE_MAX / 2 : options->window_bytes);
+    requests_init(&engine->requests, &engine->window);
+    model_init(&engine->model, &engine->options, &engine->requests);
+    budget_init(&engine->budget, options->budget_per_second, options->budget_burst,
+                options->budget_in_flight, options->completions_partitions);
+    batch_init(&engine->batches[0], BATCH_BYTES_MAX);
+    batch_init(&engine->batches[1], BATCH_BYTES_MAX);
+    engine->open = &engine->batches[0];
+    engine->stats.policy_trace = engine->stats.gap_estimate = (double)NAN;
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    completions_close_all(engine, POOL_LOST);
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        free(engine->partitions[k].pane.sums);
+        buffer_free(&engine->partitions[k].pane.chunks);
+    }
+    for (int32_t k = 0; k < engine->labels_count; k++)
+        labels_drop(engine, &engine->labels[k]);
+    select_fini(engine);
+    model_fini(&engine->model);
+    requests_fini(&engine->requests);
+    pools_fini(&engine->pools);
+    store_fini(&engine->window);
+    batch_free(&engine->batches[0]);
+    batch_free(&engine->batches[1]);
+    free(engine->partitions);
+    free(engine->labels);
+    free(engine);
+}
+
+/* ---- partitions ---- */
+
+enum { PARTITIONS_MAX = 100000 };
+
+bool engine_partitions(struct engine *engine, int32_t number, struct error *error)
+{
+    if (number >= 0 && number < engine->partition_count)
+        return true;
+    if (number < 0 || number >= PARTITIONS_MAX)
+        return error_set(error, ERROR_FATAL, "completions partition %d is out of range", number);
+    struct partition *grown =
+        realloc(engine->partitions, ((size_t)number + 1) * sizeof *engine->partitions);
+    if (grown == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for partitions");
+    engine->partitions = grown;
+    for (int32_t k = engine->partition_count; k <= number; k++)
+        grown[k] = (struct partition){.pane = {.from = -1, .closed_offset = INT64_MAX}};
+    engine->partition_count = number + 1;
+    return true;
+}
+
+static bool labels_partitions(struct engine *engine, int32_t number, struct error *error)
+{
+    if (number >= 0 && number < engine->labels_count)
+        return true;
+    if (number < 0 || number >= PARTITIONS_MAX)
+        return error_set(error, ERROR_FATAL, "labels partition %d is out of range", number);
+    struct labels_partition *grown =
+        realloc(engine->labels, ((size_t)number + 1) * sizeof *engine->labels);
+    if (grown == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for partitions");
+    memset(grown + engine->labels_count, 0,
+           (size_t)(number + 1 - engine->labels_count) * sizeof *grown);
+    engine->labels = grown;
+    engine->labels_count = number + 1;
+    return true;
+}
+
+bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_t committed,
+                 int64_t low_water, int64_t time, struct error *error)
+{
+    engine_lose(engine, input, number);
+    if (input == INPUT_LABELS) {
+        if (!labels_partitions(engine, number, error))
+            return false;
+        engine->labels[number] =
+            (struct labels_partition){.held = true, .committed = committed, .next = committed};
+        return true;
+    }
+    if (!engine_partitions(engine, number, error))
+        return false;
+    struct partition *partition = &engine->partitions[number];
+    partition->held = true;
+    partition->committed = committed;
+    partition->next = low_water;
+    partition->stream_time = time;
+    return true;
+}
+
+static int compare_time(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* The bucket of a partition from the issue times of its requests. */
+static bool restore_bucket(struct engine *engine, int32_t number, struct error *error)
+{
+    struct bucket *bucket = &engine->partitions[number].bucket;
+    size_t count = 0;
+    int64_t *times = malloc(((size_t)engine->requests.count + 1) * sizeof *times);
+    if (times == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for a budget");
+    for (const struct request *request = engine->requests.by_id; request != NULL;
+         request = request->hh.next) {
+        if (request->selected && request->partition == number)
+            times[count++] = request->issued_at;
+    }
+    qsort(times, count, sizeof *times, compare_time);
+    bucket->arrival = 0;
+    for (size_t k = 0; k < count; k++)
+        budget_charge(&engine->budget, bucket, times[k]);
+    free(times);
+    return true;
+}
+
+bool engine_barrier(struct engine *engine, enum input input, int32_t number, struct error *error)
+{
+    if (input == INPUT_LABELS) {
+        if (!labels_partitions(engine, number, error))
+            return false;
+        engine->labels[number].barrier = true;
+        return true;
+    }
+    if (!engine_partitions(engine, number, error))
+        return false;
+    struct partition *partition = &engine->partitions[number];
+    partition->barrier = true;
+    partition->met = false;
+    if (partition->pane.from < 0) {
+        partition->pane.from = partition->next;
+        partition->pane.from_time = partition->stream_time;
+    }
+    return restore_bucket(engine, number, error) &&
+           completions_end(engine, number, partition->next, error);
+}
+
+void engine_lose(struct engine *engine, enum input input, int32_t number)
+{
+    if (input == INPUT_LABELS) {
+        if (number >= 0 && number < engine->labels_count) {
+            labels_drop(engine, &engine->labels[number]);
+            engine->labels[number].held = engine->labels[number].barrier = false;
+        }
+        return;
+    }
+    if (number < 0 || number >= engine->partition_count)
+        return;
+    struct partition *partition = &engine->partitions[number];
+    while (partition->pools.first != NULL)
+        completions_close_pool(engine, partition->pools.first, POOL_LOST);
+    free(partition->pane.sums);
+    partition->pane.sums = NULL;
+    partition->pane.weight = partition->pane.effective = 0;
+    partition->pane.pools = 0;
+    partition->pane.closed_offset = INT64_MAX;
+    partition->pane.published_at = 0;
+    partition->held = partition->barrier = partition->met = partition->at_end = false;
+}
+
+/* ---- events ---- */
+
+bool engine_reject(struct engine *engine, const struct source *source, const char *stage,
+                   const char *reason, struct error *error)
+{
+    if (source->input == INPUT_COMPLETIONS)
+        return completions_reject(engine, source, stage, reason, error);
+    struct labels_partition *partition;
+    if (!labels_accept_record(engine, source, &partition, error))
+        return error->class == ERROR_NONE;
+    return effect_dead_letter(engine, source, stage, reason, error);
+}
+
+bool engine_end(struct engine *engine, enum input input, int32_t number, int64_t next_offset,
+                struct error *error)
+{
+    if (input == INPUT_COMPLETIONS && number >= 0 && number < engine->partition_count)
+        return completions_end(engine, number, next_offset, error);
+    if (input == INPUT_LABELS && number >= 0 && number < engine->labels_count &&
+        next_offset > engine->labels[number].next) {
+        engine->labels[number].next = next_offset;
+        engine->moved = true;
+    }
+    return true;
+}
+
+void engine_follow_request(struct engine *engine, struct request *request, bool was_open)
+{
+    if (request->partition >= 0 && request->partition < engine->partition_count)
+        engine->partitions[request->partition].bucket.open += request->open - was_open;
+    model_follow(&engine->model, request);
+}
+
+static bool request_entry(struct engine *engine, const struct entry *entry, int32_t partition,
+                          int64_t offset, enum applied *applied, struct error *error)
+{
+    struct request *request = NULL;
+    struct id id;
+    struct span request_id = entry->kind == ENTRY_SELECTED    ? entry->selected.request_id
+                             : entry->kind == ENTRY_LABELLED  ? entry->labelled.request_id
+                             : entry->kind == ENTRY_WITHDRAWN ? entry->withdrawn.request_id
+                                                              : entry->expired.request_id;
+    if (identity_parse(request_id, &id))
+        request = requests_find(&engine->requests, id);
+    bool was_open = request != NULL && request->open;
+    if (entry->kind == ENTRY_SELECTED) {
+        if (!engine_partitions(engine, entry->selected.completions_partition, error))
+            return false;
+        *applied = requests_selected(&engine->requests, entry, &request, error);
+        engine->arrivals = engine->arrivals || *applied == APPLIED_NEW;
+    } else if (entry->kind == ENTRY_LABELLED) {
+        *applied = requests_labelled(&engine->requests, entry, partition, offset, &request, error);
+        if (*applied == APPLIED_NEW)
+            model_label_arrived(&engine->model, request);
+    } else {
+        *applied = requests_closed(&engine->requests, request_id, entry->kind == ENTRY_EXPIRED,
+                                   &request, error);
+    }
+    if (*applied == APPLIED_NEW)
+        engine_follow_request(engine, request, was_open);
+    return true;
+}
+
+/* True when an entry is about the current space; a newer SPACE makes itself current. */
+static bool of_current_space(struct engine *engine, struct span name, const struct entry *entry,
+                             bool *current, struct error *error)
+{
+    struct space *space = &engine->model.space;
+    struct span wanted = span_of(engine->options.features_space);
+    *current = space->name != NULL && identity_equal(space->id, identity_of(name));
+    if (*current || entry->kind != ENTRY_SPACE || (wanted.size > 0 && !span_equal(wanted, name)) ||
+        (space->name != NULL && entry->space.feature_epoch <= space->epoch))
+        return true;
+    completions_close_all(engine, POOL_SPACE);
+    *current = true;
+    return model_set_space(&engine->model, name, entry->space.feature_epoch, 0, error);
+}
+
+static bool model_entry(struct engine *engine, const struct entry *entry, int64_t offset,
+                        enum applied *applied, struct error *error)
+{
+    struct span name =
+        entry->kind == ENTRY_SPACE ? entry->space.feature_space : entry->fit.feature_space;
+    bool current;
+    if (!of_current_space(engine, name, entry, &current, error))
+        return false;
+    if (!current)
+        *applied = APPLIED_KNOWN;
+    else if (entry->kind == ENTRY_SPACE)
+        *applied = model_space(&engine->model, &entry->space, offset, error);
+    else
+        *applied = model_fit(&engine->model, entry, error);
+    return true;
+}
+
+bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
+                  int64_t offset, struct error *error)
+{
+    enum applied applied = APPLIED_KNOWN;
+    bool done = true;
+    if (entry->version < LEDGER_VERSION - 1 || entry->version > LEDGER_VERSION) {
+        engine->stats.entries_refused++;
+        return true;
+    }
+    engine->stats.foreign_entries += !span_equal(entry->digest, span_of(engine->options.digest));
+    switch (entry->kind) {
+    case ENTRY_SELECTED:
+    case ENTRY_LABELLED:
+    case ENTRY_EXPIRED:
+    case ENTRY_WITHDRAWN:
+        done = request_entry(engine, entry, partition, offset, &applied, error);
+        break;
+    case ENTRY_MOMENTS:
+        done = moments_entry(engine, entry, error);
+        break;
+    case ENTRY_FIT:
+    case ENTRY_SPACE:
+        done = model_entry(engine, entry, offset, &applied, error);
+        break;
+    case ENTRY_PRICE:
+        break;
+    }
+    if (!done)
+        return false;
+    if (applied == APPLIED_NO_MEMORY)
+        return error_set(error, ERROR_FATAL, "memory.limit: the ledger's window does not fit");
+    engine->stats.entries_refused += applied == APPLIED_REFUSED;
+    if (applied != APPLIED_REFUSED && entry->time > engine->requests.time_last)
+        engine->requests.time_last = entry->time;
+    return true;
+}
+
+static void update_stats(struct engine *engine)
+{
+    struct engine_stats *stats = &engine->stats;
+    const struct model *model = &engine->model;
+    stats->pools_bytes = engine->pools.store.bytes;
+    stats->window_bytes = engine->window.bytes;
+    stats->requests = engine->requests.count;
+    stats->requests_open = engine->requests.open_count;
+    stats->labels_counted = model->counted;
+    stats->moments_pools = model->policy_pools;
+    stats->fit_id = model->fit_id;
+    stats->lambda = model->lambda;
+    stats->return_rate = model->return_rate;
+    stats->dimension = model->space.dimension;
+    if (model->policy_pools > 0 && !model->stale && !model->policy_stale) {
+        stats->policy_trace = sel_information_trace(model->information, model->policy);
+        stats->gap_estimate = stats->policy_trace / (2 * engine->options.policy_beta);
+    }
+}
+
+bool engine_tick(struct engine *engine, int64_t now, struct error *error)
+{
+    if (now > engine->now)
+        engine->now = now;
+    if (engine->arrivals && !labels_resolve(engine, -1, error))
+        return false;
+    engine->arrivals = false;
+    if (!completions_tick(engine, error) || !expiry_tick(engine, error) ||
+        !select_prepare(engine, error) || !space_tick(engine, error) ||
+        !moments_tick(engine, error) || !fit_tick(engine, error) || !select_tick(engine, error))
+        return false;
+    update_stats(engine);
+    return true;
+}
+
+/* ---- batches ---- */
+
+static bool add_offsets(struct engine *engine)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        const struct partition *partition = &engine->partitions[k];
+        if (!partition_live(partition))
+            continue;
+        struct batch_offset offset = {
+            .input = INPUT_COMPLETIONS, .partition = k, .next = partition->next};
+        completions_low_water(partition, &offset);
+        if (!batch_offset_add(engine->open, &offset))
+            return false;
+    }
+    for (int32_t k = 0; k < engine->labels_count; k++) {
+        const struct labels_partition *partition = &engine->labels[k];
+        if (!partition->held || !partition->barrier)
+            continue;
+        int64_t next = labels_next(partition);
+        const struct batch_offset offset = {
+            .input = INPUT_LABELS, .partition = k, .next = next, .low_water = next};
+        if (!batch_offset_add(engine->open, &offset))
+            return false;
+    }
+    return true;
+}
+
+const struct batch *engine_close(struct engine *engine, struct error *error)
+{
+    struct batch *batch = engine->open;
+    error->class = ERROR_NONE;
+    if (engine->closed != NULL || (batch->effect_count == 0 && !engine->moved))
+        return NULL;
+    if (!add_offsets(engine)) {
+        error_set(error, ERROR_FATAL, "out of memory for a batch");
+        return NULL;
+    }
+    if (batch->offset_count == 0) {
+        /* Nothing may leave without offsets: they fence it. */
+        if (batch->effect_count > 0)
+            error_set(error, ERROR_FATAL, "a batch has effects and no offsets");
+        return NULL;
+    }
+    batch_close(batch);
+    engine->closed = batch;
+    engine->open = &engine->batches[batch == &engine->batches[0]];
+    batch_clear(engine->open);
+    engine->records = 0;
+    engine->moved = false;
+    return engine->closed;
+}
+
+void engine_confirm(struct engine *engine)
+{
+    engine->closed = NULL;
+}
+
+size_t engine_batch_bytes(const struct engine *engine)
+{
+    return engine->open->arena.size;
+}
+
+size_t engine_batch_records(const struct engine *engine)
+{
+    return engine->records;
+}
+
+/* ---- looking in ---- */
+
+const struct engine_stats *engine_stats(struct engine *engine)
+{
+    return &engine->stats;
+}
+
+int64_t engine_next(const struct engine *engine, enum input input, int32_t partition)
+{
+    if (partition < 0)
+        return -1;
+    if (input == INPUT_COMPLETIONS && partition < engine->partition_count &&
+        engine->partitions[partition].held)
+        return engine->partitions[partition].next;
+    if (input == INPUT_LABELS && partition < engine->labels_count && engine->labels[partition].held)
+        return engine->labels[partition].next;
+    return -1;
+}
+
+int64_t engine_reread_left(const struct engine *engine)
+{
+    int64_t left = 0;
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        const struct partition *partition = &engine->partitions[k];
+        if (partition->held && partition->next < partition->committed)
+            left += partition->committed - partition->next;
+    }
+    return left;
+}
+
+double engine_budget_level(const struct engine *engine)
+{
+    double level = 0;
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (partition_live(&engine->partitions[k]))
+            level += budget_level(&engine->budget, &engine->partitions[k].bucket, k, engine->now);
+    }
+    return level;
+}
+
+size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension)
+{
+    return model_bytes(dimension) + select_bytes(options, dimension);
+}
+
+size_t engine_request_bytes(size_t dimension)
+{
+    enum { TEXTS = 128 };
+    return sizeof(struct request) + sizeof(struct request_label) + sizeof(struct request_body) +
+           dimension * sizeof(float) + TEXTS;
+}
+
+bool engine_obstacle(struct engine *engine, char *text, size_t size)
+{
+    const struct space *space = &engine->model.space;
+    if (space->name == NULL)
+        snprintf(text, size, "no completion has come yet");
+    else if (!space->scaled)
+        snprintf(text, size, "the feature space '%.100s' has no scale yet: %zu of %lld ready pools",
+                 space->name, engine->pools.ready_count,
+                 (long long)engine->options.features_scale_pools);
+    else if (engine->model.policy_pools == 0)
+        snprintf(text, size, "no moments of the policy yet");
+    else
+        return false;
+    return true;
+}
+
+const double *engine_preference(struct engine *engine, double *scale)
+{
+    *scale = engine->model.space.scale;
+    return engine->model.psi;
+}
+
+const double *engine_policy(struct engine *engine)
+{
+    return engine->model.policy_pools > 0 ? engine->model.policy : NULL;
+}
+
+const double *engine_inverse(struct engine *engine)
+{
+    const struct model *model = &engine->model;
+    return model->information == NULL || model->stale ? NULL
+                                                      : sel_information_inverse(model->information);
+}

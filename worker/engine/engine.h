@@ -1,0 +1,194 @@
+/* The deterministic core: events in, effects out.
+ *
+ * The engine has no clock, no I/O, no thread and no randomness but a counter-based generator keyed
+ * by ids. The same events give the same effects, byte for byte. State is a function of the set of
+ * ledger entries (requests, labels, fits, moments) plus, for the partitions of completions it
+ * holds, of the records from the low-water on.
+ *
+ * A shell (stream.c, the simulator, the demo, a test) drives it:
+ *   engine_entry            for everything read from the ledger, at first up to the barrier
+ *   engine_gain             a partition and what was committed for it
+ *   engine_barrier          the ledger has been read up to the barrier: the partition may go live
+ *   engine_completion/label/reject  for every record from the low-water on
+ *   engine_end              the partition has been read up to this offset and nothing follows
+ *   engine_ledger_passed    the ledger was read beyond all that was committed when labels arrived
+ *   engine_tick             time: readiness, closing, expiry, moments, fits, picks
+ *   engine_close            what a transaction must hold; then engine_confirm once it is committed
+ *
+ * One thread. Event functions return false only for ERROR_FATAL (memory ran out, a broken promise);
+ * bad input is an effect. */
+#ifndef INFOPAIR_ENGINE_H
+#define INFOPAIR_ENGINE_H
+
+#include "batch.h"
+#include "schemas/contracts.h"
+#include "selectors/selectors.h"
+
+enum policy_sampling { SAMPLING_REFERENCE, SAMPLING_CURRENT, SAMPLING_LOGGED };
+
+/* All times in milliseconds. Names as in the option table. */
+struct engine_options {
+    const char *topics[INPUTS]; /* names, for label ids and dead letters */
+    int32_t completions_partitions;
+    int32_t ledger_partitions;
+    const char *writer; /* worker slot */
+    const char *digest; /* of the shared options */
+    size_t features_dimension;
+    const char *features_space;
+    double features_scale; /* 0: estimated */
+    int64_t features_scale_pools;
+    size_t limits_record;
+    size_t limits_dimension;
+    size_t limits_text;
+    int64_t limits_clock_ahead;
+    size_t pool_size, pool_min, pool_max;
+    int64_t pool_wait, pool_age;
+    int64_t pool_picks; /* 0: no limit */
+    double policy_beta;
+    enum policy_sampling policy_sampling;
+    int64_t policy_window;
+    int64_t moments_interval;
+    int64_t labels_window;
+    int64_t labels_max;
+    int64_t labels_deadline, labels_late;
+    int64_t fit_every;
+    double fit_lambda;     /* 0: by evidence */
+    double fit_lambda_max; /* 0: 2 d / .09 */
+    const struct sel_rule *rule;
+    enum sel_weighting weighting;
+    double control_share;
+    double budget_per_second;
+    int64_t budget_burst;
+    int64_t budget_in_flight;
+    uint64_t seed;
+    size_t pools_bytes;  /* memory for open pools; 0: no limit */
+    size_t window_bytes; /* memory for requests and labels; 0: no limit */
+    size_t waiting_max;  /* labels that may wait for their pair */
+};
+
+/* A record of an input topic as it came. Spans live through the call only. */
+struct source {
+    enum input input;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp; /* of the record */
+    struct span key;
+    struct span value;
+    struct span traceparent;
+    struct span tracestate;
+};
+
+enum pool_end { POOL_AGE, POOL_PICKS, POOL_MEMORY, POOL_SPACE, POOL_LOST, POOL_ENDS };
+
+/* Counters and gauges since the engine was made; see the metrics page for their meaning. */
+struct engine_stats {
+    int64_t completions; /* entered a pool, without re-reading */
+    int64_t completions_reread;
+    int64_t completions_duplicate;
+    int64_t completions_dropped; /* pool.max */
+    int64_t prompts_split;
+    int64_t clock_ahead;
+    int64_t texts_cut;
+    int64_t pairs_too_large;
+    int64_t labels;      /* accepted */
+    int64_t outcomes[7]; /* the same by enum label_outcome */
+    int64_t labels_duplicate;
+    int64_t labels_waiting;
+    int64_t pairs[3]; /* by arm */
+    int64_t dead_letters;
+    int64_t dead_letters_unknown; /* aborted-or-unknown */
+    int64_t expired;
+    int64_t entries[8];      /* by kind, as decided here */
+    int64_t foreign_entries; /* with another options digest */
+    int64_t entries_refused;
+    int64_t pools_open;
+    int64_t pools_ready;
+    int64_t pools_closed[POOL_ENDS];
+    int64_t completions_held;
+    int64_t sampling_tempered; /* pools whose effective sample size was below the floor */
+    size_t pools_bytes;
+    size_t window_bytes;
+    int64_t requests;       /* known */
+    int64_t requests_open;  /* under way */
+    int64_t labels_counted; /* in Sigma */
+    int64_t moments_pools;  /* behind I */
+    int64_t fits;
+    int64_t fit_id;
+    double lambda;
+    double return_rate;
+    double policy_trace; /* tr(I S); NaN before there is an I */
+    double gap_estimate; /* policy_trace / (2 beta) */
+    size_t dimension;
+};
+
+struct engine;
+
+/* `contracts` is borrowed and must outlive the engine. */
+struct engine *engine_new(const struct engine_options *options, struct contracts *contracts,
+                          struct error *error);
+void engine_free(struct engine *engine);
+
+/* A partition was assigned. committed: the stable committed offset (the first offset to read when
+ * there is none); low_water and time: from its metadata (committed and 0 when there is none).
+ * Records from low_water (completions) or committed (labels) on must be delivered next. */
+bool engine_gain(struct engine *engine, enum input input, int32_t partition, int64_t committed,
+                 int64_t low_water, int64_t time, struct error *error);
+/* The ledger's entries up to the barrier have been given: the partition may have effects as soon as
+ * its records reach `committed`. */
+bool engine_barrier(struct engine *engine, enum input input, int32_t partition,
+                    struct error *error);
+void engine_lose(struct engine *engine, enum input input, int32_t partition);
+
+bool engine_completion(struct engine *engine, const struct source *source,
+                       const struct completion *completion, struct error *error);
+bool engine_label(struct engine *engine, const struct source *source, const struct label *label,
+                  struct error *error);
+/* A record that could not be decoded. stage and reason become headers of its dead letter. */
+bool engine_reject(struct engine *engine, const struct source *source, const char *stage,
+                   const char *reason, struct error *error);
+/* Everything below next_offset was delivered and nothing follows for now. */
+bool engine_end(struct engine *engine, enum input input, int32_t partition, int64_t next_offset,
+                struct error *error);
+
+/* A committed entry, read at (partition, offset) of the ledger; seeing one twice changes nothing.
+ * An entry that contradicts itself is refused and counted. */
+bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
+                  int64_t offset, struct error *error);
+/* A number that grows with each label that begins to wait. Shell: read it, then the ledger's high
+ * watermarks; when the follower has passed those, call engine_ledger_passed with that number. */
+int64_t engine_ticket(const struct engine *engine);
+bool engine_ledger_passed(struct engine *engine, int64_t ticket, struct error *error);
+/* True when no more labels can wait: labels partitions should be paused. */
+bool engine_waiting_full(const struct engine *engine);
+
+bool engine_tick(struct engine *engine, int64_t now, struct error *error);
+
+/* Closes the open batch; NULL when there is nothing to commit. At most one batch is closed at a
+ * time: it must be confirmed before the next close. Events may come in between. */
+const struct batch *engine_close(struct engine *engine, struct error *error);
+void engine_confirm(struct engine *engine);
+/* Bytes and input records in the open batch: the shell closes it before it grows too large. */
+size_t engine_batch_bytes(const struct engine *engine);
+size_t engine_batch_records(const struct engine *engine);
+
+const struct engine_stats *engine_stats(struct engine *engine);
+/* Next offset of a partition; -1 when it is not held. */
+int64_t engine_next(const struct engine *engine, enum input input, int32_t partition);
+/* Records that are still to be read again before all partitions held are live. */
+int64_t engine_reread_left(const struct engine *engine);
+/* Labels that the buckets of the live partitions hold now. */
+double engine_budget_level(const struct engine *engine);
+/* Memory that selection and the model take at a dimension, beside pools and window. */
+size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension);
+/* Memory that one request and its label take in the window, with ids of usual length. */
+size_t engine_request_bytes(size_t dimension);
+/* Why no pair can be chosen right now, as one line; false when nothing stands in the way. */
+bool engine_obstacle(struct engine *engine, char *text, size_t size);
+/* psi in the scale of SPACE (stats.dimension values), or NULL before a space is known; scale of
+ * SPACE through *scale. */
+const double *engine_preference(struct engine *engine, double *scale);
+/* I and S (dimension x dimension), or NULL before there are any. For reports and tests. */
+const double *engine_policy(struct engine *engine);
+const double *engine_inverse(struct engine *engine);
+
+#endif

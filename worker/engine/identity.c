@@ -1,0 +1,91 @@
+#include "identity.h"
+
+#include <stdio.h>
+#include <string.h>
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+struct id identity_hash(const struct span *parts, size_t count)
+{
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_128bits_reset(&state);
+    for (size_t k = 0; k < count; k++) {
+        unsigned char length[8];
+        for (size_t byte = 0; byte < sizeof length; byte++)
+            length[byte] = (unsigned char)((uint64_t)parts[k].size >> (8 * byte));
+        XXH3_128bits_update(&state, length, sizeof length);
+        if (parts[k].size > 0)
+            XXH3_128bits_update(&state, parts[k].data, parts[k].size);
+    }
+    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    return (struct id){hash.high64, hash.low64};
+}
+
+struct id identity_of(struct span text)
+{
+    return identity_hash(&text, 1);
+}
+
+bool identity_equal(struct id left, struct id right)
+{
+    return left.high == right.high && left.low == right.low;
+}
+
+int identity_compare(struct id left, struct id right)
+{
+    if (left.high != right.high)
+        return left.high < right.high ? -1 : 1;
+    return (left.low > right.low) - (left.low < right.low);
+}
+
+void identity_format(struct id id, char text[ID_TEXT_SIZE])
+{
+    snprintf(text, ID_TEXT_SIZE, "%016llx%016llx", (unsigned long long)id.high,
+             (unsigned long long)id.low);
+}
+
+static bool parse_half(const char *digits, uint64_t *value)
+{
+    *value = 0;
+    for (size_t k = 0; k < 16; k++) {
+        const char *hex = "0123456789abcdef";
+        const char *digit = digits[k] == '\0' ? NULL : strchr(hex, digits[k]);
+        if (digit == NULL)
+            return false;
+        *value = *value << 4 | (uint64_t)(digit - hex);
+    }
+    return true;
+}
+
+bool identity_parse(struct span text, struct id *id)
+{
+    return text.size == ID_TEXT_SIZE - 1 && parse_half(text.data, &id->high) &&
+           parse_half(text.data + 16, &id->low);
+}
+
+struct id identity_pair(struct span prompt_id, struct span completion, struct span other)
+{
+    bool ordered = span_compare(completion, other) <= 0;
+    const struct span parts[] = {prompt_id, ordered ? completion : other,
+                                 ordered ? other : completion};
+    return identity_hash(parts, 3);
+}
+
+struct id identity_request(struct span feature_space, struct id pair, int32_t replica,
+                           int32_t attempt)
+{
+    char pair_text[ID_TEXT_SIZE], replica_text[16], attempt_text[16];
+    identity_format(pair, pair_text);
+    snprintf(replica_text, sizeof replica_text, "%d", replica);
+    snprintf(attempt_text, sizeof attempt_text, "%d", attempt);
+    const struct span parts[] = {feature_space, span_of(pair_text), span_of(replica_text),
+                                 span_of(attempt_text)};
+    return identity_hash(parts, 4);
+}
+
+struct sel_random identity_random(uint64_t seed, const char *purpose, struct id id)
+{
+    const struct span parts[] = {span_of(purpose), {(const char *)&id, sizeof id}};
+    return sel_random_init(seed, identity_hash(parts, 2).low);
+}

@@ -1,0 +1,156 @@
+/* The engine's state, shared by the files of this folder only. */
+#ifndef INFOPAIR_ENGINE_INTERNAL_H
+#define INFOPAIR_ENGINE_INTERNAL_H
+
+#include "budget.h"
+#include "engine.h"
+#include "model.h"
+#include "pool.h"
+
+/* Longest texts of a completion that are held beside its prompt, text and id limits. */
+enum { URI_MAX = 8192, TRACE_MAX = 1024, ID_MAX = 1024 };
+
+/* The pane of moments that a partition is gathering, and chunks of one being read. */
+struct pane {
+    int64_t from;      /* first offset not in a published pane */
+    int64_t from_time; /* stream time there */
+    int64_t published_at;
+    /* Pools that closed before the pane was published; d x d, lower triangle. */
+    double *sums;
+    double weight, effective;
+    int64_t pools;
+    int64_t fit_id; /* smallest behind sums */
+    /* Oldest pool that closed since: its records may be re-read, so they must be whole. */
+    int64_t closed_offset; /* INT64_MAX: none */
+    int64_t closed_time;
+    /* Reading: chunks of [read_from, read_to) so far. */
+    struct buffer chunks;
+    int64_t read_from, read_to;
+    int32_t read_chunks;
+};
+
+struct partition {
+    bool held;    /* assigned to us */
+    bool barrier; /* the ledger was read up to the barrier */
+    bool met;     /* reading passed the last published pane, its pools are marked */
+    bool at_end;  /* nothing follows for now: time may move on by ticks */
+    int64_t committed, next;
+    int64_t stream_time;
+    struct partition_pools pools;
+    struct pane pane;
+    struct bucket bucket;
+};
+
+/* A label that waits for its pair. */
+struct waiting {
+    struct waiting *next;
+    int64_t ticket;
+    int64_t offset, timestamp;
+    size_t bytes;
+    size_t key_size, value_size;
+    char data[]; /* key, then the record as it came */
+};
+
+struct labels_partition {
+    bool held, barrier;
+    int64_t committed, next;
+    struct waiting *waiting; /* in order of offset */
+};
+
+struct engine {
+    struct engine_options options;
+    struct contracts *contracts;
+    struct engine_stats stats;
+    int64_t now;
+    struct budget budget;
+    struct partition *partitions;
+    int32_t partition_count;
+    struct labels_partition *labels;
+    int32_t labels_count;
+    struct pools pools;
+    struct store window; /* requests, labels, waiting labels */
+    struct requests requests;
+    struct model model;
+    int64_t ticket;
+    /* Selection. */
+    struct sel_picker *picker;
+    size_t picker_dimension;
+    float *gathered; /* pool.max x d, one pool in the scale of SPACE */
+    double *scratch; /* pool.max x d and logits */
+    uint8_t *forbidden;
+    struct pool **working; /* pools open in the picker, by its numbers */
+    size_t working_count;
+    size_t refresh_at;
+    /* Output. */
+    struct batch batches[2];
+    struct batch *open;   /* being filled */
+    struct batch *closed; /* being committed, or NULL */
+    size_t records;
+    bool moved;    /* offsets changed since the last close */
+    bool arrivals; /* a SELECTED arrived: waiting labels deserve another look */
+};
+
+/* True when the partition may have effects. */
+bool partition_live(const struct partition *partition);
+/* Makes room for partition `number`. */
+bool engine_partitions(struct engine *engine, int32_t number, struct error *error);
+
+/* ---- effects.c ---- */
+/* Time of an entry decided now: never before any entry seen. */
+int64_t entry_time(const struct engine *engine);
+/* Encodes an entry (version, digest, writer are filled in; time when it is 0) into the open batch.
+ */
+bool effect_entry(struct engine *engine, struct entry *entry, int32_t partition,
+                  struct error *error);
+bool effect_dead_letter(struct engine *engine, const struct source *source, const char *stage,
+                        const char *reason, struct error *error);
+/* *fits: false when the pair is too large for a record even without texts. */
+bool effect_pair(struct engine *engine, struct pair *pair, bool *fits, struct error *error);
+int32_t ledger_partition_of(const struct engine *engine, struct id id);
+
+/* ---- completions.c ---- */
+bool completions_reject(struct engine *engine, const struct source *source, const char *stage,
+                        const char *reason, struct error *error);
+bool completions_end(struct engine *engine, int32_t number, int64_t next_offset,
+                     struct error *error);
+bool completions_tick(struct engine *engine, struct error *error);
+void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_end reason);
+/* Closes every pool that is open. */
+void completions_close_all(struct engine *engine, enum pool_end reason);
+/* Oldest offset that a new owner must read again, and the stream time before it. */
+void completions_low_water(const struct partition *partition, struct batch_offset *offset);
+/* The pool's features in the scale of SPACE (count x d) in engine->gathered. */
+void completions_gather(struct engine *engine, const struct pool *pool);
+
+/* ---- moments.c ---- */
+bool moments_tick(struct engine *engine, struct error *error);
+/* A ready pool closes before its pane is published: its moments join the pane now. */
+bool moments_keep(struct engine *engine, struct partition *partition, const struct pool *pool);
+bool moments_entry(struct engine *engine, const struct entry *entry, struct error *error);
+/* Writes SPACE once there are pools enough. */
+bool space_tick(struct engine *engine, struct error *error);
+
+/* ---- labels.c ---- */
+/* Where reading of labels stands after this record; false with ERROR_NONE: it was given before. */
+bool labels_accept_record(struct engine *engine, const struct source *source,
+                          struct labels_partition **partition, struct error *error);
+/* Gives waiting labels another look; those up to `ticket` are decided. */
+bool labels_resolve(struct engine *engine, int64_t ticket, struct error *error);
+/* Offset that may be committed for a labels partition. */
+int64_t labels_next(const struct labels_partition *partition);
+void labels_drop(struct engine *engine, struct labels_partition *partition);
+bool expiry_tick(struct engine *engine, struct error *error);
+bool fit_tick(struct engine *engine, struct error *error);
+
+/* ---- select.c ---- */
+/* Allocates what selection needs at the dimension of the space. */
+bool select_prepare(struct engine *engine, struct error *error);
+bool select_tick(struct engine *engine, struct error *error);
+void select_forget_pool(struct engine *engine, const struct pool *pool);
+void select_fini(struct engine *engine);
+size_t select_bytes(const struct engine_options *options, size_t dimension);
+
+/* A request changed: its partition's count, Sigma and the fit follow. */
+void engine_follow_request(struct engine *engine, struct request *request, bool was_open);
+
+#endif

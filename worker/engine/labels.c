@@ -1,0 +1,335 @@
+/* Labels: matched to their requests, accepted once, or kept waiting; expiry; fits.
+ *
+ * A label whose pair is not known waits: it may have overtaken the ledger. It is unknown only when
+ * the ledger was read beyond everything committed when the label arrived (the shell says so with
+ * the label's ticket). The committed offset of a labels partition never passes a waiting label. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* ---- the waiting room ---- */
+
+int64_t labels_next(const struct labels_partition *partition)
+{
+    return partition->waiting != NULL ? partition->waiting->offset : partition->next;
+}
+
+static void waiting_remove(struct engine *engine, struct waiting **link)
+{
+    struct waiting *waiting = *link;
+    *link = waiting->next;
+    store_give(&engine->window, waiting, waiting->bytes);
+    engine->stats.labels_waiting--;
+    engine->moved = true;
+}
+
+void labels_drop(struct engine *engine, struct labels_partition *partition)
+{
+    while (partition->waiting != NULL)
+        waiting_remove(engine, &partition->waiting);
+}
+
+bool engine_waiting_full(const struct engine *engine)
+{
+    return (size_t)engine->stats.labels_waiting >= engine->options.waiting_max;
+}
+
+int64_t engine_ticket(const struct engine *engine)
+{
+    return engine->ticket;
+}
+
+static bool wait_for_pair(struct engine *engine, struct labels_partition *partition,
+                          const struct source *source, struct error *error)
+{
+    size_t bytes = sizeof(struct waiting) + source->key.size + source->value.size;
+    struct waiting *waiting = store_take(&engine->window, bytes);
+    if (waiting == NULL)
+        return error_set(error, ERROR_FATAL,
+                         "memory.limit: no room for a label that waits for its pair");
+    *waiting = (struct waiting){.ticket = ++engine->ticket,
+                                .offset = source->offset,
+                                .timestamp = source->timestamp,
+                                .bytes = bytes,
+                                .key_size = source->key.size,
+                                .value_size = source->value.size};
+    if (source->key.size > 0)
+        memcpy(waiting->data, source->key.data, source->key.size);
+    memcpy(waiting->data + source->key.size, source->value.data, source->value.size);
+    struct waiting **link = &partition->waiting;
+    while (*link != NULL)
+        link = &(*link)->next;
+    *link = waiting;
+    engine->stats.labels_waiting++;
+    return true;
+}
+
+/* ---- acceptance ---- */
+
+static double probability_of(const struct label *label)
+{
+    switch (label->outcome) {
+    case OUTCOME_LEFT:
+        return 1;
+    case OUTCOME_RIGHT:
+        return 0;
+    case OUTCOME_TIE:
+    case OUTCOME_BOTH_BAD:
+        return .5;
+    case OUTCOME_PROBABILITY:
+        return label->probability_left;
+    default:
+        return (double)NAN;
+    }
+}
+
+static bool accept(struct engine *engine, const struct source *source, const struct label *label,
+                   struct span label_id, struct request *request, struct error *error)
+{
+    char request_id[ID_TEXT_SIZE], pair_id[ID_TEXT_SIZE];
+    identity_format(request->id, request_id);
+    identity_format(request->pair, pair_id);
+    const struct request_body *body = request->body;
+    struct entry entry = {
+        .kind = ENTRY_LABELLED,
+        .labelled = {.label_id = label_id,
+                     .request_id = span_of(request_id),
+                     .pair_id = span_of(pair_id),
+                     .prompt_id = request_prompt_id(request),
+                     .left_id = request_left_id(request),
+                     .right_id = request_right_id(request),
+                     .feature_space = request_space(request),
+                     .policy_version = request_policy_version(request),
+                     .policy_epoch = request->policy_epoch,
+                     .x = {(const char *)body->x, body->dimension * sizeof(float)},
+                     .source_topic = span_of(engine->options.topics[INPUT_LABELS]),
+                     .source_partition = source->partition,
+                     .source_offset = source->offset,
+                     .outcome = label->outcome,
+                     .probability_left = probability_of(label),
+                     .confidence = label->confidence,
+                     .annotator_id = label->annotator_id,
+                     .annotator_kind = label->annotator_kind,
+                     .labelled_at = label->labelled_at,
+                     .origin = ORIGIN_REQUEST,
+                     .supersedes = label->supersedes,
+                     .arm = request->arm}};
+    bool was_open = request->open;
+    if (!effect_entry(engine, &entry, ledger_partition_of(engine, request->id), error))
+        return false;
+    if (requests_labelled(&engine->requests, &entry, -1, INT64_MAX, &request, error) !=
+        APPLIED_NEW) {
+        if (error->class != ERROR_FATAL)
+            error_set(error, ERROR_FATAL, "memory.limit: no room for a label");
+        return false;
+    }
+    engine->stats.labels++;
+    engine->stats.outcomes[label->outcome]++;
+    model_label_arrived(&engine->model, request);
+    engine_follow_request(engine, request, was_open);
+    return true;
+}
+
+/* What became of a label. */
+enum fate { FATE_DECIDED, FATE_UNKNOWN };
+
+static bool decide(struct engine *engine, const struct source *source, const struct label *label,
+                   enum fate *fate, struct error *error)
+{
+    char number[64];
+    struct span label_id = label->label_id;
+    *fate = FATE_DECIDED;
+    if (label_id.size == 0) {
+        char place[320];
+        snprintf(number, sizeof number, "-%" PRId32 "-%" PRId64, source->partition, source->offset);
+        snprintf(place, sizeof place, "%.249s%s", engine->options.topics[INPUT_LABELS], number);
+        struct label named = *label;
+        named.label_id = span_of(place);
+        return decide(engine, source, &named, fate, error);
+    }
+    if (requests_find_label(&engine->requests, identity_of(label_id)) != NULL) {
+        engine->stats.labels_duplicate++;
+        return true;
+    }
+    struct id id;
+    struct request *request = NULL;
+    if (label->request_id.size > 0) {
+        if (!identity_parse(label->request_id, &id))
+            return effect_dead_letter(engine, source, "label", "request_id: is not 32 hex digits",
+                                      error);
+        request = requests_find(&engine->requests, id);
+    } else {
+        if (!identity_parse(label->pair_id, &id))
+            return effect_dead_letter(engine, source, "label", "pair_id: is not 32 hex digits",
+                                      error);
+        request = requests_find_pair(&engine->requests, id);
+    }
+    if (request == NULL || request->body == NULL) {
+        *fate = FATE_UNKNOWN;
+        return true;
+    }
+    if (request->selected && source->timestamp > request->deadline + engine->options.labels_late)
+        return effect_dead_letter(engine, source, "label",
+                                  "too late: behind the request's deadline by more than "
+                                  "labels.late",
+                                  error);
+    return accept(engine, source, label, label_id, request, error);
+}
+
+bool engine_label(struct engine *engine, const struct source *source, const struct label *label,
+                  struct error *error)
+{
+    struct labels_partition *partition;
+    if (!labels_accept_record(engine, source, &partition, error))
+        return error->class == ERROR_NONE;
+    enum fate fate;
+    if (!decide(engine, source, label, &fate, error))
+        return false;
+    return fate == FATE_DECIDED || wait_for_pair(engine, partition, source, error);
+}
+
+bool labels_accept_record(struct engine *engine, const struct source *source,
+                          struct labels_partition **partition, struct error *error)
+{
+    bool known = source->partition >= 0 && source->partition < engine->labels_count;
+    *partition = known ? &engine->labels[source->partition] : NULL;
+    if (!known || !(*partition)->held || !(*partition)->barrier)
+        return error_set(error, ERROR_FATAL, "labels partition %d delivered before its turn",
+                         source->partition);
+    if (source->offset < (*partition)->next) {
+        error->class = ERROR_NONE;
+        return false;
+    }
+    (*partition)->next = source->offset + 1;
+    engine->moved = true;
+    engine->records++;
+    return true;
+}
+
+/* Looks at one waiting label again. *resolved: it may leave. */
+static bool look_again(struct engine *engine, int32_t number, const struct waiting *waiting,
+                       bool final, bool *resolved, struct error *error)
+{
+    const struct source source = {
+        .input = INPUT_LABELS,
+        .partition = number,
+        .offset = waiting->offset,
+        .timestamp = waiting->timestamp,
+        .key = {waiting->data, waiting->key_size},
+        .value = {waiting->data + waiting->key_size, waiting->value_size}};
+    struct label label;
+    enum fate fate;
+    if (!contracts_decode_label(engine->contracts, source.value, &label, NULL, error) ||
+        !decide(engine, &source, &label, &fate, error))
+        return false;
+    *resolved = fate == FATE_DECIDED || final;
+    if (fate == FATE_DECIDED || !final)
+        return true;
+    engine->stats.dead_letters_unknown++;
+    return effect_dead_letter(engine, &source, "label",
+                              "aborted-or-unknown: no committed request has this request_id or "
+                              "pair_id; read pairs with isolation.level=read_committed",
+                              error);
+}
+
+bool labels_resolve(struct engine *engine, int64_t ticket, struct error *error)
+{
+    for (int32_t k = 0; engine->stats.labels_waiting > 0 && k < engine->labels_count; k++) {
+        struct waiting **link = &engine->labels[k].waiting;
+        while (*link != NULL) {
+            bool resolved = false;
+            if (!look_again(engine, k, *link, (*link)->ticket <= ticket, &resolved, error))
+                return false;
+            if (resolved)
+                waiting_remove(engine, link);
+            else
+                link = &(*link)->next;
+        }
+    }
+    return true;
+}
+
+bool engine_ledger_passed(struct engine *engine, int64_t ticket, struct error *error)
+{
+    return labels_resolve(engine, ticket, error);
+}
+
+/* ---- time ---- */
+
+bool expiry_tick(struct engine *engine, struct error *error)
+{
+    struct request *next;
+    for (struct request *request = engine->requests.open_first; request != NULL; request = next) {
+        next = request->open_next;
+        bool ours = request->partition >= 0 && request->partition < engine->partition_count &&
+                    partition_live(&engine->partitions[request->partition]);
+        if (!ours || engine->partitions[request->partition].stream_time < request->deadline)
+            continue;
+        char request_id[ID_TEXT_SIZE];
+        identity_format(request->id, request_id);
+        struct entry entry = {.kind = ENTRY_EXPIRED,
+                              .expired = {.request_id = span_of(request_id),
+                                          .completions_partition = request->partition}};
+        bool was_open = request->open;
+        if (!effect_entry(engine, &entry, ledger_partition_of(engine, request->id), error))
+            return false;
+        requests_closed(&engine->requests, span_of(request_id), true, &request, error);
+        engine->stats.expired++;
+        engine_follow_request(engine, request, was_open);
+    }
+    return true;
+}
+
+static bool prompt_is_open(void *context, struct id prompt)
+{
+    const struct engine *engine = context;
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (pool_find(&engine->partitions[k].pools, prompt) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* The owner of labels partition 0 writes the fits. */
+bool fit_tick(struct engine *engine, struct error *error)
+{
+    struct model *model = &engine->model;
+    bool fitter = engine->labels_count > 0 && engine->labels[0].held && engine->labels[0].barrier;
+    if (!fitter || !model_fit_due(model))
+        return true;
+    size_t d = model->space.dimension;
+    double *psi = malloc(d * sizeof *psi);
+    if (psi == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for a fit");
+    struct model_fit_result result;
+    bool done = model_compute_fit(model, psi, &result, error);
+    if (done) {
+        char digest[ID_TEXT_SIZE];
+        identity_format(result.digest, digest);
+        struct entry entry = {
+            /* Later than every label in it, so that a reader can tell which labels are newer. */
+            .time = engine->now > engine->requests.time_last ? engine->now
+                                                             : engine->requests.time_last + 1,
+            .kind = ENTRY_FIT,
+            .fit = {.fit_id = model->fit_id + 1,
+                    .feature_space = span_of(model->space.name),
+                    .psi = {(const char *)psi, d * sizeof *psi},
+                    .lambda = {(const char *)&result.preference.lambda, sizeof(double)},
+                    .lapse = model->lapse,
+                    .left_bias = 0,
+                    .return_rate = model->return_rate,
+                    .labels = result.labels,
+                    .label_digest = span_of(digest),
+                    .objective = result.preference.objective,
+                    .iterations = result.preference.iterations}};
+        done = effect_entry(engine, &entry, 0, error) &&
+               model_fit(model, &entry, error) == APPLIED_NEW;
+        engine->stats.fits++;
+        model_forget(model, prompt_is_open, engine);
+    }
+    free(psi);
+    return done;
+}

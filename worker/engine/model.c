@@ -1,0 +1,542 @@
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool model_init(struct model *model, const struct engine_options *options,
+                struct requests *requests)
+{
+    *model = (struct model){.options = options,
+                            .requests = requests,
+                            .lambda = options->fit_lambda > 0 ? options->fit_lambda : 1,
+                            .return_rate = 1};
+    for (size_t k = 0; k < MODEL_BUCKETS; k++)
+        model->buckets[0][k].slice = model->buckets[1][k].slice = -1;
+    return true;
+}
+
+static size_t packed_size(size_t d)
+{
+    return d * (d + 1) / 2;
+}
+
+static void bucket_clear(struct moments_bucket *bucket)
+{
+    free(bucket->sums);
+    *bucket = (struct moments_bucket){.slice = -1};
+}
+
+/* Frees what depends on the dimension. */
+static void drop_dimension(struct model *model)
+{
+    sel_information_free(model->information);
+    sel_preference_free(model->preference);
+    free(model->psi);
+    free(model->policy);
+    free(model->space.centre);
+    model->information = NULL;
+    model->preference = NULL;
+    model->psi = model->policy = model->space.centre = NULL;
+    model->space.dimension = 0;
+    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
+        bucket_clear(&model->buckets[0][k]);
+        bucket_clear(&model->buckets[1][k]);
+    }
+}
+
+void model_fini(struct model *model)
+{
+    drop_dimension(model);
+    free(model->space.name);
+    free(model->members);
+    model->space.name = NULL;
+    model->members = NULL;
+}
+
+size_t model_bytes(size_t dimension)
+{
+    size_t square = dimension * dimension * sizeof(double);
+    /* Sigma and S, I, S I S, the fit's matrices, and the buckets of I. */
+    return 8 * square + 2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
+}
+
+bool model_set_dimension(struct model *model, size_t dimension, struct error *error)
+{
+    model->information = sel_information_new(dimension);
+    model->preference = sel_preference_new(dimension);
+    model->psi = calloc(dimension, sizeof(double));
+    model->policy = calloc(dimension * dimension, sizeof(double));
+    model->space.centre = calloc(dimension, sizeof(double));
+    if (model->information == NULL || model->preference == NULL || model->psi == NULL ||
+        model->policy == NULL || model->space.centre == NULL) {
+        drop_dimension(model);
+        return error_set(error, ERROR_FATAL, "out of memory for %zu features", dimension);
+    }
+    model->space.dimension = dimension;
+    model->stale = model->policy_stale = true;
+    return true;
+}
+
+bool model_set_space(struct model *model, struct span name, int64_t epoch, size_t dimension,
+                     struct error *error)
+{
+    char *copy = strndup(name.size == 0 ? "" : name.data, name.size);
+    if (copy == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for a feature space");
+    drop_dimension(model);
+    free(model->space.name);
+    model->space = (struct space){
+        .name = copy, .id = identity_of(name), .epoch = epoch, .offset = INT64_MAX, .scale = 1};
+    model->fit_id = 0;
+    model->fit_time = 0;
+    model->fresh = 0;
+    model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
+    model->lapse = 0;
+    model->return_rate = 1;
+    return dimension == 0 || model_set_dimension(model, dimension, error);
+}
+
+static enum applied refused(struct error *error, const char *reason)
+{
+    error_set(error, ERROR_DATA, "%s", reason);
+    return APPLIED_REFUSED;
+}
+
+static bool all_finite(const double *values, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (!isfinite(values[k]))
+            return false;
+    }
+    return true;
+}
+
+enum applied model_space(struct model *model, const struct entry_space *entry, int64_t offset,
+                         struct error *error)
+{
+    struct space *space = &model->space;
+    size_t dimension = (size_t)entry->dimension;
+    if (entry->dimension < 1 || dimension > model->options->limits_dimension)
+        return refused(error, "dimension: is not within limits.dimension");
+    if (entry->centre.size != dimension * sizeof(double))
+        return refused(error, "centre: its size is not that of the dimension");
+    if (!(entry->scale > 0) || !isfinite(entry->scale))
+        return refused(error, "scale: is not a positive number");
+    if (space->scaled && offset >= space->offset)
+        return APPLIED_KNOWN;
+    if (space->dimension != 0 && space->dimension != dimension)
+        return refused(error, "dimension: differs from that of the space");
+    if (space->dimension == 0 && !model_set_dimension(model, dimension, error))
+        return APPLIED_NO_MEMORY;
+    bool same = space->scaled && space->scale == entry->scale;
+    memcpy(space->centre, entry->centre.data, entry->centre.size);
+    if (!all_finite(space->centre, dimension)) {
+        space->scaled = false;
+        return refused(error, "centre: is not finite");
+    }
+    space->scale = entry->scale;
+    space->offset = offset;
+    space->scaled = true;
+    return same ? APPLIED_KNOWN : APPLIED_NEW;
+}
+
+void model_label_arrived(struct model *model, const struct request *request)
+{
+    model->fresh += request_informative(request) &&
+                    identity_equal(request->space, model->space.id) &&
+                    request->counting->accepted_at >= model->fit_time;
+}
+
+static void count_fresh(struct model *model)
+{
+    model->fresh = 0;
+    for (const struct request *request = model->requests->by_id; request != NULL;
+         request = request->hh.next)
+        model_label_arrived(model, request);
+}
+
+enum applied model_fit(struct model *model, const struct entry *entry, struct error *error)
+{
+    const struct entry_fit *fit = &entry->fit;
+    if (fit->fit_id <= model->fit_id)
+        return APPLIED_KNOWN;
+    size_t d = fit->psi.size / sizeof(double);
+    if (d == 0 || fit->psi.size % sizeof(double) != 0 ||
+        (model->space.dimension != 0 && d != model->space.dimension))
+        return refused(error, "psi: its size is not that of the dimension");
+    double lambda;
+    if (fit->lambda.size != sizeof lambda)
+        return refused(error, "lambda: this build knows one feature group");
+    memcpy(&lambda, fit->lambda.data, sizeof lambda);
+    if (!(lambda > 0) || !isfinite(lambda) || !(fit->lapse >= 0 && fit->lapse < 1) ||
+        !(fit->return_rate > 0 && fit->return_rate <= 1))
+        return refused(error, "lambda, lapse or return_rate: out of range");
+    if (model->space.dimension == 0 && !model_set_dimension(model, d, error))
+        return APPLIED_NO_MEMORY;
+    double *psi = malloc(fit->psi.size);
+    if (psi == NULL)
+        return APPLIED_NO_MEMORY;
+    memcpy(psi, fit->psi.data, fit->psi.size);
+    if (!all_finite(psi, d)) {
+        free(psi);
+        return refused(error, "psi: is not finite");
+    }
+    free(model->psi);
+    model->psi = psi;
+    model->fit_id = fit->fit_id;
+    model->fit_time = entry->time;
+    model->lambda = lambda;
+    model->lapse = fit->lapse;
+    model->return_rate = fit->return_rate;
+    model->stale = model->policy_stale = true;
+    count_fresh(model);
+    return APPLIED_NEW;
+}
+
+double model_margin(const struct model *model, const float *x)
+{
+    double margin = 0;
+    for (size_t k = 0; k < model->space.dimension; k++)
+        margin += model->psi[k] * (double)x[k];
+    return margin;
+}
+
+/* ---- I ---- */
+
+static int64_t slice_length(const struct model *model)
+{
+    int64_t length = model->options->policy_window / MODEL_BUCKETS;
+    return length < 1 ? 1 : length;
+}
+
+bool model_moments(struct model *model, const struct entry_moments *pane, int64_t time,
+                   const float *packed, struct error *error)
+{
+    if (pane->pools == 0)
+        return true;
+    size_t size = packed_size(model->space.dimension);
+    int64_t slice = time / slice_length(model);
+    struct moments_bucket *bucket = &model->buckets[pane->fit_id > 0][slice % MODEL_BUCKETS];
+    if (bucket->slice > slice)
+        return true; /* older than the window */
+    if (bucket->slice < slice) {
+        bucket_clear(bucket);
+        bucket->sums = calloc(size, sizeof(double));
+        if (bucket->sums == NULL)
+            return error_set(error, ERROR_FATAL, "out of memory for the policy's moments");
+        bucket->slice = slice;
+    }
+    for (size_t k = 0; k < size; k++)
+        bucket->sums[k] += (double)packed[k];
+    bucket->weight += pane->weight;
+    bucket->effective += pane->effective_sample_size;
+    bucket->pools += pane->pools;
+    model->policy_stale = true;
+    return true;
+}
+
+static void sum_policy(struct model *model)
+{
+    size_t d = model->space.dimension;
+    int64_t newest = -1;
+    int64_t later = 0;
+    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
+        for (size_t made = 0; made < 2; made++) {
+            if (model->buckets[made][k].slice > newest)
+                newest = model->buckets[made][k].slice;
+        }
+    }
+    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
+        if (model->buckets[1][k].slice > newest - MODEL_BUCKETS)
+            later += model->buckets[1][k].pools;
+    }
+    double weight = 0;
+    memset(model->policy, 0, d * d * sizeof(double));
+    model->policy_pools = 0;
+    for (size_t made = later >= MODEL_POOLS_FOR_LATER ? 1 : 0; made < 2; made++) {
+        for (size_t k = 0; k < MODEL_BUCKETS; k++) {
+            const struct moments_bucket *bucket = &model->buckets[made][k];
+            if (bucket->slice < 0 || bucket->slice <= newest - MODEL_BUCKETS)
+                continue;
+            const double *sums = bucket->sums;
+            for (size_t row = 0; row < d; row++) {
+                for (size_t column = 0; column <= row; column++)
+                    model->policy[row * d + column] += *sums++;
+            }
+            weight += bucket->weight;
+            model->policy_pools += bucket->pools;
+        }
+    }
+    for (size_t row = 0; row < d; row++) {
+        for (size_t column = 0; column <= row; column++) {
+            double value = weight > 0 ? model->policy[row * d + column] / weight : 0;
+            model->policy[row * d + column] = model->policy[column * d + row] = value;
+        }
+    }
+    model->policy_stale = false;
+}
+
+/* ---- Sigma ---- */
+
+/* True when a request may count in Sigma: of this space, and no older than the window was at the
+ * newest fit. */
+static bool in_window(const struct model *model, const struct request *request)
+{
+    return request->body != NULL && request->body->dimension == model->space.dimension &&
+           identity_equal(request->space, model->space.id) &&
+           request->issued_at >= model->fit_time - model->options->labels_window;
+}
+
+static int compare_id(const void *left, const void *right)
+{
+    const struct request *const *a = left, *const *b = right;
+    return identity_compare((*a)->id, (*b)->id);
+}
+
+static int compare_newest(const void *left, const void *right)
+{
+    const struct request *a = *(struct request *const *)left, *b = *(struct request *const *)right;
+    if (a->issued_at != b->issued_at)
+        return a->issued_at > b->issued_at ? -1 : 1;
+    return identity_compare(a->id, b->id);
+}
+
+static bool member_add(struct model *model, struct request *request)
+{
+    if (model->member_count == model->member_capacity) {
+        size_t capacity = model->member_capacity == 0 ? 1024 : 2 * model->member_capacity;
+        struct request **members = realloc(model->members, capacity * sizeof *members);
+        if (members == NULL)
+            return false;
+        model->members = members;
+        model->member_capacity = capacity;
+    }
+    model->members[model->member_count++] = request;
+    return true;
+}
+
+/* A label that the newest fit has seen: only those count towards labels.max, so that what stands in
+ * Sigma depends on the entries and the fit alone. */
+static bool seen_by_fit(const struct model *model, const struct request *request)
+{
+    return request_informative(request) && request->counting->accepted_at < model->fit_time;
+}
+
+/* Keeps the newest labels.max of the labels that the fit has seen, and all others. */
+static void cut_oldest(struct model *model)
+{
+    if (model->counted <= model->options->labels_max)
+        return;
+    qsort(model->members, model->member_count, sizeof *model->members, compare_newest);
+    int64_t labels = 0;
+    size_t kept = 0;
+    for (size_t k = 0; k < model->member_count; k++) {
+        struct request *request = model->members[k];
+        bool seen = seen_by_fit(model, request);
+        if (seen && labels >= model->options->labels_max) {
+            request->counted = false;
+            model->counted--;
+            continue;
+        }
+        labels += seen;
+        model->members[kept++] = request;
+    }
+    model->member_count = kept;
+}
+
+/* Collects the requests that count in Sigma, in order of id. */
+static bool collect(struct model *model)
+{
+    model->member_count = 0;
+    model->counted = 0;
+    for (struct request *request = model->requests->by_id; request != NULL;
+         request = request->hh.next) {
+        request->applied = 0;
+        request->counted = false;
+        if (!in_window(model, request))
+            continue;
+        if (request_share(request, model->return_rate) > 0 && !member_add(model, request))
+            return false;
+        request->counted = request_informative(request);
+        model->counted += request->counted;
+    }
+    cut_oldest(model);
+    if (model->member_count > 0)
+        qsort(model->members, model->member_count, sizeof *model->members, compare_id);
+    return true;
+}
+
+/* w of a request under the newest fit. */
+static double current_weight(const struct model *model, const struct request *request)
+{
+    if (request->selected && request->fit_id == model->fit_id)
+        return request->weight;
+    return sel_weight_lapse(model_margin(model, request->body->x), model->lapse);
+}
+
+static enum sel_status rebuild(struct model *model)
+{
+    enum { BLOCK = 256 };
+    size_t d = model->space.dimension;
+    double *lambda = malloc(d * sizeof *lambda);
+    if (lambda == NULL || !collect(model)) {
+        free(lambda);
+        return SEL_NO_MEMORY;
+    }
+    for (size_t k = 0; k < d; k++)
+        lambda[k] = model->lambda;
+    enum sel_status status = sel_information_reset(model->information, lambda);
+    free(lambda);
+    const float *x[BLOCK];
+    double w[BLOCK];
+    size_t filled = 0;
+    for (size_t k = 0; k < model->member_count && status == SEL_OK; k++) {
+        struct request *request = model->members[k];
+        request->current = current_weight(model, request);
+        request->applied = request_share(request, model->return_rate) * request->current;
+        x[filled] = request->body->x;
+        w[filled++] = request->applied;
+        if (filled == BLOCK || k + 1 == model->member_count) {
+            status = sel_information_accumulate(model->information, x, w, filled);
+            filled = 0;
+        }
+    }
+    if (status == SEL_OK)
+        status = sel_information_factor(model->information);
+    model->stale = status != SEL_OK;
+    model->moved = true;
+    return status;
+}
+
+void model_follow(struct model *model, struct request *request)
+{
+    if (model->stale || model->information == NULL || !in_window(model, request))
+        return;
+    request->current = current_weight(model, request);
+    double target = request_share(request, model->return_rate) * request->current;
+    model->counted += request_informative(request) - request->counted;
+    request->counted = request_informative(request);
+    double change = target - request->applied;
+    if (change == 0)
+        return;
+    enum sel_status status =
+        change > 0 ? sel_information_add(model->information, request->body->x, change)
+                   : sel_information_remove(model->information, request->body->x, -change);
+    request->applied = target;
+    model->moved = true;
+    if (status != SEL_OK || sel_information_stale(model->information))
+        model->stale = true;
+}
+
+bool model_refresh(struct model *model, struct error *error)
+{
+    if (error != NULL)
+        error->class = ERROR_NONE;
+    if (!model->space.scaled || model->information == NULL)
+        return false;
+    if (sel_information_stale(model->information))
+        model->stale = true;
+    if (model->stale) {
+        enum sel_status status = rebuild(model);
+        if (status != SEL_OK)
+            return error_set(error, ERROR_FATAL, "information matrix: %s", sel_status_text(status));
+    }
+    if (model->policy_stale) {
+        sum_policy(model);
+        model->moved = true;
+    }
+    return model->policy_pools > 0;
+}
+
+/* ---- psi ---- */
+
+bool model_fit_due(const struct model *model)
+{
+    int64_t every = model->options->fit_every;
+    int64_t grown = model->counted > 5000 ? model->counted / 100 : 0;
+    return model->space.scaled && model->fresh >= (grown > every ? grown : every);
+}
+
+/* The labels of the window, in order of request id, as the fit wants them. */
+struct label_set {
+    const float **x;
+    double *y, *weight;
+    size_t count;
+};
+
+static void label_set_free(struct label_set *set)
+{
+    free(set->x);
+    free(set->y);
+    free(set->weight);
+}
+
+static bool label_set_fill(const struct model *model, struct label_set *set, struct id *digest)
+{
+    size_t room = model->member_count == 0 ? 1 : model->member_count;
+    set->x = malloc(room * sizeof *set->x);
+    set->y = malloc(room * sizeof *set->y);
+    set->weight = malloc(room * sizeof *set->weight);
+    struct id *ids = malloc(room * 2 * sizeof *ids);
+    bool filled = set->x != NULL && set->y != NULL && set->weight != NULL && ids != NULL;
+    for (size_t k = 0; filled && k < model->member_count; k++) {
+        const struct request *request = model->members[k];
+        if (!request_informative(request))
+            continue;
+        ids[2 * set->count] = request->id;
+        ids[2 * set->count + 1] = request->counting->id;
+        set->x[set->count] = request->body->x;
+        set->y[set->count] = request->counting->probability;
+        set->weight[set->count] = request->counting->confidence;
+        set->count++;
+    }
+    if (filled) {
+        const struct span bytes = {(const char *)ids, set->count * 2 * sizeof *ids};
+        *digest = identity_of(bytes);
+    }
+    free(ids);
+    return filled;
+}
+
+bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
+                       struct error *error)
+{
+    size_t d = model->space.dimension;
+    struct label_set set = {0};
+    bool done = false;
+    if (!collect(model) || !label_set_fill(model, &set, &result->digest)) {
+        error_set(error, ERROR_FATAL, "out of memory for a fit");
+        goto out;
+    }
+    struct sel_preference_options options = sel_preference_defaults(d);
+    options.lapse = model->lapse;
+    options.lambda = model->options->fit_lambda;
+    options.lambda_start = model->lambda;
+    if (model->options->fit_lambda_max > 0)
+        options.lambda_max = model->options->fit_lambda_max;
+    memcpy(psi, model->psi, d * sizeof *psi);
+    enum sel_status status =
+        sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL, &options,
+                           psi, &result->preference);
+    result->labels = (int64_t)set.count;
+    done = (status == SEL_OK || status == SEL_NOT_CONVERGED) && all_finite(psi, d);
+    if (!done)
+        error_set(error, ERROR_FATAL, "fit: %s", sel_status_text(status));
+out:
+    label_set_free(&set);
+    model->stale = true; /* collect() cleared what stood in Sigma */
+    return done;
+}
+
+void model_forget(struct model *model, bool (*kept)(void *, struct id), void *context)
+{
+    const struct engine_options *options = model->options;
+    int64_t edge = model->fit_time - options->labels_window;
+    struct request *request, *next;
+    HASH_ITER(hh, model->requests->by_id, request, next)
+    {
+        bool late = model->requests->time_last > request->deadline + options->labels_late;
+        if (request->issued_at < edge && late && !request->open && !kept(context, request->prompt))
+            requests_forget(model->requests, request);
+    }
+}

@@ -1,0 +1,107 @@
+/* What the labels have taught: the feature space in force, psi, Sigma and I.
+ *
+ * Invariant: Sigma = lambda Id + sum over requests of share * w x x', where w is the weight of the
+ * pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share is
+ * request_share(). At a rebuild the sum runs in order of request id; in between it follows by
+ * rank-one updates. I = sums / weight over the panes in the window of `policy.window`, summed in
+ * sixteenths of that window. Requests older than `labels.window` before the newest fit, or beyond
+ * its newest `labels.max` labels, do not count. */
+#ifndef INFOPAIR_MODEL_H
+#define INFOPAIR_MODEL_H
+
+#include "engine.h"
+#include "requests.h"
+
+enum { MODEL_BUCKETS = 16, MODEL_POOLS_FOR_LATER = 50 };
+
+/* Sums over the panes of one slice of time; lower triangle, packed by rows. */
+struct moments_bucket {
+    int64_t slice; /* time / length of a slice; -1: empty */
+    double *sums;
+    double weight;
+    double effective;
+    int64_t pools;
+};
+
+/* The space that is current. */
+struct space {
+    char *name; /* NULL: none yet */
+    struct id id;
+    int64_t epoch;
+    size_t dimension; /* 0: not known */
+    bool scaled;      /* SPACE is in force: centre and scale are known */
+    int64_t offset;   /* of SPACE in the ledger; INT64_MAX: decided here */
+    double *centre;
+    double scale;
+};
+
+struct model {
+    const struct engine_options *options;
+    struct requests *requests;
+    struct space space;
+    /* The newest FIT. */
+    int64_t fit_id;
+    int64_t fit_time;
+    int64_t fresh; /* labels that count and are newer than the fit */
+    double lambda, lapse, return_rate;
+    double *psi;
+    /* Sigma. */
+    struct sel_information *information;
+    bool stale;               /* must be rebuilt from the requests */
+    bool moved;               /* changed since the picker last began, other than by its own picks */
+    int64_t counted;          /* labelled pairs in Sigma */
+    struct request **members; /* scratch, in order of id */
+    size_t member_count, member_capacity;
+    /* I: [0] made under psi = 0, [1] under a later fit. */
+    struct moments_bucket buckets[2][MODEL_BUCKETS];
+    double *policy;
+    bool policy_stale;
+    int64_t policy_pools; /* behind I */
+    struct sel_preference *preference;
+};
+
+bool model_init(struct model *model, const struct engine_options *options,
+                struct requests *requests);
+void model_fini(struct model *model);
+
+/* Makes a space current (dimension may be 0: not known yet). Everything learnt in another space is
+ * dropped. */
+bool model_set_space(struct model *model, struct span name, int64_t epoch, size_t dimension,
+                     struct error *error);
+/* Fixes the dimension of the current space; allocates what depends on it. */
+bool model_set_dimension(struct model *model, size_t dimension, struct error *error);
+
+/* Adopt an entry; each returns how it was taken. */
+enum applied model_space(struct model *model, const struct entry_space *space, int64_t offset,
+                         struct error *error);
+enum applied model_fit(struct model *model, const struct entry *entry, struct error *error);
+/* A whole pane: packed holds dimension (dimension + 1) / 2 values, or is NULL when pools = 0. */
+bool model_moments(struct model *model, const struct entry_moments *pane, int64_t time,
+                   const float *packed, struct error *error);
+
+/* Counts a label towards the next fit. */
+void model_label_arrived(struct model *model, const struct request *request);
+/* Brings Sigma in line with one request whose state changed. */
+void model_follow(struct model *model, struct request *request);
+/* Rebuilds what is stale. False with ERROR_NONE in `error`: there is no I or no space yet. */
+bool model_refresh(struct model *model, struct error *error);
+
+/* Computes the next fit from the labels (psi: dimension doubles of the caller). */
+struct model_fit_result {
+    struct sel_preference_result preference;
+    int64_t labels;
+    struct id digest;
+};
+bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
+                       struct error *error);
+/* True when enough labels are newer than the fit. */
+bool model_fit_due(const struct model *model);
+/* Drops requests that no longer matter to Sigma, to late labels or (kept(prompt)) to an open pool.
+ */
+void model_forget(struct model *model, bool (*kept)(void *, struct id), void *context);
+
+/* x' psi of a request. */
+double model_margin(const struct model *model, const float *x);
+size_t model_bytes(size_t dimension);
+
+#endif

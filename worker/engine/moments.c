@@ -1,0 +1,365 @@
+/* Moments for I, in panes; and SPACE.
+ *
+ * A pane is an offset range [from, to) of one completions partition. It holds every pool that is
+ * ready when the pane is published and was in none before:
+ *   sums = sum over pools of weight * Cov(phi) under the policy's weights, at the newest psi.
+ * to = next offset to read, so the pane is committed with an offset >= to. A new owner that reads
+ * the records below `to` again and moves its time to the pane's stream_time finds the same pools
+ * ready and counts none of them twice. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum { CHUNK_VALUES = 64000 }; /* 256 kB of float32 */
+
+static size_t packed_size(size_t d)
+{
+    return d * (d + 1) / 2;
+}
+
+/* Fills `rows` with the completions that describe the traffic: those marked so, else all. */
+static size_t traffic_rows(const struct pool *pool, size_t *rows)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < pool->count; k++) {
+        if (!pool->held[k]->candidate)
+            rows[count++] = k;
+    }
+    for (size_t k = 0; count == 0 && k < pool->count; k++)
+        rows[k] = k;
+    return count == 0 ? pool->count : count;
+}
+
+/* Halves the logits until the effective sample size reaches its floor: a few completions must not
+ * stand for the whole prompt. */
+static bool temper(double *logits, size_t n)
+{
+    double floor = n < 8 ? 2 : (double)n / 4;
+    bool tempered = false;
+    for (int round = 0; round < 16 && n > 2; round++) {
+        double most = logits[0], sum = 0, squares = 0;
+        for (size_t k = 1; k < n; k++)
+            most = logits[k] > most ? logits[k] : most;
+        for (size_t k = 0; k < n; k++) {
+            double p = exp(logits[k] - most);
+            sum += p;
+            squares += p * p;
+        }
+        if (sum * sum / squares >= floor)
+            return tempered;
+        tempered = true;
+        for (size_t k = 0; k < n; k++)
+            logits[k] /= 2;
+    }
+    return tempered;
+}
+
+/* Adds one pool to sums (d x d, lower triangle). */
+static void add_pool(struct engine *engine, const struct pool *pool, double *sums, double *weight,
+                     double *effective)
+{
+    const struct engine_options *options = &engine->options;
+    size_t d = engine->model.space.dimension;
+    size_t rows[pool->count];
+    size_t n = traffic_rows(pool, rows);
+    double *logits = engine->scratch;
+    double *rest = engine->scratch + options->pool_max;
+    double mean = 0;
+    completions_gather(engine, pool);
+    for (size_t k = 0; k < n; k++) {
+        const struct held *held = pool->held[rows[k]];
+        if (rows[k] != k)
+            memmove(engine->gathered + k * d, engine->gathered + rows[k] * d, d * sizeof(float));
+        mean += (double)held->traffic_weight / (double)n;
+        logits[k] = model_margin(&engine->model, engine->gathered + k * d) / options->policy_beta;
+        if (options->policy_sampling == SAMPLING_LOGGED)
+            logits[k] += held->reference_logprob - held->policy_logprob;
+    }
+    if (options->policy_sampling == SAMPLING_LOGGED)
+        engine->stats.sampling_tempered += temper(logits, n);
+    double ess = 0;
+    bool equal = options->policy_sampling == SAMPLING_CURRENT;
+    if (sel_policy_moments(engine->gathered, n, d, equal ? NULL : logits, mean, sums, &ess, rest) !=
+        SEL_OK)
+        return;
+    *weight += mean;
+    *effective += mean * ess;
+}
+
+bool moments_keep(struct engine *engine, struct partition *partition, const struct pool *pool)
+{
+    struct pane *pane = &partition->pane;
+    size_t d = engine->model.space.dimension;
+    if (!engine->model.space.scaled || engine->gathered == NULL)
+        return true;
+    if (pane->sums == NULL)
+        pane->sums = calloc(d * d, sizeof(double));
+    if (pane->sums == NULL)
+        return false;
+    if (pane->pools == 0)
+        pane->fit_id = engine->model.fit_id;
+    add_pool(engine, pool, pane->sums, &pane->weight, &pane->effective);
+    pane->pools++;
+    return true;
+}
+
+static void pane_clear(struct pane *pane)
+{
+    free(pane->sums);
+    pane->sums = NULL;
+    pane->weight = pane->effective = 0;
+    pane->pools = 0;
+    pane->closed_offset = INT64_MAX;
+}
+
+/* Adopts a whole pane: the next one starts where it ended. */
+static bool adopt(struct engine *engine, const struct entry_moments *moments, int64_t time,
+                  const float *packed, struct error *error)
+{
+    struct partition *partition = &engine->partitions[moments->completions_partition];
+    partition->pane.from = moments->to;
+    partition->pane.from_time = moments->stream_time;
+    return model_moments(&engine->model, moments, time, packed, error);
+}
+
+static bool write_chunks(struct engine *engine, struct entry_moments *moments, const float *packed,
+                         struct error *error)
+{
+    size_t values = moments->pools == 0 ? 0 : packed_size((size_t)moments->dimension);
+    int64_t time = entry_time(engine);
+    moments->chunks = values == 0 ? 1 : (int32_t)((values + CHUNK_VALUES - 1) / CHUNK_VALUES);
+    for (moments->chunk = 0; moments->chunk < moments->chunks; moments->chunk++) {
+        size_t start = (size_t)moments->chunk * CHUNK_VALUES;
+        size_t count = values - start < CHUNK_VALUES ? values - start : CHUNK_VALUES;
+        moments->sums = (struct span){(const char *)(packed + start), count * sizeof(float)};
+        struct entry entry = {.time = time, .kind = ENTRY_MOMENTS, .moments = *moments};
+        if (!effect_entry(engine, &entry, 0, error))
+            return false;
+    }
+    return adopt(engine, moments, time, packed, error);
+}
+
+static void pack(const double *sums, size_t d, float *packed)
+{
+    for (size_t row = 0; row < d; row++) {
+        for (size_t column = 0; column <= row; column++)
+            *packed++ = (float)sums[row * d + column];
+    }
+}
+
+static bool publish(struct engine *engine, int32_t number, struct error *error)
+{
+    struct partition *partition = &engine->partitions[number];
+    struct pane *pane = &partition->pane;
+    size_t d = engine->model.space.dimension;
+    const struct held *newest = NULL;
+    if (pane->sums == NULL)
+        pane->sums = calloc(d * d, sizeof(double));
+    float *packed = malloc(packed_size(d) * sizeof *packed);
+    bool done = pane->sums != NULL && packed != NULL;
+    if (!done)
+        error_set(error, ERROR_FATAL, "out of memory for the policy's moments");
+    if (done && pane->pools == 0)
+        pane->fit_id = engine->model.fit_id;
+    for (struct pool *pool = partition->pools.first; done && pool != NULL; pool = pool->next) {
+        if (!pool->ready || pool->counted)
+            continue;
+        add_pool(engine, pool, pane->sums, &pane->weight, &pane->effective);
+        pool->counted = true;
+        pane->pools++;
+        newest = pool->held[pool->count - 1];
+    }
+    if (done) {
+        pack(pane->sums, d, packed);
+        struct entry_moments moments = {
+            .completions_partition = number,
+            .from = pane->from,
+            .to = partition->next,
+            .feature_space = span_of(engine->model.space.name),
+            .policy_version = newest == NULL ? span_of("") : held_policy_version(newest),
+            .policy_epoch = newest == NULL ? 0 : newest->policy_epoch,
+            .fit_id = pane->fit_id,
+            .stream_time = partition->stream_time,
+            .dimension = (int32_t)d,
+            .pools = pane->pools,
+            .weight = pane->weight,
+            .effective_sample_size = pane->effective};
+        done = write_chunks(engine, &moments, packed, error);
+        pane->published_at = engine->now;
+        pane_clear(pane);
+    }
+    free(packed);
+    return done;
+}
+
+static bool anything_new(const struct partition *partition)
+{
+    if (partition->next > partition->pane.from || partition->pane.pools > 0)
+        return true;
+    for (const struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next) {
+        if (pool->ready && !pool->counted)
+            return true;
+    }
+    return false;
+}
+
+bool moments_tick(struct engine *engine, struct error *error)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        struct partition *partition = &engine->partitions[k];
+        if (!engine->model.space.scaled || !partition_live(partition) || !partition->met ||
+            engine->now - partition->pane.published_at < engine->options.moments_interval ||
+            !anything_new(partition))
+            continue;
+        if (!publish(engine, k, error))
+            return false;
+    }
+    return true;
+}
+
+/* ---- reading ---- */
+
+static bool refuse(struct engine *engine)
+{
+    engine->stats.entries_refused++;
+    return true;
+}
+
+static bool consistent(const struct engine *engine, const struct entry_moments *moments)
+{
+    size_t values = packed_size((size_t)moments->dimension);
+    size_t chunks = moments->pools == 0 ? 1 : (values + CHUNK_VALUES - 1) / CHUNK_VALUES;
+    size_t start = (size_t)moments->chunk * CHUNK_VALUES;
+    size_t expected = values - start < CHUNK_VALUES ? values - start : CHUNK_VALUES;
+    if (moments->pools == 0)
+        expected = 0;
+    return moments->dimension > 0 &&
+           (size_t)moments->dimension <= engine->options.limits_dimension && moments->pools >= 0 &&
+           moments->from >= 0 && moments->to >= moments->from &&
+           (size_t)moments->chunks == chunks && moments->chunk >= 0 &&
+           moments->chunk < moments->chunks && moments->weight >= 0 && isfinite(moments->weight) &&
+           moments->sums.size == expected * sizeof(float);
+}
+
+static bool complete(struct engine *engine, const struct entry *entry, struct error *error)
+{
+    const struct entry_moments *moments = &entry->moments;
+    struct pane *pane = &engine->partitions[moments->completions_partition].pane;
+    size_t values = pane->chunks.size / sizeof(float);
+    const float *packed = (const float *)(const void *)pane->chunks.data;
+    for (size_t k = 0; k < values; k++) {
+        if (!isfinite(packed[k]))
+            return refuse(engine);
+    }
+    bool ours = engine->model.space.name != NULL &&
+                span_equal(moments->feature_space, span_of(engine->model.space.name)) &&
+                engine->model.space.dimension == (size_t)moments->dimension;
+    if (ours)
+        return adopt(engine, moments, entry->time, packed, error);
+    pane->from = moments->to;
+    pane->from_time = moments->stream_time;
+    return true;
+}
+
+bool moments_entry(struct engine *engine, const struct entry *entry, struct error *error)
+{
+    const struct entry_moments *moments = &entry->moments;
+    if (!consistent(engine, moments))
+        return refuse(engine);
+    if (!engine_partitions(engine, moments->completions_partition, error))
+        return false;
+    struct pane *pane = &engine->partitions[moments->completions_partition].pane;
+    bool newer = moments->from > pane->from ||
+                 (moments->from == pane->from &&
+                  (moments->to > pane->from || moments->stream_time > pane->from_time));
+    if (!newer)
+        return true; /* seen before, or it overlaps what is in force */
+    if (moments->chunk == 0) {
+        pane->chunks.maximum = packed_size(engine->options.limits_dimension) * sizeof(float);
+        pane->chunks.size = 0;
+        pane->read_chunks = 0;
+        pane->read_from = moments->from;
+        pane->read_to = moments->to;
+    }
+    if (moments->chunk != pane->read_chunks || moments->from != pane->read_from ||
+        moments->to != pane->read_to)
+        return refuse(engine);
+    if (!buffer_append(&pane->chunks, moments->sums.data, moments->sums.size))
+        return error_set(error, ERROR_FATAL, "out of memory for the policy's moments");
+    pane->read_chunks++;
+    if (pane->read_chunks < moments->chunks)
+        return true;
+    pane->read_chunks = 0;
+    bool done = complete(engine, entry, error);
+    buffer_free(&pane->chunks);
+    return done;
+}
+
+/* ---- SPACE ---- */
+
+/* Mean of the pools' means, and mean squared distance of a completion from its pool's mean. */
+static double estimate(struct engine *engine, double *centre, double *mean)
+{
+    size_t d = engine->model.space.dimension;
+    double squares = 0;
+    size_t total = 0;
+    memset(centre, 0, d * sizeof *centre);
+    for (size_t p = 0; p < engine->pools.ready_count; p++) {
+        const struct pool *pool = engine->pools.ready[p];
+        memset(mean, 0, d * sizeof *mean);
+        for (size_t row = 0; row < pool->count; row++) {
+            for (size_t k = 0; k < d; k++)
+                mean[k] += (double)pool->held[row]->features[k] / (double)pool->count;
+        }
+        for (size_t row = 0; row < pool->count; row++) {
+            for (size_t k = 0; k < d; k++) {
+                double distance = (double)pool->held[row]->features[k] - mean[k];
+                squares += distance * distance;
+            }
+        }
+        total += pool->count;
+        for (size_t k = 0; k < d; k++)
+            centre[k] += mean[k] / (double)engine->pools.ready_count;
+    }
+    return total == 0 ? 0 : squares / (double)total;
+}
+
+static bool any_live(const struct engine *engine)
+{
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (partition_live(&engine->partitions[k]))
+            return true;
+    }
+    return false;
+}
+
+bool space_tick(struct engine *engine, struct error *error)
+{
+    struct space *space = &engine->model.space;
+    bool given = engine->options.features_scale > 0;
+    if (space->scaled || space->dimension == 0 || !any_live(engine) ||
+        (!given && (int64_t)engine->pools.ready_count < engine->options.features_scale_pools))
+        return true;
+    size_t d = space->dimension;
+    double *centre = calloc(2 * d, sizeof *centre);
+    if (centre == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for a feature space");
+    double scale = engine->options.features_scale;
+    if (!given) {
+        double spread = estimate(engine, centre, centre + d);
+        /* All completions of a prompt alike: no scale can be estimated, and none is needed. */
+        scale = spread > 0 && isfinite(spread) ? sqrt((double)d / spread) : 1;
+    }
+    struct entry entry = {.kind = ENTRY_SPACE,
+                          .space = {.feature_space = span_of(space->name),
+                                    .feature_epoch = space->epoch,
+                                    .dimension = (int32_t)d,
+                                    .centre = {(const char *)centre, d * sizeof *centre},
+                                    .scale = scale,
+                                    .pools = given ? 0 : (int64_t)engine->pools.ready_count}};
+    bool done = effect_entry(engine, &entry, 0, error) &&
+                model_space(&engine->model, &entry.space, INT64_MAX, error) == APPLIED_NEW;
+    free(centre);
+    return done;
+}

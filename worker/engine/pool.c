@@ -1,0 +1,261 @@
+#include "pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pools_init(struct pools *pools, const struct engine_options *options,
+                struct engine_stats *stats)
+{
+    *pools = (struct pools){.options = options, .stats = stats};
+    store_init(&pools->store, options->pools_bytes);
+}
+
+void pools_fini(struct pools *pools)
+{
+    free(pools->ready);
+    store_fini(&pools->store);
+    pools->ready = NULL;
+    pools->ready_count = pools->ready_capacity = 0;
+}
+
+struct span text_cut(struct span text, size_t size)
+{
+    if (text.size <= size)
+        return text;
+    while (size > 0 && ((unsigned char)text.data[size] & 0xC0) == 0x80)
+        size--;
+    return (struct span){text.data, size};
+}
+
+struct pool *pool_find(const struct partition_pools *partition, struct id prompt)
+{
+    struct pool *pool;
+    HASH_FIND(hh, partition->by_prompt, &prompt, sizeof prompt, pool);
+    return pool;
+}
+
+static size_t pool_bytes(size_t capacity)
+{
+    return sizeof(struct pool) + capacity * sizeof(struct held *);
+}
+
+/* Copies `text` to *at and moves *at behind it. */
+static struct span put(char **at, struct span text)
+{
+    struct span copy = {*at, text.size};
+    if (text.size > 0)
+        memcpy(*at, text.data, text.size);
+    *at += text.size;
+    return copy;
+}
+
+struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
+                       const struct source *source, const struct completion *completion,
+                       int64_t stream_time, int64_t time_before)
+{
+    size_t capacity = pools->options->pool_max;
+    struct span prompt = text_cut(completion->prompt, pools->options->limits_text);
+    size_t texts = completion->prompt_id.size + prompt.size + completion->domain.size;
+    struct pool *pool = store_take(&pools->store, pool_bytes(capacity));
+    char *text = pool == NULL ? NULL : store_take(&pools->store, texts);
+    if (text == NULL) {
+        store_give(&pools->store, pool, pool_bytes(capacity));
+        return NULL;
+    }
+    *pool = (struct pool){.prompt = identity_of(completion->prompt_id),
+                          .first_offset = source->offset,
+                          .first_time = stream_time,
+                          .time_before = time_before,
+                          .partition = source->partition,
+                          .capacity = capacity,
+                          .before = partition->last};
+    pool->prompt_id = put(&text, completion->prompt_id);
+    pool->prompt_text = put(&text, prompt);
+    pool->domain = put(&text, completion->domain);
+    HASH_ADD(hh, partition->by_prompt, prompt, sizeof pool->prompt, pool);
+    if (partition->last != NULL)
+        partition->last->next = pool;
+    else
+        partition->first = pool;
+    partition->last = pool;
+    if (partition->waiting == NULL)
+        partition->waiting = pool;
+    pools->stats->pools_open++;
+    return pool;
+}
+
+static size_t held_bytes(const struct held *held)
+{
+    return sizeof *held + held->dimension * sizeof(float) + held->id_size + held->version_size +
+           held->uri_size + held->traceparent_size + held->tracestate_size + held->text_size;
+}
+
+static void held_free(struct pools *pools, struct held *held)
+{
+    store_give(&pools->store, held, held_bytes(held));
+    pools->stats->completions_held--;
+}
+
+static struct held *held_new(struct pools *pools, const struct source *source,
+                             const struct completion *completion)
+{
+    struct span text = text_cut(completion->text, pools->options->limits_text);
+    const struct held head = {.id = identity_of(completion->completion_id),
+                              .offset = source->offset,
+                              .policy_epoch = completion->policy_epoch,
+                              .policy_logprob = completion->policy_logprob,
+                              .reference_logprob = completion->reference_logprob,
+                              .traffic_weight = (float)completion->traffic_weight,
+                              .text_size = (uint32_t)text.size,
+                              .id_size = (uint16_t)completion->completion_id.size,
+                              .version_size = (uint16_t)completion->policy_version.size,
+                              .uri_size = (uint16_t)completion->uri.size,
+                              .traceparent_size = (uint16_t)source->traceparent.size,
+                              .tracestate_size = (uint16_t)source->tracestate.size,
+                              .candidate = completion->candidate,
+                              .text_cut = text.size < completion->text.size,
+                              .dimension = (uint32_t)completion->dimension};
+    struct held *held = store_take(&pools->store, held_bytes(&head));
+    if (held == NULL)
+        return NULL;
+    *held = head;
+    memcpy(held->features, completion->features, completion->dimension * sizeof(float));
+    char *at = (char *)(held->features + completion->dimension);
+    put(&at, completion->completion_id);
+    put(&at, completion->policy_version);
+    put(&at, completion->uri);
+    put(&at, source->traceparent);
+    put(&at, source->tracestate);
+    put(&at, text);
+    pools->stats->texts_cut += head.text_cut;
+    pools->stats->completions_held++;
+    return held;
+}
+
+enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct source *source,
+                         const struct completion *completion)
+{
+    struct id id = identity_of(completion->completion_id);
+    for (size_t k = 0; k < pool->count; k++) {
+        if (identity_equal(pool->held[k]->id, id))
+            return POOL_DUPLICATE;
+    }
+    struct held *held = held_new(pools, source, completion);
+    if (held == NULL)
+        return POOL_FULL_MEMORY;
+    if (pool->count == pool->capacity) {
+        held_free(pools, pool->held[0]);
+        memmove(pool->held, pool->held + 1, (pool->count - 1) * sizeof(struct held *));
+        pool->count--;
+        pools->stats->completions_dropped++;
+    }
+    pool->held[pool->count++] = held;
+    pool->scored = false;
+    return POOL_ADDED;
+}
+
+static void ready_remove(struct pools *pools, struct pool *pool)
+{
+    struct pool *moved = pools->ready[--pools->ready_count];
+    pools->ready[pool->ready_index] = moved;
+    moved->ready_index = pool->ready_index;
+    pools->stats->pools_ready--;
+}
+
+void pool_close(struct pools *pools, struct partition_pools *partition, struct pool *pool,
+                enum pool_end reason)
+{
+    if (pool->ready)
+        ready_remove(pools, pool);
+    if (partition->waiting == pool)
+        partition->waiting = pool->next;
+    if (pool->before != NULL)
+        pool->before->next = pool->next;
+    else
+        partition->first = pool->next;
+    if (pool->next != NULL)
+        pool->next->before = pool->before;
+    else
+        partition->last = pool->before;
+    HASH_DEL(partition->by_prompt, pool);
+    for (size_t k = 0; k < pool->count; k++)
+        held_free(pools, pool->held[k]);
+    /* The texts of a pool are one block that starts with prompt_id. */
+    store_give(&pools->store, (void *)(uintptr_t)pool->prompt_id.data,
+               pool->prompt_id.size + pool->prompt_text.size + pool->domain.size);
+    store_give(&pools->store, pool, pool_bytes(pool->capacity));
+    pools->stats->pools_open--;
+    pools->stats->pools_closed[reason]++;
+}
+
+bool pool_update_ready(struct pools *pools, struct pool *pool, int64_t stream_time)
+{
+    const struct engine_options *options = pools->options;
+    bool waited = stream_time - pool->first_time >= options->pool_wait;
+    if (pool->ready ||
+        !(pool->count >= options->pool_size || (waited && pool->count >= options->pool_min)))
+        return true;
+    if (pools->ready_count == pools->ready_capacity) {
+        size_t capacity = pools->ready_capacity == 0 ? 256 : 2 * pools->ready_capacity;
+        struct pool **ready = realloc(pools->ready, capacity * sizeof *ready);
+        if (ready == NULL)
+            return false;
+        pools->ready = ready;
+        pools->ready_capacity = capacity;
+    }
+    pool->ready = true;
+    pool->ready_index = pools->ready_count;
+    pools->ready[pools->ready_count++] = pool;
+    pools->stats->pools_ready++;
+    return true;
+}
+
+bool pools_wait_over(struct pools *pools, struct partition_pools *partition, int64_t stream_time)
+{
+    while (partition->waiting != NULL &&
+           stream_time - partition->waiting->first_time >= pools->options->pool_wait) {
+        if (!pool_update_ready(pools, partition->waiting, stream_time))
+            return false;
+        partition->waiting = partition->waiting->next;
+    }
+    return true;
+}
+
+static struct span held_part(const struct held *held, size_t before, size_t size)
+{
+    return (struct span){(const char *)(held->features + held->dimension) + before, size};
+}
+
+struct span held_completion_id(const struct held *held)
+{
+    return held_part(held, 0, held->id_size);
+}
+
+struct span held_policy_version(const struct held *held)
+{
+    return held_part(held, held->id_size, held->version_size);
+}
+
+struct span held_uri(const struct held *held)
+{
+    return held_part(held, (size_t)held->id_size + held->version_size, held->uri_size);
+}
+
+struct span held_traceparent(const struct held *held)
+{
+    size_t before = (size_t)held->id_size + held->version_size + held->uri_size;
+    return held_part(held, before, held->traceparent_size);
+}
+
+struct span held_tracestate(const struct held *held)
+{
+    size_t before = (size_t)held->id_size + held->version_size + held->uri_size;
+    return held_part(held, before + held->traceparent_size, held->tracestate_size);
+}
+
+struct span held_text(const struct held *held)
+{
+    size_t before = (size_t)held->id_size + held->version_size + held->uri_size;
+    return held_part(held, before + held->traceparent_size + held->tracestate_size,
+                     held->text_size);
+}

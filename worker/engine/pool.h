@@ -1,0 +1,101 @@
+/* Pools: the completions of one prompt in one partition, a sliding window by count and age.
+ *
+ * A pool opens with its first completion, is ready at `pool.size` completions or `pool.wait` after
+ * the first when it has `pool.min`, grows to `pool.max` and then drops its oldest, and closes at
+ * `pool.age`. Time is the stream time of its partition, which never goes back, so the pools of a
+ * partition stand in order of first_offset and first_time alike.
+ *
+ * Each completion is one block: its features as they came (float32) and its texts. */
+#ifndef INFOPAIR_POOL_H
+#define INFOPAIR_POOL_H
+
+#include <uthash.h>
+
+#include "engine.h"
+#include "identity.h"
+#include "store.h"
+
+/* One completion in a pool. */
+struct held {
+    struct id id; /* of the completion_id */
+    int64_t offset;
+    int64_t policy_epoch;
+    double policy_logprob, reference_logprob; /* NaN: absent */
+    float traffic_weight;
+    uint32_t text_size;
+    uint16_t id_size, version_size, uri_size, traceparent_size, tracestate_size;
+    bool candidate;
+    bool text_cut;
+    uint32_t dimension;
+    float features[]; /* then id, version, uri, traceparent, tracestate, text */
+};
+
+struct pool {
+    UT_hash_handle hh;
+    struct pool *next, *before; /* of the partition, in order of first_offset */
+    struct id prompt;
+    int64_t first_offset;
+    int64_t first_time;
+    int64_t time_before; /* stream time just before first_offset */
+    int32_t partition;
+    uint32_t count;
+    int64_t picks;
+    size_t ready_index; /* in pools.ready, when ready */
+    bool ready;
+    bool counted;   /* its moments are in a pane */
+    bool scored;    /* score is not older than its completions */
+    bool exhausted; /* no pair of it may be asked, as of the last scoring */
+    double score;
+    int64_t score_fit;                          /* the fit it was made under */
+    struct span prompt_id, prompt_text, domain; /* one block */
+    size_t capacity;
+    struct held *held[]; /* oldest first */
+};
+
+/* What pools need to know of a partition. */
+struct partition_pools {
+    struct pool *by_prompt;
+    struct pool *first, *last;
+    struct pool *waiting; /* first pool whose wait has not been looked at */
+};
+
+struct pools {
+    struct store store;
+    const struct engine_options *options;
+    struct engine_stats *stats;
+    struct pool **ready; /* of all partitions */
+    size_t ready_count, ready_capacity;
+};
+
+void pools_init(struct pools *pools, const struct engine_options *options,
+                struct engine_stats *stats);
+void pools_fini(struct pools *pools);
+
+struct pool *pool_find(const struct partition_pools *partition, struct id prompt);
+/* Opens a pool for the completion's prompt. NULL: the memory limit is reached. */
+struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
+                       const struct source *source, const struct completion *completion,
+                       int64_t stream_time, int64_t time_before);
+enum pool_added { POOL_ADDED, POOL_DUPLICATE, POOL_FULL_MEMORY };
+/* Adds a completion, dropping the oldest beyond pool.max. The same completion_id again is a
+ * duplicate and changes nothing. */
+enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct source *source,
+                         const struct completion *completion);
+/* Frees a pool and its completions. */
+void pool_close(struct pools *pools, struct partition_pools *partition, struct pool *pool,
+                enum pool_end reason);
+/* Marks as ready what is ready at this stream time. False: out of memory. */
+bool pool_update_ready(struct pools *pools, struct pool *pool, int64_t stream_time);
+bool pools_wait_over(struct pools *pools, struct partition_pools *partition, int64_t stream_time);
+
+struct span held_completion_id(const struct held *held);
+struct span held_policy_version(const struct held *held);
+struct span held_uri(const struct held *held);
+struct span held_traceparent(const struct held *held);
+struct span held_tracestate(const struct held *held);
+struct span held_text(const struct held *held);
+
+/* The longest prefix of `text` within `size` bytes that does not cut a UTF-8 character. */
+struct span text_cut(struct span text, size_t size);
+
+#endif
