@@ -1,0 +1,31 @@
+/* GET /live, /ready and /metrics, on a thread of libmicrohttpd's own.
+ *
+ *   /live     200 as long as the process lives
+ *   /ready    200 "ready", or 503 and one reason a line; JSON for `Accept: application/json`
+ *   /metrics  Prometheus text 0.0.4 */
+#ifndef INFOPAIR_HTTP_H
+#define INFOPAIR_HTTP_H
+
+#include "metrics.h"
+#include "schemas/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct http;
+
+/* Listens on `address`, "HOST:PORT", "[::1]:PORT" or "" for no server at all (the object still
+ * works). Port 0 takes a free one. `metrics` is borrowed and must outlive the server. Not ready
+ * ("starting") at first. */
+struct http *http_new(const char *address, struct metrics *metrics, struct error *error);
+/* False when `address` is neither empty nor HOST:PORT; resolves nothing. */
+bool http_check_address(const char *address, struct error *error);
+/* Ends the thread; requests under way are answered. */
+void http_free(struct http *http);
+/* The port in use; 0 without a server. */
+uint16_t http_port(const struct http *http);
+/* Any thread. reasons: lines ended by newlines, why the worker is not ready, copied; NULL or "": it
+ * is. Also sets METRIC_READY. */
+void http_set_ready(struct http *http, const char *reasons);
+
+#endif

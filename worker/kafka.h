@@ -1,0 +1,40 @@
+/* librdkafka, configured for what each handle is for, and its errors as ours. Any thread. */
+#ifndef INFOPAIR_KAFKA_H
+#define INFOPAIR_KAFKA_H
+
+#include "options.h"
+#include "schemas/error.h"
+
+#include <librdkafka/rdkafka.h>
+
+enum kafka_role {
+    KAFKA_GROUP,      /* member of the group on completions and labels, read_committed */
+    KAFKA_FOLLOWER,   /* assigned to the ledger, read_committed, no group of its own */
+    KAFKA_WATERMARKS, /* read_uncommitted, asked for high watermarks only */
+    KAFKA_PRODUCER,   /* the transactional producer of a worker slot */
+    KAFKA_SENDER,     /* plain idempotent producer (send) */
+    KAFKA_READER,     /* plain assigned consumer, read_committed (tail) */
+    KAFKA_ADMIN,      /* creates and describes topics */
+};
+
+/* A configuration with our defaults for the role, then kafka.properties verbatim. queue_bytes: what
+ * its queue may hold (0: librdkafka's default). The caller owns it until kafka_open takes it. */
+rd_kafka_conf_t *kafka_conf(const struct options *options, enum kafka_role role, size_t queue_bytes,
+                            struct error *error);
+/* Makes a handle; takes `conf` in any case. */
+rd_kafka_t *kafka_open(enum kafka_role role, rd_kafka_conf_t *conf, struct error *error);
+
+/* Fills `error` from librdkafka's, with the class by what it demands: abort, fenced, fatal, retry,
+ * else fatal. Destroys `source`. Returns true when source is NULL (no error). */
+bool kafka_error(rd_kafka_error_t *source, const char *doing, struct error *error);
+/* The same for calls that return a bare code: fenced, retry (no broker, no leader, no coordinator,
+ * too slow), else fatal. Behind RD_KAFKA_RESP_ERR__FATAL it looks for the handle's own reason. */
+bool kafka_failure(rd_kafka_t *kafka, rd_kafka_resp_err_t code, const char *doing,
+                   struct error *error);
+
+/* Partitions of a topic, 0 when it does not exist. Asked through a consumer it creates none. False
+ * (ERROR_RETRY): no broker answered in time, or the topic cannot be used now. */
+bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *count,
+                      struct error *error);
+
+#endif

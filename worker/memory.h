@@ -1,0 +1,31 @@
+/* One budget for all memory: `memory.limit` is split before anything is allocated. */
+#ifndef INFOPAIR_MEMORY_H
+#define INFOPAIR_MEMORY_H
+
+#include "schemas/error.h"
+#include "worker/options.h"
+
+struct memory_plan {
+    size_t dimension;      /* features that the plan is made for */
+    size_t consumer_bytes; /* queue of the group consumer */
+    size_t follower_bytes; /* queue of the ledger's reader */
+    size_t producer_bytes; /* queue of the producer */
+    size_t batch_bytes;    /* effects of two batches */
+    size_t model_bytes;    /* Sigma, I, psi, selection */
+    size_t window_bytes;   /* requests and labels of the window */
+    size_t pools_bytes;    /* what is left: open pools */
+};
+
+/* Dimension that is planned for when features.dimension is 0. */
+enum { MEMORY_DIMENSION = 1024 };
+
+/* Splits the limit. Fails (ERROR_FATAL) with the sum spelled out when less than a few pools' room
+ * is left. */
+bool memory_plan(const struct options *options, struct memory_plan *plan, struct error *error);
+
+/* The engine's options from the process's: everything but topics' partition counts, digest and
+ * writer. Borrowed from `options`. */
+struct engine_options memory_engine_options(const struct options *options,
+                                            const struct memory_plan *plan);
+
+#endif

@@ -1,0 +1,156 @@
+/* The configuration: one table of options (options_table.c), a row each, drives parsing,
+ * validation, printing, the digest of shared options and the reference page.
+ *
+ * Sources, the later wins: defaults, a preset of the command, the file (libconfig), INFOPAIR_*
+ * of the environment, --set NAME=VALUE. Option `pool.size` is the member `pool_size` and the
+ * environment's INFOPAIR_POOL_SIZE. Durations are milliseconds, sizes bytes.
+ *
+ * A `struct options` is read-only once loaded, so any thread may read it. */
+#ifndef INFOPAIR_OPTIONS_H
+#define INFOPAIR_OPTIONS_H
+
+#include "schemas/contracts.h"
+#include "schemas/error.h"
+#include "selectors/selectors.h"
+#include "worker/engine/engine.h"
+#include "worker/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct string_list {
+    char **items; /* owned */
+    size_t count;
+};
+
+enum kafka_assignment { ASSIGNMENT_RANGE, ASSIGNMENT_COOPERATIVE };
+enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
+
+/* Where a value came from. */
+enum option_source { OPTION_DEFAULT, OPTION_COMMAND, OPTION_FILE, OPTION_ENVIRONMENT, OPTION_SET };
+
+/* What the options mean: options_table.c, or config/reference.md, which is made from it. */
+struct options {
+    char *kafka_brokers; /* "" when not given */
+    char *kafka_group;
+    char *kafka_instance;
+    bool kafka_static;
+    enum kafka_assignment kafka_assignment;
+    int64_t kafka_session_timeout;
+    int64_t kafka_transaction_timeout;
+    struct string_list kafka_properties; /* "name=value" each */
+
+    char *topics_completions;
+    char *topics_labels;
+    char *topics_pairs;
+    char *topics_ledger;
+    char *topics_dead_letters;
+    int64_t topics_partitions;
+    int64_t topics_replication;
+
+    enum framing schemas_framing;
+    char *schemas_directory;
+    struct string_list schemas_ids; /* "id=file" each */
+
+    int64_t commit_interval;
+    int64_t commit_records;
+
+    size_t features_dimension; /* 0: of the first record */
+    char *features_space;      /* "": the largest feature_epoch */
+    double features_scale;     /* 0: estimated */
+    int64_t features_scale_pools;
+
+    size_t limits_record;
+    size_t limits_dimension;
+    size_t limits_text;
+    size_t limits_attributes;
+    int64_t limits_clock_ahead;
+
+    size_t pool_size;
+    size_t pool_min;
+    size_t pool_max;
+    int64_t pool_wait;
+    int64_t pool_age;
+    int64_t pool_picks; /* 0: no limit */
+
+    double policy_beta; /* 0 when not given */
+    enum policy_sampling policy_sampling;
+    int64_t policy_window;
+    int64_t moments_interval;
+
+    int64_t labels_window;
+    int64_t labels_max;
+    int64_t labels_deadline;
+    int64_t labels_late;
+
+    int64_t fit_every;
+    double fit_lambda;     /* 0: by evidence */
+    double fit_lambda_max; /* 0: 2 d / .09 */
+
+    char *selection_rule; /* known to sel_rule_find */
+    enum selection_when selection_when;
+    enum sel_weighting selection_weights;
+    double control_share;
+
+    double budget_per_second; /* 0 when not given */
+    int64_t budget_burst;
+    int64_t budget_in_flight;
+
+    size_t memory_limit;
+    uint64_t seed;
+    char *http_address; /* "": no server */
+    enum log_level log_level;
+
+    unsigned char *sources; /* enum option_source of each row of the table */
+};
+
+/* Where options_load reads from. Lists end with NULL and may be NULL; everything is borrowed. */
+struct options_input {
+    const char *const *presets;     /* "name=value": a command's own defaults */
+    const char *file;               /* NULL: /etc/infopair/infopair.cfg where it exists */
+    bool no_default_file;           /* with file NULL: read none */
+    const char *const *environment; /* as `environ`; only INFOPAIR_* is looked at */
+    const char *const *sets;        /* "name=value", as given to --set */
+};
+
+/* All defaults; NULL when memory runs out. */
+struct options *options_new(void);
+void options_free(struct options *options);
+
+/* Reads all sources into `options` (fresh from options_new) and checks what one option demands of
+ * another. Errors are ERROR_FATAL and say `file:line: option: what` (or the name of the variable,
+ * or
+ * --set) and, for an unknown name, the nearest valid one. */
+bool options_load(struct options *options, const struct options_input *input, struct error *error);
+
+/* Fails unless every named option was given: options without a default are demanded only by
+ * the commands that need them. Names end with NULL: options_require(o, &e, "policy.beta", NULL). */
+bool options_require(const struct options *options, struct error *error, ...)
+    __attribute__((sentinel));
+
+/* Hex of XXH3-128 over `name=value` lines of all shared options: what workers of one group must
+ * have in common (protocol.md, rule 12). */
+#define OPTIONS_DIGEST_SIZE 33
+void options_digest(const struct options *options, char hex[OPTIONS_DIGEST_SIZE]);
+
+/* Prints in the form of the file, each value with its source as a comment; secrets masked. all:
+ * defaults too. */
+bool options_print(const struct options *options, FILE *out, bool all);
+/* The value of one option as text, secrets masked, into `text`. False: no such option. */
+bool options_text(const struct options *options, const char *name, char *text, size_t size);
+
+/* The reference page in Markdown, made from the table alone. */
+bool options_reference(FILE *out);
+
+/* Fails when two options would share a variable of the environment, or a default breaks its own
+ * range. The build runs it. */
+bool options_check_table(struct error *error);
+
+/* The value of "name=value" in kafka.properties, the last one given; NULL when absent. */
+const char *options_property(const struct options *options, const char *name);
+/* True when what stands under this name must not be shown (passwords, keys, tokens). */
+bool options_secret(const char *property);
+
+#endif

@@ -1,0 +1,142 @@
+/* What one option demands of another, and of the world outside the table. */
+#include "http.h"
+#include "nearest.h"
+#include "options_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool check_pools(const struct options *options, struct error *error)
+{
+    if (options->pool_min > options->pool_size)
+        return error_set(error, ERROR_FATAL, "pool.min: %zu is above pool.size = %zu",
+                         options->pool_min, options->pool_size);
+    if (options->pool_size > options->pool_max)
+        return error_set(error, ERROR_FATAL, "pool.size: %zu is above pool.max = %zu",
+                         options->pool_size, options->pool_max);
+    if (options->pool_wait > options->pool_age)
+        return error_set(error, ERROR_FATAL,
+                         "pool.wait: pools would be closed by pool.age before they are ready");
+    return true;
+}
+
+static bool check_features(const struct options *options, struct error *error)
+{
+    if (options->features_dimension > options->limits_dimension)
+        return error_set(error, ERROR_FATAL,
+                         "features.dimension: %zu is above limits.dimension = %zu",
+                         options->features_dimension, options->limits_dimension);
+    if (options->limits_text > options->limits_record)
+        return error_set(error, ERROR_FATAL, "limits.text: is above limits.record");
+    if (options->fit_lambda_max > 0 && options->fit_lambda > options->fit_lambda_max)
+        return error_set(error, ERROR_FATAL, "fit.lambda: %g is above fit.lambda_max = %g",
+                         options->fit_lambda, options->fit_lambda_max);
+    return true;
+}
+
+static bool check_rule(struct options *options, struct error *error)
+{
+    if (options->selection_when != WHEN_SLOTS)
+        return error_set(error, ERROR_FATAL,
+                         "selection.when: \"%s\" is not in this release; use \"slots\"",
+                         options->selection_when == WHEN_PRICE ? "price" : "pool");
+    const struct sel_rule *rule = sel_rule_find(options->selection_rule);
+    if (rule != NULL) {
+        /* Workers that name one rule differently still agree: the digest sees its own name. */
+        char *name = strdup(rule->name);
+        if (name == NULL)
+            return error_set(error, ERROR_FATAL, "out of memory");
+        free(options->selection_rule);
+        options->selection_rule = name;
+        return true;
+    }
+    struct nearest nearest = {0};
+    for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++) {
+        nearest_offer(&nearest, options->selection_rule, rule->name);
+        for (const char *const *alias = rule->aliases; alias != NULL && *alias != NULL; alias++)
+            nearest_offer(&nearest, options->selection_rule, *alias);
+    }
+    return error_set(error, ERROR_FATAL,
+                     "selection.rule: unknown rule '%.80s'; the nearest valid name is '%s'",
+                     options->selection_rule, nearest.name);
+}
+
+static bool check_topic(const char *option, const char *topic, struct error *error)
+{
+    static const char LETTERS[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t size = strlen(topic);
+    if (size > 249 || topic[strspn(topic, LETTERS)] != '\0' || strcmp(topic, ".") == 0 ||
+        strcmp(topic, "..") == 0)
+        return error_set(
+            error, ERROR_FATAL,
+            "%s: '%.80s' is not a topic name (up to 249 letters, digits, '.', '_', '-')", option,
+            topic);
+    return true;
+}
+
+/* One topic in two roles would feed the worker its own output. */
+static bool check_topics(const struct options *options, struct error *error)
+{
+    const struct {
+        const char *option;
+        const char *topic;
+    } topics[] = {{"topics.completions", options->topics_completions},
+                  {"topics.labels", options->topics_labels},
+                  {"topics.pairs", options->topics_pairs},
+                  {"topics.ledger", options->topics_ledger},
+                  {"topics.dead_letters", options->topics_dead_letters}};
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+        if (!check_topic(topics[i].option, topics[i].topic, error))
+            return false;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(topics[i].topic, topics[j].topic) == 0)
+                return error_set(error, ERROR_FATAL, "%s: '%.80s' is already %s", topics[i].option,
+                                 topics[i].topic, topics[j].option);
+    }
+    return true;
+}
+
+static bool check_kafka(const struct options *options, struct error *error)
+{
+    if (options->commit_interval >= options->kafka_transaction_timeout)
+        return error_set(error, ERROR_FATAL,
+                         "kafka.transaction_timeout: must be above commit.interval");
+    const char *message = options_property(options, "message.timeout.ms");
+    if (message == NULL)
+        message = options_property(options, "delivery.timeout.ms");
+    if (message == NULL)
+        return true;
+    char *end;
+    long long timeout = strtoll(message, &end, 10);
+    if (*end != '\0' || timeout <= 0 || timeout > options->kafka_transaction_timeout)
+        return error_set(error, ERROR_FATAL,
+                         "kafka.properties: message.timeout.ms must lie between 1 and "
+                         "kafka.transaction_timeout = %lld ms",
+                         (long long)options->kafka_transaction_timeout);
+    return true;
+}
+
+static bool check_ids(const struct options *options, struct error *error)
+{
+    for (size_t k = 0; k < options->schemas_ids.count; k++) {
+        const char *item = options->schemas_ids.items[k];
+        char *end;
+        long long id = strtoll(item, &end, 10);
+        if (end == item || *end != '=' || end[1] == '\0' || id < 0 || id > INT32_MAX)
+            return error_set(error, ERROR_FATAL,
+                             "schemas.ids: '%.80s' is not of the form id=file with an id from 0 to "
+                             "2147483647",
+                             item);
+    }
+    return true;
+}
+
+bool options_check(struct options *options, struct error *error)
+{
+    return check_pools(options, error) && check_features(options, error) &&
+           check_rule(options, error) && check_topics(options, error) &&
+           check_kafka(options, error) && check_ids(options, error) &&
+           (http_check_address(options->http_address, error) ||
+            error_prefix(error, "http.address"));
+}

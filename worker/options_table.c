@@ -1,0 +1,226 @@
+/* Every option, a row each. The reference page config/reference.md is made from this table, and the
+ * build fails when the two differ. Names stay once released. */
+#include "options_table.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROW(group, member)                                                                         \
+    .name = #group "." #member, .offset = offsetof(struct options, group##_##member)
+#define TOP(member) .name = #member, .offset = offsetof(struct options, member)
+
+#define SECOND 1e3
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define KIB 1024.0
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define MANY 1e9
+
+static const char *const ASSIGNMENTS[] = {"range", "cooperative-sticky", NULL};
+static const char *const FRAMINGS[] = {"confluent", "bare", NULL};
+static const char *const SAMPLINGS[] = {"reference", "current", "logged", NULL};
+static const char *const WHENS[] = {"slots", "price", "pool", NULL};
+static const char *const WEIGHTINGS[] = {"probit", "plug", NULL};
+static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
+
+static char *host_name(void)
+{
+    char name[256];
+    if (gethostname(name, sizeof name) != 0 || name[0] == '\0')
+        return strdup("localhost");
+    name[sizeof name - 1] = '\0';
+    return strdup(name);
+}
+
+/* A worker that was built but not installed finds its contracts in the source tree. */
+static char *schema_directory(void)
+{
+    if (access(INFOPAIR_SCHEMA_DIRECTORY "/completion.avsc", R_OK) != 0 &&
+        access(INFOPAIR_SOURCE_SCHEMA_DIRECTORY "/completion.avsc", R_OK) == 0)
+        return strdup(INFOPAIR_SOURCE_SCHEMA_DIRECTORY);
+    return strdup(INFOPAIR_SCHEMA_DIRECTORY);
+}
+
+const struct option_row OPTION_ROWS[] = {
+    {ROW(kafka, brokers), TYPE_STRING, .required = true,
+     .text = "Bootstrap list, `host:port,host:port`."},
+    {ROW(kafka, group), TYPE_STRING, .minimum = 1, .fallback = "infopair",
+     .text = "Consumer group. All workers of one group share the work and the ledger."},
+    {ROW(kafka, instance), TYPE_STRING, .minimum = 1, .compute = host_name,
+     .compute_text = "the host's name",
+     .text =
+         "Slot of this worker, stable over restarts and different for each worker of the group: "
+         "`transactional.id` is group-instance."},
+    {ROW(kafka, static), TYPE_BOOL, .fallback = "true",
+     .text = "Sets `group.instance.id` to the instance: a quick restart moves no partitions."},
+    {ROW(kafka, assignment), TYPE_NAME, .names = ASSIGNMENTS, .fallback = "range",
+     .text = "How partitions are dealt out (`partition.assignment.strategy`)."},
+    {ROW(kafka, session_timeout), TYPE_DURATION, SECOND, HOUR, .fallback = "45s",
+     .text = "`session.timeout.ms`: how long a silent worker keeps its partitions."},
+    {ROW(kafka, transaction_timeout), TYPE_DURATION, SECOND, 15 * MINUTE, .fallback = "15s",
+     .text = "`transaction.timeout.ms`: how long a dead worker's open transaction holds back every "
+             "reader."},
+    {ROW(kafka, properties), TYPE_LIST, .fallback = "[]", .secret = true,
+     .text =
+         "`\"name=value\"` each, handed to librdkafka as they are and checked at the start. On the "
+         "command line also `--set kafka.properties.NAME=VALUE`, which adds to the list."},
+
+    {ROW(topics, completions), TYPE_STRING, .minimum = 1, .fallback = "infopair.completions",
+     .text = "Input: completions."},
+    {ROW(topics, labels), TYPE_STRING, .minimum = 1, .fallback = "infopair.labels",
+     .text = "Input: labels."},
+    {ROW(topics, pairs), TYPE_STRING, .minimum = 1, .fallback = "infopair.pairs",
+     .text = "Output: requests for one label each. Read it with `isolation.level=read_committed`."},
+    {ROW(topics, ledger), TYPE_STRING, .minimum = 1, .fallback = "infopair.ledger",
+     .text = "What all workers agree on: requests, labels, expiries, moments, fits."},
+    {ROW(topics, dead_letters), TYPE_STRING, .minimum = 1, .fallback = "infopair.dead-letters",
+     .text = "Output: records that could not be used, with the reason in headers."},
+    {ROW(topics, partitions), TYPE_INTEGER, 1, 10000, .fallback = "6",
+     .text = "Partitions of each topic that `infopair topics` makes; the ledger always has 3."},
+    {ROW(topics, replication), TYPE_INTEGER, 1, 100, .fallback = "3",
+     .text = "Replicas of each topic that `infopair topics` makes."},
+
+    {ROW(schemas, framing), TYPE_NAME, .names = FRAMINGS, .fallback = "confluent",
+     .text = "What stands before each record, read and written: byte 0 and a 4-byte schema id, or "
+             "nothing."},
+    {ROW(schemas, directory), TYPE_STRING, .minimum = 1, .compute = schema_directory,
+     .compute_text = "the installed schemas",
+     .text = "Holds `completion.avsc`, `label.avsc`, `pair.avsc` and `ledger.avsc`."},
+    {ROW(schemas, ids), TYPE_LIST, .fallback = "[]",
+     .text = "`\"id=file\"` each, for framed records; the file is relative to `schemas.directory`. "
+             "Empty: "
+             "`1=completion.avsc`, `2=label.avsc`, `3=pair.avsc`, `4=ledger.avsc`."},
+
+    {ROW(commit, interval), TYPE_DURATION, 10, MINUTE, .fallback = "200ms",
+     .text = "A batch is committed at least this often."},
+    {ROW(commit, records), TYPE_INTEGER, 1, 1e6, .fallback = "20000",
+     .text = "Most records of one batch."},
+
+    {ROW(features, dimension), TYPE_COUNT, 0, 65536, .fallback = "0", .shared = true,
+     .text = "Length d of the feature vectors; 0: that of the first record of a space."},
+    {ROW(features, space), TYPE_STRING, .fallback = "", .shared = true,
+     .text = "The feature space to work in; empty: the one with the largest `feature_epoch`."},
+    {ROW(features, scale), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
+     .fallback = "auto", .shared = true,
+     .text =
+         "Factor on all features. `auto`: estimated once for each space, so that the mean squared "
+         "distance to the pool's mean is d."},
+    {ROW(features, scale_pools), TYPE_INTEGER, 1, 1e6, .fallback = "50", .shared = true,
+     .text = "Ready pools that the estimate of the scale needs; nothing is asked before."},
+
+    {ROW(limits, record), TYPE_SIZE, KIB, 64 * MIB, .fallback = "1MiB",
+     .text = "A larger input record is dead-lettered."},
+    {ROW(limits, dimension), TYPE_COUNT, 1, 65536, .fallback = "4096",
+     .text = "Most features of a completion."},
+    {ROW(limits, text), TYPE_SIZE, 16, 64 * MIB, .fallback = "16KiB",
+     .text = "Longer prompts and completions are cut in the pairs, and flagged."},
+    {ROW(limits, attributes), TYPE_COUNT, 0, 65536, .fallback = "64",
+     .text = "Most entries of `attributes`."},
+    {ROW(limits, clock_ahead), TYPE_DURATION, 0, 365 * DAY, .fallback = "5m",
+     .text =
+         "How far a record's time may lie ahead of the worker's clock before it is taken back to "
+         "that."},
+
+    {ROW(pool, size), TYPE_COUNT, 2, 65536, .fallback = "16", .shared = true,
+     .text = "A pool with so many completions is ready."},
+    {ROW(pool, min), TYPE_COUNT, 2, 65536, .fallback = "2", .shared = true,
+     .text = "Least completions of a pool that is ready by `pool.wait`."},
+    {ROW(pool, max), TYPE_COUNT, 2, 65536, .fallback = "64", .shared = true,
+     .text = "Most completions of a pool; the oldest gives way."},
+    {ROW(pool, wait), TYPE_DURATION, 0, 365 * DAY, .fallback = "5m", .shared = true,
+     .text = "After this time a pool is ready though not full."},
+    {ROW(pool, age), TYPE_DURATION, SECOND, 3650 * DAY, .fallback = "1h", .shared = true,
+     .text = "After this time a pool is closed."},
+    {ROW(pool, picks), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true,
+     .text = "A pool is closed after so many picks; 0: no limit."},
+
+    {ROW(policy, beta), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .required = true,
+     .shared = true, .text = "β: strength of the KL penalty with which the policy is trained."},
+    {ROW(policy, sampling), TYPE_NAME, .names = SAMPLINGS, .fallback = "reference", .shared = true,
+     .text = "Where completions come from: the reference policy (weighted by softmax(ψᵀφ/β)), the "
+             "current policy (equal weights), or as their logged probabilities say."},
+    {ROW(policy, window), TYPE_DURATION, MINUTE, 3650 * DAY, .fallback = "7d", .shared = true,
+     .text = "Time that the policy information I covers."},
+    {ROW(moments, interval), TYPE_DURATION, 100, DAY, .fallback = "10s", .shared = true,
+     .text = "Each partition writes its sums for I at most this often."},
+
+    {ROW(labels, window), TYPE_DURATION, MINUTE, 3650 * DAY, .fallback = "30d", .shared = true,
+     .text = "Time that Σ covers."},
+    {ROW(labels, max), TYPE_INTEGER, 1, MANY, .fallback = "100000", .shared = true,
+     .text = "Most labels in Σ; the oldest give way."},
+    {ROW(labels, deadline), TYPE_DURATION, SECOND, 365 * DAY, .fallback = "1d", .shared = true,
+     .text = "A request without an answer is written off after this time."},
+    {ROW(labels, late), TYPE_DURATION, 0, 365 * DAY, .fallback = "7d", .shared = true,
+     .text = "A label still counts so long after its deadline."},
+
+    {ROW(fit, every), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
+     .text = "Labels between two fits."},
+    {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
+     .fallback = "auto", .shared = true, .text = "λ of the fit. `auto`: by evidence."},
+    {ROW(fit, lambda_max), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
+     .fallback = "auto", .shared = true, .text = "Cap of that λ. `auto`: 2 d / 0.09."},
+
+    {ROW(selection, rule), TYPE_STRING, .minimum = 1, .fallback = "policy_trace", .shared = true,
+     .text = "How pairs are scored; the rules are listed below."},
+    {ROW(selection, when), TYPE_NAME, .names = WHENS, .fallback = "slots", .shared = true,
+     .text =
+         "`slots`: the best pair over all open pools whenever the budget opens a slot. `price` and "
+         "`pool` are not in this release."},
+    {ROW(selection, weights), TYPE_NAME, .names = WEIGHTINGS, .fallback = "probit", .shared = true,
+     .text = "Weight of a pair: averaged over the uncertainty of ψ, or at the estimate."},
+    {ROW(control, share), TYPE_NUMBER, 0, 1, .fallback = "0.05", .shared = true,
+     .text = "Share of the slots that go to uniform pairs, against which the rule is measured."},
+
+    {ROW(budget, per_second), TYPE_NUMBER, 0, 1e6, .above_minimum = true, .required = true,
+     .shared = true, .text = "Label slots that open each second, over all workers."},
+    {ROW(budget, burst), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
+     .text = "Most slots that may gather while none are used."},
+    {ROW(budget, in_flight), TYPE_INTEGER, 1, MANY, .fallback = "500", .shared = true,
+     .text = "Most requests that wait for their label, over all workers."},
+
+    {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
+     .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},
+    {TOP(seed), TYPE_COUNT, 0, 9e15, .fallback = "1", .shared = true,
+     .text = "Key of all random draws."},
+    {ROW(http, address), TYPE_STRING, .fallback = "127.0.0.1:8080",
+     .text = "`HOST:PORT` of /live, /ready and /metrics; port 0: a free one; empty: none."},
+    {ROW(log, level), TYPE_NAME, .names = LEVELS, .fallback = "info",
+     .text = "Least severity that is logged."},
+    {.name = NULL},
+};
+
+size_t option_count(void)
+{
+    return sizeof OPTION_ROWS / sizeof *OPTION_ROWS - 1;
+}
+
+const struct option_row *option_find(const char *name)
+{
+    for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++)
+        if (strcmp(row->name, name) == 0)
+            return row;
+    return NULL;
+}
+
+size_t option_group(const struct option_row *row)
+{
+    const char *dot = strchr(row->name, '.');
+    return dot == NULL ? 0 : (size_t)(dot - row->name);
+}
+
+void option_variable(const char *name, char variable[OPTION_NAME_SIZE])
+{
+    snprintf(variable, OPTION_NAME_SIZE, "INFOPAIR_%s", name);
+    for (char *c = variable; *c != '\0'; c++)
+        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+}
+
+void *option_member(const struct options *options, const struct option_row *row)
+{
+    return (char *)(uintptr_t)options + row->offset;
+}

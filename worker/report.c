@@ -1,0 +1,151 @@
+/* What the session tells: figures for /metrics, reasons for /ready. */
+#include "clock.h"
+#include "session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { REPORT_INTERVAL = 500 };
+
+static const char *const ARMS[] = {"selected", "control", "probe"};
+static const char *const OUTCOMES[] = {"left", "right",   "tie",        "both_bad",
+                                       "skip", "invalid", "probability"};
+static const char *const KINDS[] = {"selected", "labelled", "expired", "withdrawn",
+                                    "moments",  "fit",      "price",   "space"};
+static const char *const ENDS[] = {"age", "picks", "memory", "space", "lost"};
+
+void report_batch(struct session *session, const struct batch *batch, double seconds)
+{
+    metrics_add(session->metrics, METRIC_COMMITS, NULL, NULL, 1);
+    metrics_observe(session->metrics, METRIC_COMMIT_SECONDS, seconds);
+    for (size_t k = 0; k < batch->effect_count; k++) {
+        const struct effect *effect = &batch->effects[k];
+        for (size_t header = 0; header < effect->header_count; header++) {
+            char stage[32];
+            if (strcmp(effect->headers[header].name, "infopair.stage") != 0)
+                continue;
+            snprintf(stage, sizeof stage, "%.*s", (int)effect->headers[header].value.size,
+                     effect->headers[header].value.data);
+            metrics_add(session->metrics, METRIC_DEAD_LETTERS, stage, NULL, 1);
+        }
+    }
+}
+
+static void set_counts(struct session *session, const struct engine_stats *stats)
+{
+    const struct {
+        enum metric metric;
+        double value;
+    } rows[] = {{METRIC_COMPLETIONS, (double)stats->completions},
+                {METRIC_COMPLETIONS_REREAD, (double)stats->completions_reread},
+                {METRIC_COMPLETIONS_DUPLICATE, (double)stats->completions_duplicate},
+                {METRIC_COMPLETIONS_UNPAIRED, (double)stats->completions_dropped},
+                {METRIC_COMPLETIONS_HELD, (double)stats->completions_held},
+                {METRIC_PROMPTS_SPLIT, (double)stats->prompts_split},
+                {METRIC_TEXTS_CUT, (double)stats->texts_cut},
+                {METRIC_CLOCK_AHEAD, (double)stats->clock_ahead},
+                {METRIC_POOLS_OPEN, (double)stats->pools_open},
+                {METRIC_POOLS_READY, (double)stats->pools_ready},
+                {METRIC_SAMPLING_TEMPERED, (double)stats->sampling_tempered},
+                {METRIC_PAIRS_TOO_LARGE, (double)stats->pairs_too_large},
+                {METRIC_REQUESTS_IN_FLIGHT, (double)stats->requests_open},
+                {METRIC_REQUESTS_EXPIRED, (double)stats->expired},
+                {METRIC_LABELS_DUPLICATE, (double)stats->labels_duplicate},
+                {METRIC_LABELS_WAITING, (double)stats->labels_waiting},
+                {METRIC_ABORTED_OR_UNKNOWN, (double)stats->dead_letters_unknown},
+                {METRIC_LEDGER_FOREIGN, (double)stats->foreign_entries},
+                {METRIC_LEDGER_REFUSED, (double)stats->entries_refused},
+                {METRIC_LEDGER_BEHIND, (double)follower_behind(session)},
+                {METRIC_FIT_ID, (double)stats->fit_id},
+                {METRIC_FIT_LABELS, (double)stats->labels_counted},
+                {METRIC_LAMBDA, stats->lambda},
+                {METRIC_INFORMATION_PAIRS, (double)(stats->labels_counted + stats->requests_open)},
+                {METRIC_POLICY_POOLS, (double)stats->moments_pools},
+                {METRIC_POLICY_TRACE, stats->policy_trace},
+                {METRIC_GAP_ESTIMATE, stats->gap_estimate},
+                {METRIC_RETURN_RATE, stats->return_rate},
+                {METRIC_MEMORY_LIMIT, (double)session->options->memory_limit}};
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++)
+        metrics_set(session->metrics, rows[k].metric, NULL, NULL, rows[k].value);
+}
+
+static void set_groups(struct session *session, const struct engine_stats *stats)
+{
+    struct metrics *metrics = session->metrics;
+    for (size_t k = 0; k < 3; k++)
+        metrics_set(metrics, METRIC_PAIRS, ARMS[k], NULL, (double)stats->pairs[k]);
+    for (size_t k = 0; k < 7; k++)
+        metrics_set(metrics, METRIC_LABELS, OUTCOMES[k], NULL, (double)stats->outcomes[k]);
+    for (size_t k = 0; k < 8; k++)
+        metrics_set(metrics, METRIC_LEDGER_ENTRIES, KINDS[k], NULL, (double)stats->entries[k]);
+    for (size_t k = 0; k < POOL_ENDS; k++)
+        metrics_set(metrics, METRIC_POOLS_CLOSED, ENDS[k], NULL, (double)stats->pools_closed[k]);
+    const struct memory_plan *plan = session->plan;
+    metrics_set(metrics, METRIC_MEMORY, "pools", NULL, (double)stats->pools_bytes);
+    metrics_set(metrics, METRIC_MEMORY, "window", NULL, (double)stats->window_bytes);
+    metrics_set(metrics, METRIC_MEMORY, "model", NULL, (double)plan->model_bytes);
+    metrics_set(metrics, METRIC_MEMORY, "queues", NULL,
+                (double)(plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes));
+}
+
+/* Records behind the last stable offset, of each partition that is ours. */
+static void set_lag(struct session *session)
+{
+    rd_kafka_topic_partition_list_t *all = NULL;
+    if (rd_kafka_assignment(session->consumer, &all) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    rd_kafka_position(session->consumer, all);
+    for (int k = 0; k < all->cnt; k++) {
+        const rd_kafka_topic_partition_t *partition = &all->elems[k];
+        int64_t low, high;
+        char number[16];
+        if (rd_kafka_get_watermark_offsets(session->consumer, partition->topic,
+                                           partition->partition, &low,
+                                           &high) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+            high < 0)
+            continue;
+        int64_t next = engine_next(session->engine, assignment_input(session, partition->topic),
+                                   partition->partition);
+        snprintf(number, sizeof number, "%d", partition->partition);
+        metrics_set(session->metrics, METRIC_LAG, partition->topic, number,
+                    next >= 0 && next < high ? (double)(high - next) : 0);
+    }
+    rd_kafka_topic_partition_list_destroy(all);
+}
+
+static void set_ready(struct session *session)
+{
+    rd_kafka_topic_partition_list_t *all = NULL;
+    int count = 0;
+    int64_t behind = engine_reread_left(session->engine);
+    if (rd_kafka_assignment(session->consumer, &all) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        count = all->cnt;
+        rd_kafka_topic_partition_list_destroy(all);
+    }
+    if (session->brokers_down)
+        session_not_ready(session, "no broker answers: kafka.brokers %s",
+                          session->options->kafka_brokers);
+    else if (count == 0)
+        session_not_ready(session, "no partition is assigned yet");
+    else if (behind > 0)
+        session_not_ready(session, "restoring: %lld records of open pools are left to read again",
+                          (long long)behind);
+    else
+        session_not_ready(session, NULL);
+}
+
+void report(struct session *session)
+{
+    int64_t now = clock_monotonic_ms();
+    if (now - session->reported_at < REPORT_INTERVAL)
+        return;
+    session->reported_at = now;
+    const struct engine_stats *stats = engine_stats(session->engine);
+    set_counts(session, stats);
+    set_groups(session, stats);
+    set_lag(session);
+    set_ready(session);
+    metrics_set(session->metrics, METRIC_BUDGET_LEVEL, NULL, NULL,
+                engine_budget_level(session->engine));
+}

@@ -1,0 +1,308 @@
+/* The loop you can read aloud: drain what is ready; when the batch is due, let time pass in the
+ * engine and commit what it decided; sleep until the next record or the next due time. */
+#include "session.h"
+#include "clock.h"
+#include "kafka.h"
+#include "log.h"
+#include "topics.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CONNECT_TIMEOUT = 5000, CONNECT_PAUSE = 500, BURST = 1000, CLOSE_TIMEOUT = 20000 };
+
+bool session_stopping(const struct session *session)
+{
+    return atomic_load(session->stopping);
+}
+
+void session_not_ready(struct session *session, const char *format, ...)
+{
+    char reasons[1024];
+    session->ready = format == NULL;
+    if (format == NULL) {
+        http_set_ready(session->http, NULL);
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(reasons, sizeof reasons - 1, format, arguments);
+    va_end(arguments);
+    if (size > 0)
+        snprintf(reasons + (size < 1022 ? size : 1022), 2, "\n");
+    http_set_ready(session->http, reasons);
+}
+
+/* ---- connecting ---- */
+
+/* Tells that no broker answers, or that one does again. Called from rd_kafka_poll of a handle. */
+static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaque)
+{
+    struct session *session = opaque;
+    char text[512];
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        session->brokers_down = true;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(kafka, text, sizeof text);
+        bool fenced = fatal == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+                      fatal == RD_KAFKA_RESP_ERR__FENCED ||
+                      fatal == RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
+        if (session->failed.class == ERROR_NONE)
+            error_set(&session->failed, fenced ? ERROR_FENCED : ERROR_RETRY, "%s", text);
+        return;
+    }
+    log_write(LOG_LEVEL_INFO, "kafka", "%s", reason);
+}
+
+static rd_kafka_t *open_handle(struct session *session, enum kafka_role role, size_t queue_bytes,
+                               struct error *error)
+{
+    rd_kafka_conf_t *conf = kafka_conf(session->options, role, queue_bytes, error);
+    if (conf == NULL)
+        return NULL;
+    rd_kafka_conf_set_opaque(conf, session);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    if (role == KAFKA_GROUP)
+        rd_kafka_conf_set_rebalance_cb(conf, assignment_rebalance);
+    rd_kafka_t *kafka = kafka_open(role, conf, error);
+    if (kafka != NULL && (role == KAFKA_GROUP || role == KAFKA_FOLLOWER))
+        rd_kafka_poll_set_consumer(kafka);
+    return kafka;
+}
+
+static bool open_handles(struct session *session, struct error *error)
+{
+    const struct memory_plan *plan = session->plan;
+    session->watermarks = open_handle(session, KAFKA_WATERMARKS, 0, error);
+    session->consumer = session->watermarks == NULL
+                            ? NULL
+                            : open_handle(session, KAFKA_GROUP, plan->consumer_bytes, error);
+    session->follower = session->consumer == NULL
+                            ? NULL
+                            : open_handle(session, KAFKA_FOLLOWER, plan->follower_bytes, error);
+    session->producer = session->follower == NULL
+                            ? NULL
+                            : open_handle(session, KAFKA_PRODUCER, plan->producer_bytes, error);
+    return session->producer != NULL;
+}
+
+/* Partition counts of all topics; every one must be there, and the ledger laid out as agreed. */
+static bool find_topics(struct session *session, struct error *error)
+{
+    const struct options *options = session->options;
+    int32_t pairs, dead_letters;
+    const struct {
+        const char *name;
+        int32_t *count;
+    } topics[] = {{options->topics_completions, &session->partitions[INPUT_COMPLETIONS]},
+                  {options->topics_labels, &session->partitions[INPUT_LABELS]},
+                  {options->topics_ledger, &session->ledger_partitions},
+                  {options->topics_pairs, &pairs},
+                  {options->topics_dead_letters, &dead_letters}};
+    for (size_t k = 0; k < sizeof topics / sizeof topics[0]; k++) {
+        if (!kafka_partitions(session->watermarks, topics[k].name, CONNECT_TIMEOUT, topics[k].count,
+                              error))
+            return error_prefix(error, "kafka.brokers %s", options->kafka_brokers);
+        if (*topics[k].count == 0)
+            return error_set(error, ERROR_RETRY,
+                             "topic '%s' does not exist; `infopair topics` creates it",
+                             topics[k].name);
+    }
+    if (session->ledger_partitions != LEDGER_PARTITIONS)
+        return error_set(error, ERROR_RETRY,
+                         "topic '%s' (topics.ledger) has %" PRId32 " partitions, must have %d: each "
+                         "entry has its place by its key",
+                         options->topics_ledger, session->ledger_partitions, LEDGER_PARTITIONS);
+    return true;
+}
+
+/* Waits until the brokers answer and the topics are there. */
+static bool connect_to(struct session *session, struct error *error)
+{
+    while (!find_topics(session, error)) {
+        log_write(LOG_LEVEL_WARN, "stream", "%s", error->message);
+        session_not_ready(session, "%s", error->message);
+        if (error->class != ERROR_RETRY || session->flags->no_wait || session_stopping(session))
+            return false;
+        rd_kafka_poll(session->watermarks, CONNECT_PAUSE);
+    }
+    session_not_ready(session, "ending the open transaction of this worker slot");
+    while (!kafka_error(rd_kafka_init_transactions(session->producer, CONNECT_TIMEOUT),
+                        "transactions", error)) {
+        log_write(LOG_LEVEL_WARN, "stream", "%s", error->message);
+        session_not_ready(session, "%s", error->message);
+        if (error->class != ERROR_RETRY || session_stopping(session))
+            return false;
+    }
+    return true;
+}
+
+static bool make_engine(struct session *session, struct error *error)
+{
+    struct engine_options options = memory_engine_options(session->options, session->plan);
+    options.completions_partitions = session->partitions[INPUT_COMPLETIONS];
+    options.ledger_partitions = session->ledger_partitions;
+    options.writer = session->options->kafka_instance;
+    options.digest = session->digest;
+    session->engine = engine_new(&options, session->contracts, error);
+    session->ledger = calloc((size_t)session->ledger_partitions, sizeof *session->ledger);
+    if (session->engine != NULL && session->ledger == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for the ledger's positions");
+    return session->engine != NULL;
+}
+
+/* Reads the ledger before joining the group: what a takeover then has to wait for is short. */
+static bool restore(struct session *session, struct error *error)
+{
+    if (!follower_start(session, error))
+        return false;
+    while (!follower_barrier(session, error)) {
+        log_write(LOG_LEVEL_WARN, "stream", "%s", error->message);
+        if (error->class != ERROR_RETRY || session_stopping(session))
+            return false;
+    }
+    if (!follower_pass_barrier(session, "restoring", error))
+        return false;
+    session->restored = true;
+    return true;
+}
+
+static bool join(struct session *session, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
+    rd_kafka_topic_partition_list_add(topics, session->options->topics_completions,
+                                      RD_KAFKA_PARTITION_UA);
+    rd_kafka_topic_partition_list_add(topics, session->options->topics_labels,
+                                      RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(session->consumer, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    session_not_ready(session, "no partition is assigned yet");
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           error_set(error, ERROR_FATAL, "subscribe: %s", rd_kafka_err2str(code));
+}
+
+/* ---- the loop ---- */
+
+/* Takes records until `until`, or until the batch is large enough. */
+static bool drain(struct session *session, int64_t until, struct error *error)
+{
+    bool done = true;
+    while (done && session->failed.class == ERROR_NONE && !session_stopping(session)) {
+        int64_t left = until - clock_monotonic_ms();
+        if (left <= 0 ||
+            (int64_t)engine_batch_records(session->engine) >= session->options->commit_records ||
+            engine_batch_bytes(session->engine) >= session->plan->batch_bytes / 2)
+            break;
+        /* Waiting is cut short so that the ledger's records are not kept waiting either. */
+        int wait = left > 20 ? 20 : (int)left;
+        for (int k = 0; done && k < BURST && session->failed.class == ERROR_NONE; k++) {
+            rd_kafka_message_t *message =
+                rd_kafka_consumer_poll(session->consumer, k == 0 ? wait : 0);
+            if (message == NULL)
+                break;
+            done = intake(session, message, error);
+            rd_kafka_message_destroy(message);
+        }
+        done = done && follower_poll(session, 0, error);
+    }
+    return done;
+}
+
+/* A full waiting room pauses the labels; they go on when half of it is free. */
+static void pause_labels(struct session *session)
+{
+    bool full = engine_waiting_full(session->engine);
+    int64_t waiting = engine_stats(session->engine)->labels_waiting;
+    bool pause = !session->labels_paused && full;
+    bool resume = session->labels_paused && waiting < 5000;
+    rd_kafka_topic_partition_list_t *all = NULL;
+    if ((!pause && !resume) || rd_kafka_assignment(session->consumer, &all) != 0)
+        return;
+    rd_kafka_topic_partition_list_t *labels = rd_kafka_topic_partition_list_new(all->cnt);
+    for (int k = 0; k < all->cnt; k++) {
+        if (assignment_input(session, all->elems[k].topic) == INPUT_LABELS)
+            rd_kafka_topic_partition_list_add(labels, all->elems[k].topic, all->elems[k].partition);
+    }
+    if (pause)
+        rd_kafka_pause_partitions(session->consumer, labels);
+    else
+        rd_kafka_resume_partitions(session->consumer, labels);
+    session->labels_paused = pause;
+    rd_kafka_topic_partition_list_destroy(labels);
+    rd_kafka_topic_partition_list_destroy(all);
+}
+
+static bool loop(struct session *session, struct error *error)
+{
+    while (!session_stopping(session)) {
+        int64_t due = clock_monotonic_ms() + session->options->commit_interval;
+        if (!drain(session, due, error))
+            return false;
+        if (session->failed.class != ERROR_NONE) {
+            *error = session->failed;
+            return false;
+        }
+        if (!follower_unknown_labels(session, error) ||
+            !engine_tick(session->engine, clock_now_ms(), error) || !commit_batch(session, error))
+            return false;
+        pause_labels(session);
+        rd_kafka_poll(session->watermarks, 0);
+        report(session);
+    }
+    log_write(LOG_LEVEL_INFO, "stream", "told to stop: committing what was read");
+    return commit_batch(session, error);
+}
+
+/* ---- the end ---- */
+
+static void close_handle(rd_kafka_t *kafka)
+{
+    if (kafka != NULL)
+        rd_kafka_destroy_flags(kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+/* Leaves the group. librdkafka 2.0.2 can hang here when an assignment arrives meanwhile, so it gets
+ * a deadline. */
+static void leave_group(struct session *session)
+{
+    if (session->consumer == NULL)
+        return;
+    if (session->failed.class == ERROR_NONE)
+        error_set(&session->failed, ERROR_RETRY, "the session is over");
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(session->consumer);
+    rd_kafka_error_t *refused = rd_kafka_consumer_close_queue(session->consumer, queue);
+    int64_t deadline = clock_monotonic_ms() + CLOSE_TIMEOUT;
+    while (refused == NULL && !rd_kafka_consumer_closed(session->consumer) &&
+           clock_monotonic_ms() < deadline) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 100);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
+            rd_kafka_assign(session->consumer, NULL);
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_error_destroy(refused);
+    rd_kafka_queue_destroy(queue);
+}
+
+static void session_close(struct session *session)
+{
+    session_not_ready(session, "the worker is stopping or starting anew");
+    leave_group(session);
+    close_handle(session->consumer);
+    close_handle(session->follower);
+    close_handle(session->producer);
+    close_handle(session->watermarks);
+    engine_free(session->engine);
+    free(session->ledger);
+}
+
+bool session_run(struct session *session, struct error *error)
+{
+    bool done = open_handles(session, error) && connect_to(session, error) &&
+                make_engine(session, error) && restore(session, error) && join(session, error) &&
+                loop(session, error);
+    bool stopped = done || (session_stopping(session) && error->class == ERROR_RETRY);
+    session_close(session);
+    return stopped;
+}

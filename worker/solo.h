@@ -1,0 +1,40 @@
+/* A world through the engine alone: no broker, the same engine. Completions go in, the ledger's
+ * entries come back as they were encoded, pairs are answered by Bernoulli(sigma(reward
+ * difference)). */
+#ifndef INFOPAIR_SOLO_H
+#define INFOPAIR_SOLO_H
+
+#include "options.h"
+#include "world.h"
+
+struct solo_plan {
+    size_t labels;          /* until so many pairs are answered */
+    size_t pool;            /* completions of a pool that is drawn; 0: whole prompts, each once */
+    size_t pools_per_round; /* drawn before each round */
+    size_t early; /* whole prompts: so many at first, the rest after a tenth of the labels */
+    size_t pairs_per_round; /* most requests under way, over all partitions */
+    int32_t partitions;     /* of completions; prompts are spread over them */
+    uint64_t seed;
+};
+
+struct solo_result {
+    struct world_label *labels; /* owned; in order of asking */
+    size_t count;
+    double *psi; /* owned: the engine's last, in the scale of its SPACE */
+    double scale;
+};
+
+/* Runs it under `options` (features, pools, fit, selection, control as given there; the budget is
+ * the plan's). False with `error` filled. */
+bool solo_run(const struct world *world, const struct options *options,
+              const struct solo_plan *plan, struct solo_result *result, struct error *error);
+void solo_free(struct solo_result *result);
+
+/* The ids under which a world's completion is sent: "PROMPT-DRAW" and "ROW"; and back. */
+enum { SOLO_ID_SIZE = 48 };
+void solo_prompt_id(size_t prompt, size_t draw, char text[SOLO_ID_SIZE]);
+void solo_completion_id(size_t row, char text[SOLO_ID_SIZE]);
+/* The leading number of an id. */
+size_t solo_number(struct span id);
+
+#endif

@@ -1,0 +1,120 @@
+#include "worker.h"
+
+#include "clock.h"
+#include "http.h"
+#include "log.h"
+#include "memory.h"
+#include "session.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct worker {
+    const struct options *options;
+    struct worker_flags flags;
+    struct memory_plan plan;
+    atomic_bool stopping;
+    struct metrics *metrics;
+    struct http *http;
+    struct contracts *contracts;
+};
+
+static struct contracts *load_contracts(const struct options *options, struct error *error)
+{
+    const struct contracts_options contracts = {.framing = options->schemas_framing,
+                                                .directory = options->schemas_directory,
+                                                .ids =
+                                                    (const char *const *)options->schemas_ids.items,
+                                                .id_count = options->schemas_ids.count,
+                                                .record_max = options->limits_record,
+                                                .dimension_max = options->limits_dimension,
+                                                .text_max = options->limits_text,
+                                                .attributes_max = options->limits_attributes};
+    return contracts_new(&contracts, error);
+}
+
+struct worker *worker_new(const struct options *options, const struct worker_flags *flags,
+                          struct error *error)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        error_set(error, ERROR_FATAL, "out of memory for the worker");
+        return NULL;
+    }
+    sel_init();
+    worker->options = options;
+    worker->flags = *flags;
+    worker->metrics = metrics_new();
+    if (worker->metrics == NULL)
+        error_set(error, ERROR_FATAL, "out of memory for metrics");
+    else if (memory_plan(options, &worker->plan, error) &&
+             (worker->contracts = load_contracts(options, error)) != NULL)
+        worker->http = http_new(options->http_address, worker->metrics, error);
+    if (worker->http == NULL) {
+        worker_free(worker);
+        return NULL;
+    }
+    metrics_set(worker->metrics, METRIC_BUILD_INFO, INFOPAIR_VERSION, NULL, 1);
+    return worker;
+}
+
+void worker_free(struct worker *worker)
+{
+    if (worker == NULL)
+        return;
+    http_free(worker->http);
+    contracts_free(worker->contracts);
+    metrics_free(worker->metrics);
+    free(worker);
+}
+
+void worker_stop(struct worker *worker)
+{
+    atomic_store(&worker->stopping, true);
+}
+
+uint16_t worker_port(const struct worker *worker)
+{
+    return http_port(worker->http);
+}
+
+struct metrics *worker_metrics(struct worker *worker)
+{
+    return worker->metrics;
+}
+
+/* Waits between two sessions, a little longer each time, and not at all once told to stop. */
+static void pause_between(const struct worker *worker, int round)
+{
+    int64_t until = clock_monotonic_ms() + (round < 5 ? 200 << round : 5000);
+    while (clock_monotonic_ms() < until && !atomic_load(&worker->stopping))
+        poll(NULL, 0, 50);
+}
+
+bool worker_run(struct worker *worker, struct error *error)
+{
+    for (int round = 0;; round++) {
+        struct session session = {.options = worker->options,
+                                  .flags = &worker->flags,
+                                  .plan = &worker->plan,
+                                  .stopping = &worker->stopping,
+                                  .http = worker->http,
+                                  .metrics = worker->metrics,
+                                  .contracts = worker->contracts};
+        options_digest(worker->options, session.digest);
+        int64_t started = clock_monotonic_ms();
+        error->class = ERROR_NONE;
+        if (session_run(&session, error))
+            return true;
+        bool again = error->class == ERROR_RETRY || error->class == ERROR_ABORT;
+        if (!again || (worker->flags.no_wait && !session.restored))
+            return false;
+        log_write(LOG_LEVEL_WARN, "worker", "starting anew: %s", error->message);
+        if (clock_monotonic_ms() - started > 60000)
+            round = 0;
+        session_not_ready(&session, "%s", error->message);
+        pause_between(worker, round);
+    }
+}

@@ -1,0 +1,72 @@
+/* A simulated world in which the truth is known: prompts, completions, a reference policy and a
+ * log-linear reward r = psi' phi. The demo, the simulator's benches and tests measure policies in
+ * it.
+ *
+ * World of the demo (all z are fresh standard normals): features phi_pmj = z s_pj sqrt(D_j) + z_pj
+ * with D_j proportional to 1/j and log-normal scales s, all scaled to a mean squared distance of d
+ * within a prompt; psi scaled to a reward of standard deviation 1.5 within a prompt; log pi_ref =
+ * log softmax(z / 2). */
+#ifndef INFOPAIR_WORLD_H
+#define INFOPAIR_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+struct world {
+    size_t dimension, prompts, completions; /* completions of each prompt */
+    double beta;
+    double scale;          /* that the given features were multiplied by */
+    double *features;      /* (prompts * completions) x dimension */
+    double *psi;           /* dimension */
+    double *reward;        /* prompts * completions */
+    double *log_reference; /* prompts * completions */
+};
+
+/* One labelled pair: completions of one prompt, y = 1 when the first was preferred. */
+struct world_label {
+    enum pair_arm arm;
+    size_t prompt, left, right;
+    double y;
+};
+
+/* NULL when memory runs out. */
+struct world *world_new(size_t dimension, size_t prompts, size_t completions, double beta,
+                        uint64_t seed);
+/* A world of given features (float32 rows, prompt by prompt) and psi: features are centred within
+ * each prompt and scaled to a mean squared distance of d; psi is that of the raw features. The
+ * reference policy is uniform. */
+struct world *world_of_features(const float *rows, size_t prompts, size_t completions,
+                                size_t dimension, const double *psi, double beta);
+void world_free(struct world *world);
+
+/* Draws a prompt, and `n` distinct completions of it from the reference policy (Gumbel top n). */
+size_t world_draw(const struct world *world, struct sel_random *random, size_t n, size_t *rows);
+const double *world_row(const struct world *world, size_t prompt, size_t completion);
+/* Reward of `left` above that of `right`. */
+double world_margin(const struct world *world, size_t prompt, size_t left, size_t right);
+
+/* J of the best policy less J of the policy pi_ref exp(psi' phi / beta), exactly: the mean over
+ * prompts of E[r] - beta KL(pi | pi_ref), 0 for the true psi. NaN: out of memory. */
+double world_gap(const struct world *world, const double *psi);
+/* I at the true psi: the mean over prompts of Cov(phi), dimension x dimension, into `policy`. */
+bool world_policy(const struct world *world, double *policy);
+/* c = T tr(I F^-1), F = sum of sigma'(psi' x) x x' over the T labelled pairs: how good a design is,
+ * nearly without noise. NaN where F is singular or memory runs out. */
+double world_design(const struct world *world, const struct world_label *labels, size_t count);
+
+/* psi by penalised maximum likelihood, lambda by evidence, on the first `most` labels of one arm
+ * (dimension values, the start and the result). How many labels there were; 0: none or an error. */
+size_t world_fit(const struct world *world, const struct world_label *labels, size_t count,
+                 enum pair_arm arm, size_t most, double *psi);
+
+/* m / n: m labels of the control arm (at most as many as the selected arm has), n the labels at
+ * which the selected arm's gap first reached the control's at its m-th, on a grid of `step`
+ * labels, linear in the number of labels on the log of the gap. 1 when it did not. NaN: no labels.
+ */
+double world_saving(const struct world *world, const struct world_label *labels, size_t count,
+                    size_t step);
+
+#endif
