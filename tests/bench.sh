@@ -1,0 +1,34 @@
+#!/bin/bash
+# Runs benchmarks and prints one JSON object a line; see --help.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+KNOWN="pipeline"
+
+usage() {
+    cat <<TEXT
+Usage: tests/bench.sh NAME...
+
+Runs the named benchmarks ($KNOWN) on the optimised build and prints JSON lines: each value beside a
+reference measured in the same run, ratio = value / reference's value, medians with min and max. The
+last line names the machine and the versions. Everything else goes to standard error.
+
+  pipeline   completions a second of the worker against a bare rd_kafka_consumer_poll loop
+TEXT
+}
+
+if [ $# -eq 0 ] || [ "$1" = --help ]; then
+    usage
+    exit $(($# == 0 ? 2 : 0))
+fi
+for name in "$@"; do
+    if ! [[ " $KNOWN " == *" $name "* ]]; then
+        echo "Unknown benchmark: $name (there are: $KNOWN)" >&2
+        exit 2
+    fi
+done
+
+tests/run.sh --prepare >&2
+for name in "$@"; do
+    .cache/venv/bin/python3 "tests/bench/$name.py" --build build/ci
+done
+.cache/venv/bin/python3 tests/bench/machine.py

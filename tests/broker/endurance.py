@@ -1,0 +1,149 @@
+"""Ten minutes of the default rule through a real broker: d = 384, 10,000 open pools, labels flowing,
+new completions coming in, one SIGKILL on the way. Memory stays flat, nothing is lost or doubled.
+
+Prints one JSON line a minute and one of the whole.
+"""
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support import environment  # noqa: E402
+
+environment.enter()
+
+import numpy  # noqa: E402
+
+from support import contracts, judge, synthetic  # noqa: E402
+from support.conditions import eventually  # noqa: E402
+from support.labeller import Labeller  # noqa: E402
+from support.ledger import TOPICS, read_run  # noqa: E402
+from support.stage import Stage  # noqa: E402
+
+SIZE = 16  # completions a pool holds: full from the start, so that memory has no reason to grow
+
+
+class Flow:
+    """Writes the pools, then goes on with a steady trickle of new completions into them."""
+
+    def __init__(self, stage, pools, dimension):
+        self.stage = stage
+        self.pools = pools
+        self.world = synthetic.World(dimension)
+        self.encoder = synthetic.Encoder(dimension, policy_version="load", text="a completion")
+        self.features = {}  # of (prompt, completion): what the labeller needs
+        self.written = 0
+
+    def write(self, prompts):
+        for prompt, row in zip(prompts, self.world.rows(len(prompts))):
+            prompt = int(prompt)
+            key = synthetic.prompt_key(prompt)
+            self.features[key.decode(), f"c{self.written:011d}"] = float(row @ self.world.psi)
+            self.stage.write("completions",
+                             self.encoder.encode(prompt, self.written, row.astype("<f4")), key=key)
+            self.written += 1
+
+    def fill(self):
+        for begin in range(0, self.pools, 1000):
+            self.write(numpy.repeat(numpy.arange(begin, min(begin + 1000, self.pools)), SIZE))
+        self.stage.flush()
+
+    def trickle(self, per_second, stopped):
+        random = numpy.random.default_rng(9)
+        while not stopped.wait(0.2):
+            self.write(random.integers(self.pools, size=per_second // 5))
+
+    def probability_left(self, pair):
+        margin = (self.features[pair["prompt_id"], contracts.side(pair, "left")]
+                  - self.features[pair["prompt_id"], contracts.side(pair, "right")])
+        return 1 / (1 + numpy.exp(-margin))
+
+
+def sample(worker, begun):
+    metrics = worker.metrics()
+    return {"second": round(time.monotonic() - begun), "rss_mib": worker.resident_bytes() >> 20,
+            "pools": metrics.get("infopair_pools_open"), "fit_id": metrics.get("infopair_fit_id"),
+            "in_flight": metrics.get("infopair_requests_in_flight"),
+            "policy_trace": metrics.get("infopair_policy_trace")}
+
+
+def watch(stage, seconds, begun):
+    """Samples each 10 s for `seconds`; the worker must be alive all the time."""
+    samples = []
+    end = time.monotonic() + seconds
+
+    def next_sample():
+        stage.worker.must_live()
+        samples.append(sample(stage.worker, begun))
+        if len(samples) % 6 == 1:
+            print(json.dumps(samples[-1]), flush=True)
+        return time.monotonic() > end
+    eventually(next_sample, seconds + 60, "the time is over", every=10)
+    return samples
+
+
+def check_flat(samples, limit):
+    """After a fifth of the time, memory neither grows by more than 5 % nor passes 1.25 x its limit
+    (code, librdkafka's and BLAS's own buffers come on top of the budget)."""
+    settled = [each["rss_mib"] for each in samples[len(samples) // 5:]]
+    first, last = numpy.median(settled[:5]), numpy.median(settled[-5:])
+    print(f"resident: {first:.0f} MiB, at the end {last:.0f} MiB, largest {max(settled)} MiB")
+    assert last <= 1.05 * first, "memory grows"
+    assert max(settled) <= 1.25 * limit, "memory passes its limit"
+
+
+def loop(stage, flow, chosen):
+    stopped = threading.Event()
+    labeller = Labeller(stage.brokers, TOPICS["pairs"], TOPICS["labels"], flow.probability_left)
+    threads = [threading.Thread(target=labeller.run, args=(10 ** 9, stopped), daemon=True),
+               threading.Thread(target=flow.trickle, args=(chosen.rate, stopped), daemon=True)]
+    begun = time.monotonic()
+    stage.worker.start(ready=True, timeout=180)
+    for thread in threads:
+        thread.start()
+    watch(stage, 0.3 * chosen.seconds, begun)
+    assert stage.worker.kill() == -signal.SIGKILL
+    restarted = time.monotonic()
+    stage.worker.start(ready=True, timeout=180)
+    restore = time.monotonic() - restarted
+    samples = watch(stage, 0.7 * chosen.seconds, begun)
+    stopped.set()
+    for thread in threads:
+        thread.join(60)
+    stage.flush()
+    return samples, restore
+
+
+def main():
+    chosen = environment.arguments(__doc__, seconds=600, pools=10000, dimension=384, rate=100,
+                                   labels_per_second=2.0, memory=1024)
+    options = {"pool.size": SIZE, "pool.max": SIZE, "pool.age": "2d",
+               "memory.limit": f"{chosen.memory}MiB",
+               "budget.per_second": chosen.labels_per_second, "budget.in_flight": 100}
+    with Stage(chosen.build, options, chosen.keep) as stage:
+        flow = Flow(stage, chosen.pools, chosen.dimension)
+        flow.fill()
+        samples, restore = loop(stage, flow, chosen)
+        eventually(lambda: stage.worker.metric("infopair_labels_waiting") == 0, 60, "labels settle")
+        assert stage.worker.terminate(90) == 0
+        run = read_run(stage.brokers)
+        judge.check_no_dead_letters(run)
+        judge.check_nothing_doubled(run)
+        judge.check_pairs_are_the_selected(run)
+        judge.check_fits(run)
+        assert samples[-1]["pools"] == chosen.pools, f"{samples[-1]['pools']} pools are open"
+        expected = chosen.labels_per_second * chosen.seconds
+        assert len(run.of("labelled")) >= 0.5 * expected, \
+            f"{len(run.of('labelled'))} labels, the budget was {expected}"
+        check_flat(samples, chosen.memory)
+        print(json.dumps({"seconds": chosen.seconds, "completions": flow.written,
+                          "pairs": len(run.pairs), "labels": len(run.of("labelled")),
+                          "fits": len(run.of("fit")), "restore_seconds": round(restore, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The ledger and the other topics of a run, decoded."""
+
+from dataclasses import dataclass
+
+from . import contracts
+from .topics import read_topic
+
+
+@dataclass
+class Entry:
+    kind: str
+    fields: dict
+    partition: int
+    offset: int
+    time: int
+    writer: str
+    digest: str
+    version: int
+
+
+def entry_of(record):
+    """An entry of a ledger record: the envelope, and the one body that it holds."""
+    envelope = contracts.decode("ledger", record.value, names=True)
+    bodies = [value for value in envelope.values() if isinstance(value, tuple)]
+    assert len(bodies) == 1, f"an entry with {len(bodies)} bodies: {envelope}"
+    name, fields = bodies[0]
+    kind = str(envelope.get("kind") or name.rsplit(".", 1)[-1]).lower()
+    return Entry(kind, fields, record.partition, record.offset, envelope["time"],
+                 envelope["writer"], envelope["digest"], envelope["version"])
+
+
+@dataclass
+class Run:
+    """All topics of a run, read_committed."""
+
+    completions: list
+    labels: list
+    pairs: list
+    entries: list
+    dead_letters: list
+
+    def of(self, kind):
+        return [entry for entry in self.entries if entry.kind == kind]
+
+
+TOPICS = {"completions": "infopair.completions", "labels": "infopair.labels",
+          "pairs": "infopair.pairs", "ledger": "infopair.ledger",
+          "dead_letters": "infopair.dead-letters"}
+
+
+def read_entries(brokers, topic=TOPICS["ledger"]):
+    return [entry_of(record) for record in read_topic(brokers, topic)]
+
+
+def label_of(record):
+    """The label, or None where the record is none: such a record must be dead-lettered."""
+    try:
+        return contracts.decode("label", record.value)
+    except Exception:  # fastavro raises whatever broke: struct.error, EOFError, IndexError, ...
+        return None
+
+
+def read_run(brokers):
+    pairs = read_topic(brokers, TOPICS["pairs"])
+    labels = read_topic(brokers, TOPICS["labels"])
+    return Run(
+        completions=read_topic(brokers, TOPICS["completions"]),
+        labels=[(record, label_of(record)) for record in labels],
+        pairs=[contracts.decode("pair", record.value) for record in pairs],
+        entries=read_entries(brokers),
+        dead_letters=read_topic(brokers, TOPICS["dead_letters"]))

@@ -1,0 +1,169 @@
+/* The command line as a user meets it: each case runs command_main in a child process and looks at
+ * the exit code and at what was printed. */
+#include "worker/command.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { ARGUMENTS_MAX = 16 };
+
+static char output[1 << 17]; /* stdout and stderr of the last child */
+
+static void read_all(int from)
+{
+    size_t used = 0;
+    for (ssize_t got; (got = read(from, output + used, sizeof output - 1 - used)) > 0;)
+        used += (size_t)got;
+    output[used] = '\0';
+}
+
+static void in_child(int out, int argc, char **argv)
+{
+    dup2(out, STDOUT_FILENO);
+    dup2(out, STDERR_FILENO);
+    close(out);
+    int code = command_main(argc, argv);
+    fflush(NULL);
+    _exit(code);
+}
+
+/* Runs `infopair` with the words of `line`, split at blanks; returns the exit code, or -1 when a
+ * signal ended the child. */
+static int run(const char *line)
+{
+    char copy[1024], name[] = "infopair";
+    char *argv[ARGUMENTS_MAX + 1] = {name};
+    int argc = 1;
+    snprintf(copy, sizeof copy, "%s", line);
+    char *rest = copy;
+    for (char *word; argc < ARGUMENTS_MAX && (word = strtok_r(rest, " ", &rest)) != NULL;)
+        argv[argc++] = word;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(ends[0]);
+        in_child(ends[1], argc, argv);
+    }
+    close(ends[1]);
+    read_all(ends[0]);
+    close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect(const char *line, int code, const char *part)
+{
+    int got = run(line);
+    if (got == code && strstr(output, part) != NULL)
+        return;
+    print_error("%s\n", output);
+    fail_msg("infopair %s: exit code %d, expected %d and '%s'", line, got, code, part);
+}
+
+#define EXAMPLE "--config " TEST_SOURCE_DIRECTORY "/config/infopair.cfg"
+#define SCHEMAS " --set schemas.directory=" TEST_SOURCE_DIRECTORY "/schemas"
+
+static void test_help_and_version(void **state)
+{
+    (void)state;
+    expect("--help", EXIT_DONE, "Usage: infopair COMMAND");
+    expect("--version", EXIT_DONE, "infopair " INFOPAIR_VERSION "\n");
+    expect("", EXIT_USAGE, "Usage: infopair COMMAND");
+    for (const struct command *command = COMMANDS; command->name != NULL; command++) {
+        char line[64], usage[64];
+        snprintf(line, sizeof line, "%s --help", command->name);
+        snprintf(usage, sizeof usage, "Usage: infopair %s", command->name);
+        expect(line, EXIT_DONE, usage);
+        assert_non_null(strstr(output, "\nExamples:\n"));
+        assert_non_null(strstr(output, "--help"));
+        snprintf(line, sizeof line, "%s --version", command->name);
+        expect(line, EXIT_DONE, "infopair " INFOPAIR_VERSION "\n");
+    }
+}
+
+static void test_wrong_usage(void **state)
+{
+    (void)state;
+    expect("chekc", EXIT_USAGE, "no such command 'chekc'; the nearest is 'check'");
+    expect("check --confg x", EXIT_USAGE, "unknown option '--confg'; the nearest is '--config'");
+    expect("check -x", EXIT_USAGE, "unknown option '-x'");
+    expect("check --set", EXIT_USAGE, "option '--set' needs a value");
+    expect("check -s", EXIT_USAGE, "option '-s' needs a value");
+    expect("check --verbose=3", EXIT_USAGE, "option '--verbose=3' takes no value");
+    expect("check argument", EXIT_USAGE, "takes no argument 'argument'");
+    expect("check -- --help", EXIT_USAGE, "takes no argument '--help'");
+    expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
+}
+
+static void test_wrong_configuration(void **state)
+{
+    (void)state;
+    expect("check --config /nonexistent.cfg", EXIT_USAGE, "/nonexistent.cfg: cannot be read");
+    expect("check " EXAMPLE " --set pool.siez=3", EXIT_USAGE, "nearest valid name is pool.size");
+    expect("check " EXAMPLE " --log-level loud", EXIT_USAGE, "log.level: unknown name 'loud'");
+    expect("check --set policy.beta=1 --set budget.per_second=1", EXIT_USAGE,
+           "kafka.brokers: has no default");
+    expect("check " EXAMPLE " --set kafka.properties.no.such=1", EXIT_USAGE,
+           "No such configuration property: \"no.such\"");
+    expect("check " EXAMPLE " --set kafka.properties.group.id=x", EXIT_USAGE,
+           "group.id is set by kafka.group");
+    expect("check " EXAMPLE " --set kafka.properties.isolation.level=read_uncommitted", EXIT_USAGE,
+           "isolation.level is set by the worker");
+    expect("check " EXAMPLE " --set schemas.directory=/nonexistent", EXIT_USAGE, "/nonexistent");
+}
+
+static void test_check_accepts_the_example(void **state)
+{
+    (void)state;
+    expect("check " EXAMPLE SCHEMAS " -s kafka.properties.sasl.password=geheim", EXIT_DONE,
+           "configuration is good");
+    assert_null(strstr(output, "geheim"));
+    assert_non_null(strstr(output, "sasl.password=********"));
+    assert_non_null(strstr(output, "beta = 0.1; # file"));
+    assert_non_null(strstr(output, "digest of the shared options: "));
+}
+
+static void test_environment_is_read(void **state)
+{
+    (void)state;
+    setenv("INFOPAIR_POOL_SIZE", "17", 1);
+    expect("check " EXAMPLE SCHEMAS, EXIT_DONE, "size = 17; # environment");
+    setenv("INFOPAIR_POOL_SIEZ", "17", 1);
+    expect("check " EXAMPLE SCHEMAS, EXIT_USAGE, "nearest valid name is INFOPAIR_POOL_SIZE");
+    unsetenv("INFOPAIR_POOL_SIZE");
+    unsetenv("INFOPAIR_POOL_SIEZ");
+}
+
+static void test_reference_page_is_current(void **state)
+{
+    (void)state;
+    expect("reference --check " TEST_SOURCE_DIRECTORY "/config/reference.md", EXIT_DONE, "");
+    expect("reference --check " TEST_SOURCE_DIRECTORY "/config/infopair.cfg", EXIT_FAILED,
+           "is stale");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_wrong_configuration),
+        cmocka_unit_test(test_check_accepts_the_example),
+        cmocka_unit_test(test_environment_is_read),
+        cmocka_unit_test(test_reference_page_is_current),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
