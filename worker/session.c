@@ -112,7 +112,8 @@ static bool find_topics(struct session *session, struct error *error)
     }
     if (session->ledger_partitions != LEDGER_PARTITIONS)
         return error_set(error, ERROR_RETRY,
-                         "topic '%s' (topics.ledger) has %" PRId32 " partitions, must have %d: each "
+                         "topic '%s' (topics.ledger) has %" PRId32
+                         " partitions, must have %d: each "
                          "entry has its place by its key",
                          options->topics_ledger, session->ledger_partitions, LEDGER_PARTITIONS);
     return true;
