@@ -151,7 +151,7 @@ static bool make_engine(struct session *session, struct error *error)
     session->ledger = calloc((size_t)session->ledger_partitions, sizeof *session->ledger);
     if (session->engine != NULL && session->ledger == NULL)
         return error_set(error, ERROR_FATAL, "out of memory for the ledger's positions");
-    return session->engine != NULL;
+    return session->engine != NULL && engine_tick(session->engine, clock_now_ms(), error);
 }
 
 /* Reads the ledger before joining the group: what a takeover then has to wait for is short. */

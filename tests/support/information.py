@@ -4,7 +4,8 @@ Written from the rules of the ledger, not from the worker's code:
 - SPACE with the lowest offset of ledger partition 0 is in force; x of SELECTED is in its scale.
 - The FIT with the highest fit_id gives psi, lambda, the lapse rate and rho (return rate).
 - I = sum of all sums / sum of all weights over the panes in force. A pane is the set of chunks of
-  MOMENTS with one (partition, from, to); its sums are the packed lower triangle, row by row.
+  MOMENTS with one (partition, from, to, stream_time); its sums are the packed lower triangle, row by
+  row.
   Panes made under psi = 0 (fit_id 0) are out once later panes hold 50 pools.
 - Sigma = lambda Id + sum over requests, in order of request id, of factor w x x'. w is what SELECTED
   says when it was picked under the newest FIT, else sigma'(psi'x) at the newest psi. factor:
@@ -62,7 +63,8 @@ def panes(entries):
     for entry in entries:
         if entry.kind == "moments":
             fields = entry.fields
-            place = (fields["completions_partition"], fields["from"], fields["to"])
+            place = (fields["completions_partition"], fields["from"], fields["to"],
+                     fields["stream_time"])
             held = chunks.setdefault(place, {})
             assert fields["chunk"] not in held, f"chunk {fields['chunk']} of pane {place} twice"
             held[fields["chunk"]] = fields
@@ -77,16 +79,17 @@ def panes(entries):
         dimension = first["dimension"]
         sums = unpack(packed.astype(float), dimension) if first["pools"] else numpy.zeros(
             (dimension, dimension))
-        result.append(Pane(*place, first["fit_id"], first["pools"], first["weight"], dimension,
+        result.append(Pane(*place[:3], first["fit_id"], first["pools"], first["weight"], dimension,
                            sums))
     return result
 
 
 def check_panes(found):
-    """The panes of a partition are contiguous and do not overlap."""
+    """The panes of a partition are contiguous and do not overlap; one of pools that became ready by
+    time alone is empty."""
     last = {}
     for pane in found:
-        assert pane.start < pane.end, f"empty pane {pane.partition} [{pane.start}, {pane.end})"
+        assert pane.start <= pane.end, f"pane {pane.partition} [{pane.start}, {pane.end})"
         if pane.partition in last:
             assert pane.start == last[pane.partition], \
                 f"panes of partition {pane.partition}: gap or overlap at {pane.start}"

@@ -104,8 +104,8 @@ def check_differences(run, features_of, tolerance=1e-5):
 
 
 def check_labels_are_accepted_once(run):
-    """Every label sent is LABELLED exactly once, or dead-lettered; nothing else is LABELLED; each
-    LABELLED repeats its SELECTED."""
+    """Every label sent is LABELLED exactly once, or dead-lettered, or a repetition of one (by its
+    label_id); nothing else is LABELLED; each LABELLED repeats its SELECTED."""
     sent = {(record.topic, record.partition, record.offset): label for record, label in run.labels}
     labelled = [entry.fields for entry in run.of("labelled")]
     sources = [(fields["source_topic"], fields["source_partition"], fields["source_offset"])
@@ -115,7 +115,12 @@ def check_labels_are_accepted_once(run):
                 int(letter.headers["infopair.partition"]), int(letter.headers["infopair.offset"]))
                for letter in run.dead_letters}
     assert set(sources) <= sent.keys(), "LABELLED names a source that is no record"
-    lost = sent.keys() - set(sources) - refused
+    label_ids = [fields["label_id"] for fields in labelled]
+    assert not doubles(label_ids), f"label ids LABELLED twice: {doubles(label_ids)[:3]}"
+    known = set(label_ids)
+    repeated = {place for place, label in sent.items()
+                if label is not None and label.get("label_id") in known}
+    lost = sent.keys() - set(sources) - refused - repeated
     assert not lost, f"{len(lost)} labels neither LABELLED nor dead-lettered, e.g. {min(lost)}"
     assert not set(sources) & refused, "a label both LABELLED and dead-lettered"
     selected = {entry.fields["request_id"]: entry.fields for entry in run.of("selected")}

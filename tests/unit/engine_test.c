@@ -115,6 +115,7 @@ static struct shell start_with(struct cluster *cluster, const struct engine_opti
     struct shell shell = {.contracts = load_contracts(), .cluster = cluster, .now = now};
     shell.engine = engine_new(options, shell.contracts, &error);
     check(shell.engine != NULL, &error);
+    check(engine_tick(shell.engine, now, &error), &error);
     read_ledger(&shell);
     for (int input = 0; input < INPUTS; input++) {
         for (int32_t k = 0; k < (input == INPUT_LABELS ? 1 : PARTITIONS); k++) {

@@ -1,8 +1,9 @@
 /* Completions into pools.
  *
- * The stream time of a partition is the largest timestamp of its records (never more than
- * limits.clock_ahead before the engine's clock), moved on by ticks while nothing follows. Pools
- * open, become ready and close by it. Records below the committed offset are read again after a
+ * The time of a partition's records is the largest of their timestamps (those dated more than
+ * limits.clock_ahead ahead of the engine's clock do not count); stream time is the same, moved on by
+ * ticks while nothing follows. Pools begin by the one, so that reading again finds the same, and
+ * become ready and close by the other. Records below the committed offset are read again after a
  * takeover: they fill pools and have no effects. */
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,7 @@ void completions_gather(struct engine *engine, const struct pool *pool)
 void completions_low_water(const struct partition *partition, struct batch_offset *offset)
 {
     offset->low_water = partition->pane.from;
-    offset->time = partition->pane.from_time;
+    offset->time = partition->pane.from_record_time;
     if (partition->pane.closed_offset < offset->low_water) {
         offset->low_water = partition->pane.closed_offset;
         offset->time = partition->pane.closed_time;
@@ -66,6 +67,11 @@ void completions_close_all(struct engine *engine, enum pool_end reason)
 static bool advance(struct engine *engine, struct partition *partition, int64_t time,
                     struct error *error)
 {
+    if (partition->stream_time == 0) {
+        /* So far all were dated too far ahead: their pools begin now. */
+        for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
+            pool->first_time = time;
+    }
     if (time > partition->stream_time)
         partition->stream_time = time;
     struct pool *oldest = partition->pools.first;
@@ -89,6 +95,7 @@ static bool meet_pane(struct engine *engine, struct partition *partition, struct
         return false;
     for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
         pool->counted = pool->counted || pool->ready;
+    partition->pane.from_record_time = partition->record_time;
     partition->met = true;
     return true;
 }
@@ -205,7 +212,7 @@ static struct pool *pool_for(struct engine *engine, struct partition *partition,
     watch_split(engine, source->partition, prompt);
     do {
         pool = pool_open(&engine->pools, &partition->pools, source, completion,
-                         partition->stream_time, time_before);
+                         partition->record_time, time_before);
     } while (pool == NULL && evict(engine, NULL));
     return pool;
 }
@@ -251,6 +258,8 @@ static bool accept_record(struct engine *engine, const struct source *source,
     if (!known || !(*partition)->held || !(*partition)->barrier)
         return error_set(error, ERROR_FATAL, "completions partition %d delivered before its turn",
                          source->partition);
+    if (engine->now == 0)
+        return error_set(error, ERROR_FATAL, "a record came before the first tick");
     if (source->offset < (*partition)->next) {
         error->class = ERROR_NONE;
         return false;
@@ -267,13 +276,18 @@ static bool accept_record(struct engine *engine, const struct source *source,
     return true;
 }
 
-static int64_t bounded_time(struct engine *engine, int64_t timestamp)
+/* A record dated too far ahead does not move the stream. Read again, it does not either: what lies
+ * below the last pane was then not later than that pane's stream time. */
+static int64_t bounded_time(struct engine *engine, const struct partition *partition,
+                            const struct source *source)
 {
     int64_t most = engine->now + engine->options.limits_clock_ahead;
-    if (engine->now == 0 || timestamp <= most)
-        return timestamp < 0 ? 0 : timestamp;
+    if (source->offset < partition->pane.from && partition->pane.from_time < most)
+        most = partition->pane.from_time;
+    if (source->timestamp <= most)
+        return source->timestamp < 0 ? 0 : source->timestamp;
     engine->stats.clock_ahead++;
-    return most;
+    return partition->record_time;
 }
 
 bool engine_completion(struct engine *engine, const struct source *source,
@@ -283,8 +297,11 @@ bool engine_completion(struct engine *engine, const struct source *source,
     if (!accept_record(engine, source, &partition, error))
         return error->class == ERROR_NONE;
     bool reread = source->offset < partition->committed;
-    int64_t time_before = partition->stream_time;
-    if (!advance(engine, partition, bounded_time(engine, source->timestamp), error))
+    int64_t time_before = partition->record_time;
+    int64_t time = bounded_time(engine, partition, source);
+    if (time > partition->record_time)
+        partition->record_time = time;
+    if (!advance(engine, partition, partition->record_time, error))
         return false;
     char reason[512] = "";
     if (check_sizes(engine, completion, reason, sizeof reason) &&

@@ -129,7 +129,7 @@ bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_
     partition->held = true;
     partition->committed = committed;
     partition->next = low_water;
-    partition->stream_time = time;
+    partition->record_time = partition->stream_time = time;
     return true;
 }
 
@@ -175,7 +175,7 @@ bool engine_barrier(struct engine *engine, enum input input, int32_t number, str
     partition->met = false;
     if (partition->pane.from < 0) {
         partition->pane.from = partition->next;
-        partition->pane.from_time = partition->stream_time;
+        partition->pane.from_time = partition->pane.from_record_time = partition->record_time;
     }
     return restore_bucket(engine, number, error) &&
            completions_end(engine, number, partition->next, error);
@@ -351,7 +351,7 @@ static void update_stats(struct engine *engine)
     stats->return_rate = model->return_rate;
     stats->dimension = model->space.dimension;
     if (model->policy_pools > 0 && !model->stale && !model->policy_stale) {
-        stats->policy_trace = sel_information_trace(model->information, model->policy);
+        stats->policy_trace = model_trace(model);
         stats->gap_estimate = stats->policy_trace / (2 * engine->options.policy_beta);
     }
 }

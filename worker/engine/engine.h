@@ -6,6 +6,7 @@
  * holds, of the records from the low-water on.
  *
  * A shell (stream.c, the simulator, the demo, a test) drives it:
+ *   engine_tick             first of all: no record is taken before the time is known
  *   engine_entry            for everything read from the ledger, at first up to the barrier
  *   engine_gain             a partition and what was committed for it
  *   engine_barrier          the ledger has been read up to the barrier: the partition may go live

@@ -13,7 +13,8 @@ enum { URI_MAX = 8192, TRACE_MAX = 1024, ID_MAX = 1024 };
 /* The pane of moments that a partition is gathering, and chunks of one being read. */
 struct pane {
     int64_t from;      /* first offset not in a published pane */
-    int64_t from_time; /* stream time there */
+    int64_t from_time; /* stream time there, ticks included */
+    int64_t from_record_time;
     int64_t published_at;
     /* Pools that closed before the pane was published; d x d, lower triangle. */
     double *sums;
@@ -35,7 +36,8 @@ struct partition {
     bool met;     /* reading passed the last published pane, its pools are marked */
     bool at_end;  /* nothing follows for now: time may move on by ticks */
     int64_t committed, next;
-    int64_t stream_time;
+    int64_t record_time; /* largest of the records so far: reading again finds the same */
+    int64_t stream_time; /* the same, moved on by ticks */
     struct partition_pools pools;
     struct pane pane;
     struct bucket bucket;

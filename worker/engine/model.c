@@ -448,6 +448,12 @@ bool model_refresh(struct model *model, struct error *error)
     return model->policy_pools > 0;
 }
 
+double model_trace(const struct model *model)
+{
+    return model->policy_pools > 0 ? sel_information_trace(model->information, model->policy)
+                                   : (double)NAN;
+}
+
 /* ---- psi ---- */
 
 bool model_fit_due(const struct model *model)

@@ -85,6 +85,8 @@ void model_label_arrived(struct model *model, const struct request *request);
 void model_follow(struct model *model, struct request *request);
 /* Rebuilds what is stale. False with ERROR_NONE in `error`: there is no I or no space yet. */
 bool model_refresh(struct model *model, struct error *error);
+/* tr(I S) of a refreshed model; NaN before there is an I. */
+double model_trace(const struct model *model);
 
 /* Computes the next fit from the labels (psi: dimension doubles of the caller). */
 struct model_fit_result {

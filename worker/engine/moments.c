@@ -120,6 +120,7 @@ static bool adopt(struct engine *engine, const struct entry_moments *moments, in
     struct partition *partition = &engine->partitions[moments->completions_partition];
     partition->pane.from = moments->to;
     partition->pane.from_time = moments->stream_time;
+    partition->pane.from_record_time = partition->record_time;
     return model_moments(&engine->model, moments, time, packed, error);
 }
 

@@ -51,7 +51,7 @@ static struct span put(char **at, struct span text)
 
 struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
                        const struct source *source, const struct completion *completion,
-                       int64_t stream_time, int64_t time_before)
+                       int64_t time, int64_t time_before)
 {
     size_t capacity = pools->options->pool_max;
     struct span prompt = text_cut(completion->prompt, pools->options->limits_text);
@@ -64,7 +64,7 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
     }
     *pool = (struct pool){.prompt = identity_of(completion->prompt_id),
                           .first_offset = source->offset,
-                          .first_time = stream_time,
+                          .first_time = time,
                           .time_before = time_before,
                           .partition = source->partition,
                           .capacity = capacity,

@@ -36,7 +36,7 @@ struct pool {
     struct id prompt;
     int64_t first_offset;
     int64_t first_time;
-    int64_t time_before; /* stream time just before first_offset */
+    int64_t time_before; /* time of the records just before first_offset */
     int32_t partition;
     uint32_t count;
     int64_t picks;
@@ -75,7 +75,7 @@ struct pool *pool_find(const struct partition_pools *partition, struct id prompt
 /* Opens a pool for the completion's prompt. NULL: the memory limit is reached. */
 struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
                        const struct source *source, const struct completion *completion,
-                       int64_t stream_time, int64_t time_before);
+                       int64_t time, int64_t time_before);
 enum pool_added { POOL_ADDED, POOL_DUPLICATE, POOL_FULL_MEMORY };
 /* Adds a completion, dropping the oldest beyond pool.max. The same completion_id again is a
  * duplicate and changes nothing. */

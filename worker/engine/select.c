@@ -557,6 +557,7 @@ bool select_tick(struct engine *engine, struct error *error)
         return true;
     if (!open_working_set(engine, error))
         return false;
+    engine->stats.policy_trace = model_trace(&engine->model);
     struct decision decision = {0};
     while (draw(engine, &decision, error)) {
         if (!publish(engine, &decision, error))
