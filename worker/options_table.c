@@ -122,9 +122,8 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(limits, attributes), TYPE_COUNT, 0, 65536, .fallback = "64",
      .text = "Most entries of `attributes`."},
     {ROW(limits, clock_ahead), TYPE_DURATION, 0, 365 * DAY, .fallback = "5m",
-     .text =
-         "A record dated further ahead of the worker's clock than this does not move the "
-         "stream's time."},
+     .text = "A record dated further ahead of the worker's clock than this does not move the "
+             "stream's time."},
 
     {ROW(pool, size), TYPE_COUNT, 2, 65536, .fallback = "16", .shared = true,
      .text = "A pool with so many completions is ready."},

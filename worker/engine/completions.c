@@ -1,8 +1,8 @@
 /* Completions into pools.
  *
  * The time of a partition's records is the largest of their timestamps (those dated more than
- * limits.clock_ahead ahead of the engine's clock do not count); stream time is the same, moved on by
- * ticks while nothing follows. Pools begin by the one, so that reading again finds the same, and
+ * limits.clock_ahead ahead of the engine's clock do not count); stream time is the same, moved on
+ * by ticks while nothing follows. Pools begin by the one, so that reading again finds the same, and
  * become ready and close by the other. Records below the committed offset are read again after a
  * takeover: they fill pools and have no effects. */
 #include <stdio.h>
