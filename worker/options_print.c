@@ -157,7 +157,7 @@ static const char INTRODUCTION[] =
     "`\"1MiB\"`, `\"1GiB\"`; a bare number is bytes).\n\n"
     "*Shared*: all workers of one group need the same value; the ledger's entries carry a digest "
     "of\n"
-    "these. *Reload*: may change while a worker runs; all others are read at the start. Values of\n"
+    "these. All options are read at the start. Values of\n"
     "`kafka.properties` whose name speaks of a password, secret, token or key are never printed.\n";
 
 bool options_reference(FILE *out)
@@ -169,16 +169,15 @@ bool options_reference(FILE *out)
             size_t group = option_group(row);
             fprintf(out, "\n## %.*s\n\n", group == 0 ? (int)strlen(row->name) : (int)group,
                     row->name);
-            fputs("| option | type | range | default | shared | reload | meaning |\n"
-                  "|---|---|---|---|---|---|---|\n",
+            fputs("| option | type | range | default | shared | meaning |\n"
+                  "|---|---|---|---|---|---|\n",
                   out);
         }
         fprintf(out, "| `%s` | %s | ", row->name, type_text(row));
         print_range(row, out);
         fputs(" | ", out);
         print_default(row, out);
-        fprintf(out, " | %s | %s | %s |\n", row->shared ? "yes" : "", row->reloadable ? "yes" : "",
-                row->text);
+        fprintf(out, " | %s | %s |\n", row->shared ? "yes" : "", row->text);
         before = row;
     }
     print_rules(out);

@@ -30,7 +30,6 @@ struct option_row {
     const char *const *names; /* of TYPE_NAME, NULL at the end */
     bool required;            /* no default: the commands that need it demand it */
     bool shared;              /* enters the digest */
-    bool reloadable;          /* may change while the worker runs */
     bool secret;              /* values may have to be masked */
     const char *text;         /* Markdown */
 };

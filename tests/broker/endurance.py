@@ -121,7 +121,8 @@ def loop(stage, flow, chosen):
 def main():
     chosen = environment.arguments(__doc__, seconds=600, pools=10000, dimension=384, rate=100,
                                    labels_per_second=2.0, memory=1024)
-    options = {"pool.size": SIZE, "pool.max": SIZE, "pool.age": "2d",
+    options = {"features.dimension": chosen.dimension, "pool.size": SIZE, "pool.max": SIZE,
+               "pool.age": "2d",
                "memory.limit": f"{chosen.memory}MiB",
                "budget.per_second": chosen.labels_per_second, "budget.in_flight": 100}
     with Stage(chosen.build, options, chosen.keep) as stage:

@@ -1,0 +1,175 @@
+/* The steady path allocates nothing: once pools are full, completions and labels come and go
+ * without a call of the allocator. Linked with --wrap, which counts the calls. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "worker/engine/engine.h"
+
+enum { D = 64, PROMPTS = 40, POOL_MAX = 16, RECORD_MAX = 4096, ROUND = 2000 };
+
+static int calls;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    calls++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    calls++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    calls++;
+    return __real_realloc(block, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    calls++;
+    return __real_aligned_alloc(alignment, size);
+}
+
+static void check(bool done, const struct error *error)
+{
+    if (!done)
+        fail_msg("%s", error->message);
+}
+
+static struct contracts *load_contracts(void)
+{
+    struct error error;
+    const struct contracts_options options = {.framing = FRAMING_CONFLUENT,
+                                              .directory = TEST_SOURCE_DIRECTORY "/schemas",
+                                              .record_max = RECORD_MAX,
+                                              .dimension_max = D,
+                                              .text_max = 1024,
+                                              .attributes_max = 8};
+    struct contracts *contracts = contracts_new(&options, &error);
+    check(contracts != NULL, &error);
+    return contracts;
+}
+
+static struct engine *make_engine(struct contracts *contracts)
+{
+    struct error error;
+    const struct engine_options options = {.topics = {"completions", "labels"},
+                                           .completions_partitions = 1,
+                                           .ledger_partitions = 3,
+                                           .writer = "slot",
+                                           .digest = "digest",
+                                           .features_space = "",
+                                           .features_scale_pools = 1000000,
+                                           .limits_record = RECORD_MAX,
+                                           .limits_dimension = D,
+                                           .limits_text = 100,
+                                           .limits_clock_ahead = 300000,
+                                           .pool_size = 4,
+                                           .pool_min = 2,
+                                           .pool_max = POOL_MAX,
+                                           .pool_wait = 300000,
+                                           .pool_age = 86400000,
+                                           .policy_beta = .5,
+                                           .labels_max = 1000,
+                                           .fit_every = 20,
+                                           .rule = sel_rule_find("policy_trace"),
+                                           .budget_per_second = 1,
+                                           .budget_burst = 1,
+                                           .budget_in_flight = 1};
+    struct engine *engine = engine_new(&options, contracts, &error);
+    check(engine != NULL, &error);
+    check(engine_tick(engine, 1000, &error), &error);
+    check(engine_gain(engine, INPUT_COMPLETIONS, 0, 0, 0, 0, &error), &error);
+    check(engine_barrier(engine, INPUT_COMPLETIONS, 0, &error), &error);
+    return engine;
+}
+
+static void encode(struct contracts *contracts, int number, struct buffer *record)
+{
+    struct error error;
+    char prompt[32], name[32];
+    float features[D];
+    for (int k = 0; k < D; k++)
+        features[k] = (float)(number % (k + 3));
+    snprintf(prompt, sizeof prompt, "prompt %05d", number % PROMPTS);
+    snprintf(name, sizeof name, "completion %08d", number);
+    const struct completion completion = {.prompt_id = span_of(prompt),
+                                          .completion_id = span_of(name),
+                                          .policy_version = span_of("v"),
+                                          .feature_space = span_of("space"),
+                                          .features = features,
+                                          .dimension = D,
+                                          .policy_logprob = (double)NAN,
+                                          .reference_logprob = (double)NAN,
+                                          .reward = (double)NAN,
+                                          .traffic_weight = 1,
+                                          .candidate = true};
+    record->size = 0;
+    check(contracts_encode_completion(contracts, &completion, record, &error), &error);
+}
+
+/* Decodes and delivers completions [from, from + ROUND); returns the allocator's calls. */
+static int deliver(struct contracts *contracts, struct engine *engine, int from)
+{
+    struct error error;
+    struct buffer record = {.maximum = RECORD_MAX};
+    int counted = 0;
+    for (int number = from; number < from + ROUND; number++) {
+        encode(contracts, number, &record);
+        int before = calls;
+        struct completion completion;
+        const char *stage;
+        const struct source source = {.input = INPUT_COMPLETIONS,
+                                      .offset = number,
+                                      .timestamp = 1000,
+                                      .value = {record.data, record.size}};
+        check(contracts_decode_completion(contracts, source.value, &completion, &stage, &error),
+              &error);
+        check(engine_completion(engine, &source, &completion, &error), &error);
+        counted += calls - before;
+    }
+    buffer_free(&record);
+    return counted;
+}
+
+static void full_pools_take_completions_without_the_allocator(void **state)
+{
+    (void)state;
+    struct contracts *contracts = load_contracts();
+    struct engine *engine = make_engine(contracts);
+    int filling = deliver(contracts, engine, 0);
+    assert_true(filling > 0); /* the count counts */
+    assert_int_equal(deliver(contracts, engine, ROUND), 0);
+    assert_int_equal(engine_stats(engine)->completions, 2 * ROUND);
+    assert_int_equal(engine_stats(engine)->completions_held, PROMPTS * POOL_MAX);
+    engine_free(engine);
+    contracts_free(contracts);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_pools_take_completions_without_the_allocator),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,176 @@
+/* The simulated world, and the engine run in one: what the demo shows must be true of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "worker/solo.h"
+#include "worker/world.h"
+
+enum { D = 4, PROMPTS = 30, COMPLETIONS = 12 };
+
+static struct world *make(uint64_t seed)
+{
+    struct world *world = world_new(D, PROMPTS, COMPLETIONS, .5, seed);
+    assert_non_null(world);
+    return world;
+}
+
+static void expect_near(double value, double expected, double tolerance)
+{
+    if (!(fabs(value - expected) <= tolerance))
+        fail_msg("%.9g instead of %.9g", value, expected);
+}
+
+static void a_prompts_features_lie_d_from_their_mean(void **state)
+{
+    (void)state;
+    struct world *world = make(1);
+    double squares = 0;
+    for (size_t prompt = 0; prompt < PROMPTS; prompt++) {
+        for (size_t k = 0; k < D; k++) {
+            double mean = 0;
+            for (size_t row = 0; row < COMPLETIONS; row++)
+                mean += world_row(world, prompt, row)[k] / COMPLETIONS;
+            for (size_t row = 0; row < COMPLETIONS; row++)
+                squares += pow(world_row(world, prompt, row)[k] - mean, 2);
+        }
+    }
+    expect_near(squares / (PROMPTS * COMPLETIONS), D, 1e-9);
+    world_free(world);
+}
+
+static void the_true_psi_has_no_gap_and_others_have(void **state)
+{
+    (void)state;
+    struct world *world = make(2);
+    double other[D];
+    for (size_t k = 0; k < D; k++)
+        other[k] = -world->psi[k];
+    expect_near(world_gap(world, world->psi), 0, 1e-12);
+    assert_true(world_gap(world, other) > .1);
+    world_free(world);
+}
+
+/* Close to the truth the gap is (psi - psi*)' I (psi - psi*) / (2 beta). */
+static void the_gap_is_quadratic_near_the_truth(void **state)
+{
+    (void)state;
+    struct world *world = make(3);
+    double policy[D * D], psi[D], step[D] = {.003, -.001, .002, .001}, quadratic = 0;
+    assert_true(world_policy(world, policy));
+    for (size_t j = 0; j < D; j++) {
+        psi[j] = world->psi[j] + step[j];
+        for (size_t k = 0; k < D; k++)
+            quadratic += step[j] * policy[j * D + k] * step[k];
+    }
+    quadratic /= 2 * world->beta;
+    expect_near(world_gap(world, psi) / quadratic, 1, .02);
+    world_free(world);
+}
+
+static void a_draw_holds_each_completion_once(void **state)
+{
+    (void)state;
+    struct world *world = make(4);
+    struct sel_random random = sel_random_init(1, 1);
+    size_t rows[COMPLETIONS];
+    for (int round = 0; round < 50; round++) {
+        bool seen[COMPLETIONS] = {false};
+        assert_true(world_draw(world, &random, COMPLETIONS, rows) < PROMPTS);
+        for (size_t k = 0; k < COMPLETIONS; k++) {
+            assert_true(rows[k] < COMPLETIONS && !seen[rows[k]]);
+            seen[rows[k]] = true;
+        }
+    }
+    world_free(world);
+}
+
+static struct solo_result run(const struct world *world, uint64_t seed)
+{
+    struct error error = {ERROR_NONE, ""};
+    const char *const sets[] = {
+        "policy.beta=0.5",        "budget.per_second=100", "pool.size=6",       "pool.max=6",
+        "features.scale_pools=5", "moments.interval=1s",   "control.share=0.5", NULL};
+    const struct options_input input = {.no_default_file = true, .sets = sets};
+    const struct solo_plan plan = {.labels = 200,
+                                   .pool = 6,
+                                   .pools_per_round = 10,
+                                   .pairs_per_round = 20,
+                                   .partitions = 2,
+                                   .seed = seed};
+    struct solo_result result = {0};
+    struct options *options = options_new();
+    assert_non_null(options);
+    if (!options_load(options, &input, &error) || !solo_run(world, options, &plan, &result, &error))
+        fail_msg("%s", error.message);
+    options_free(options);
+    return result;
+}
+
+static void a_world_through_the_engine_is_labelled_and_learnt(void **state)
+{
+    (void)state;
+    struct world *world = make(5);
+    struct solo_result result = run(world, 7);
+    double nothing[D] = {0}, psi[D] = {0};
+    size_t arms[3] = {0};
+    assert_true(result.count >= 200);
+    for (size_t k = 0; k < result.count; k++) {
+        arms[result.labels[k].arm]++;
+        assert_true(result.labels[k].left != result.labels[k].right);
+    }
+    assert_true(arms[ARM_CONTROL] > 60 && arms[ARM_SELECTED] > 60);
+    assert_true(world_fit(world, result.labels, result.count, ARM_SELECTED, 60, psi) == 60);
+    assert_true(world_gap(world, psi) < .5 * world_gap(world, nothing));
+    solo_free(&result);
+    world_free(world);
+}
+
+static void the_same_seed_asks_the_same_pairs(void **state)
+{
+    (void)state;
+    struct world *world = make(6);
+    struct solo_result one = run(world, 3), other = run(world, 3), third = run(world, 4);
+    assert_int_equal(one.count, other.count);
+    assert_memory_equal(one.psi, other.psi, D * sizeof(double));
+    for (size_t k = 0; k < one.count; k++) {
+        assert_int_equal(one.labels[k].prompt, other.labels[k].prompt);
+        assert_int_equal(one.labels[k].left, other.labels[k].left);
+        assert_int_equal(one.labels[k].right, other.labels[k].right);
+    }
+    assert_memory_not_equal(one.psi, third.psi, D * sizeof(double));
+    solo_free(&one);
+    solo_free(&other);
+    solo_free(&third);
+    world_free(world);
+}
+
+static void ids_lead_back_to_their_numbers(void **state)
+{
+    (void)state;
+    char text[SOLO_ID_SIZE];
+    solo_prompt_id(17, 4, text);
+    assert_int_equal(solo_number(span_of(text)), 17);
+    solo_completion_id(5, text);
+    assert_int_equal(solo_number(span_of(text)), 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_prompts_features_lie_d_from_their_mean),
+        cmocka_unit_test(the_true_psi_has_no_gap_and_others_have),
+        cmocka_unit_test(the_gap_is_quadratic_near_the_truth),
+        cmocka_unit_test(a_draw_holds_each_completion_once),
+        cmocka_unit_test(a_world_through_the_engine_is_labelled_and_learnt),
+        cmocka_unit_test(the_same_seed_asks_the_same_pairs),
+        cmocka_unit_test(ids_lead_back_to_their_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
