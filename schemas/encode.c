@@ -2,11 +2,15 @@
  *
  * Spans have no NUL behind them and libavro wants one, so texts go through a scratch buffer. The
  * value of a contract is used again for each record; every field is set each time. */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "entry_fields.h"
 #include "source.h"
+
+/* Longest name of an attribute that is written. */
+enum { ATTRIBUTE_NAME_MAX = 255 };
 
 /* One encoding under way: the first thing that fails stays in `failed`. */
 struct encoding {
@@ -179,11 +183,14 @@ static void put_attributes(struct encoding *encoding, avro_value_t *record, stru
         return;
     note(encoding, "attributes", avro_value_reset(&map));
     while (attributes_next(attributes, &position, &name, &value)) {
-        char key[256];
+        char key[ATTRIBUTE_NAME_MAX + 1];
         avro_value_t item = {NULL, NULL};
-        size_t size = name.size < sizeof key ? name.size : sizeof key - 1;
-        memcpy(key, name.data, size);
-        key[size] = '\0';
+        if (name.size >= sizeof key) {
+            note(encoding, "attributes", EINVAL);
+            return;
+        }
+        memcpy(key, name.data, name.size);
+        key[name.size] = '\0';
         note(encoding, "attributes", avro_value_add(&map, key, &item, NULL, NULL));
         set_string(encoding, "attributes", &item, value);
     }

@@ -182,12 +182,15 @@ const struct writer *source_find(const struct contracts *contracts, enum contrac
     }
     if (contracts->framing == FRAMING_BARE)
         return find_id(contracts, contracts->encoders[contract].id);
-    if (record->size < 5 || head[0] != 0) {
+    if (head[0] != 0) {
         error_set(error, ERROR_DATA,
-                  head[0] != 0 ? "framing: the first byte is %d, not 0 (schemas.framing = "
-                                 "confluent)"
-                               : "framing: the record has %d and no more bytes, fewer than 5",
+                  "framing: the first byte is %d, not 0 (schemas.framing = confluent)",
                   (int)head[0]);
+        return NULL;
+    }
+    if (record->size < 5) {
+        error_set(error, ERROR_DATA, "framing: the record has %zu bytes, a frame has 5",
+                  record->size);
         return NULL;
     }
     uint32_t id = (uint32_t)head[1] << 24 | (uint32_t)head[2] << 16 | (uint32_t)head[3] << 8 |

@@ -26,16 +26,7 @@ static bool check_required(const struct options *options, struct error *error)
 
 static bool check_schemas(const struct options *options, struct error *error)
 {
-    const struct contracts_options contracts_options = {
-        .framing = options->schemas_framing,
-        .directory = options->schemas_directory,
-        .ids = (const char *const *)options->schemas_ids.items,
-        .id_count = options->schemas_ids.count,
-        .record_max = options->limits_record,
-        .dimension_max = options->limits_dimension,
-        .text_max = options->limits_text,
-        .attributes_max = options->limits_attributes,
-    };
+    const struct contracts_options contracts_options = options_contracts(options);
     struct contracts *contracts = contracts_new(&contracts_options, error);
     contracts_free(contracts);
     return contracts != NULL;

@@ -101,15 +101,7 @@ bool command_topic(rd_kafka_t *admin, const char *topic, int32_t *partitions, st
 struct contracts *command_contracts(const struct options *options, size_t record_max,
                                     struct error *error)
 {
-    const struct contracts_options contracts = {
-        .framing = options->schemas_framing,
-        .directory = options->schemas_directory,
-        .ids = (const char *const *)options->schemas_ids.items,
-        .id_count = options->schemas_ids.count,
-        .record_max = record_max,
-        .dimension_max = options->limits_dimension,
-        .text_max = options->limits_text,
-        .attributes_max = options->limits_attributes,
-    };
+    struct contracts_options contracts = options_contracts(options);
+    contracts.record_max = record_max;
     return contracts_new(&contracts, error);
 }

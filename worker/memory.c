@@ -48,7 +48,7 @@ struct engine_options memory_engine_options(const struct options *options,
         .seed = options->seed,
         .pools_bytes = plan->pools_bytes,
         .window_bytes = plan->window_bytes,
-        .waiting_max = 10000,
+        .waiting_max = MEMORY_LABELS_WAITING,
     };
 }
 

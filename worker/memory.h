@@ -19,6 +19,9 @@ struct memory_plan {
 /* Dimension that is planned for when features.dimension is 0. */
 enum { MEMORY_DIMENSION = 1024 };
 
+/* Most labels that wait for their pair. */
+enum { MEMORY_LABELS_WAITING = 10000 };
+
 /* Splits the limit. Fails (ERROR_FATAL) with the sum spelled out when less than a few pools' room
  * is left. */
 bool memory_plan(const struct options *options, struct memory_plan *plan, struct error *error);

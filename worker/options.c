@@ -288,3 +288,15 @@ bool options_check_table(struct error *error)
                                  other->name);
     return good;
 }
+
+struct contracts_options options_contracts(const struct options *options)
+{
+    return (struct contracts_options){.framing = options->schemas_framing,
+                                      .directory = options->schemas_directory,
+                                      .ids = (const char *const *)options->schemas_ids.items,
+                                      .id_count = options->schemas_ids.count,
+                                      .record_max = options->limits_record,
+                                      .dimension_max = options->limits_dimension,
+                                      .text_max = options->limits_text,
+                                      .attributes_max = options->limits_attributes};
+}

@@ -120,9 +120,8 @@ struct options *options_new(void);
 void options_free(struct options *options);
 
 /* Reads all sources into `options` (fresh from options_new) and checks what one option demands of
- * another. Errors are ERROR_FATAL and say `file:line: option: what` (or the name of the variable,
- * or
- * --set) and, for an unknown name, the nearest valid one. */
+ * another. Errors are ERROR_FATAL and say `file:line: option: what` (or the name of the
+ * variable, or --set) and, for an unknown name, the nearest valid one. */
 bool options_load(struct options *options, const struct options_input *input, struct error *error);
 
 /* Fails unless every named option was given: options without a default are demanded only by
@@ -131,9 +130,12 @@ bool options_require(const struct options *options, struct error *error, ...)
     __attribute__((sentinel));
 
 /* Hex of XXH3-128 over `name=value` lines of all shared options: what workers of one group must
- * have in common (protocol.md, rule 12). */
+ * have in common. */
 #define OPTIONS_DIGEST_SIZE 33
 void options_digest(const struct options *options, char hex[OPTIONS_DIGEST_SIZE]);
+
+/* What the contracts need of them; strings and lists are borrowed. */
+struct contracts_options options_contracts(const struct options *options);
 
 /* Prints in the form of the file, each value with its source as a comment; secrets masked. all:
  * defaults too. */

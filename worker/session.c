@@ -217,7 +217,7 @@ static void pause_labels(struct session *session)
     bool full = engine_waiting_full(session->engine);
     int64_t waiting = engine_stats(session->engine)->labels_waiting;
     bool pause = !session->labels_paused && full;
-    bool resume = session->labels_paused && waiting < 5000;
+    bool resume = session->labels_paused && waiting < MEMORY_LABELS_WAITING / 2;
     rd_kafka_topic_partition_list_t *all = NULL;
     if ((!pause && !resume) || rd_kafka_assignment(session->consumer, &all) != 0)
         return;

@@ -182,12 +182,9 @@ static bool rounds(struct solo *solo, struct error *error)
 static bool prepare(struct solo *solo, const struct options *options, struct error *error)
 {
     struct memory_plan memory;
-    const struct contracts_options contracts = {.framing = FRAMING_BARE,
-                                                .directory = options->schemas_directory,
-                                                .record_max = options->limits_record,
-                                                .dimension_max = options->limits_dimension,
-                                                .text_max = options->limits_text,
-                                                .attributes_max = options->limits_attributes};
+    struct contracts_options contracts = options_contracts(options);
+    contracts.framing = FRAMING_BARE;
+    contracts.id_count = 0;
     if (!memory_plan(options, &memory, error))
         return false;
     struct engine_options engine = memory_engine_options(options, &memory);

@@ -2,7 +2,7 @@
  * together. Brokers bound whole batches, and ours are of up to a million bytes, so that nothing
  * goes below Kafka's own default.
  *
- * Retention of the ledger (protocol.md, rule 11): window + deadline + late allowance + a day, the
+ * Retention of the ledger: window + deadline + late allowance + a day, the
  * larger of the two windows. Its records are stamped by the broker (LogAppendTime): both ways are
  * wall clock, but then a worker whose clock is wrong can neither shorten nor stretch what is kept.
  * Event time is in the body. The inputs keep their writers' stamps (CreateTime): pools live by

@@ -23,15 +23,7 @@ struct worker {
 
 static struct contracts *load_contracts(const struct options *options, struct error *error)
 {
-    const struct contracts_options contracts = {.framing = options->schemas_framing,
-                                                .directory = options->schemas_directory,
-                                                .ids =
-                                                    (const char *const *)options->schemas_ids.items,
-                                                .id_count = options->schemas_ids.count,
-                                                .record_max = options->limits_record,
-                                                .dimension_max = options->limits_dimension,
-                                                .text_max = options->limits_text,
-                                                .attributes_max = options->limits_attributes};
+    const struct contracts_options contracts = options_contracts(options);
     return contracts_new(&contracts, error);
 }
 
