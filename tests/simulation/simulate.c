@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cluster.h"
+#include "tests/support/records.h"
 #include "trace.h"
 #include "worker/engine/identity.h"
 
@@ -93,17 +94,7 @@ static void append_completion(struct simulation *simulation)
         features[k] = (float)sel_random_normal(&random);
     snprintf(prompt, sizeof prompt, "prompt %d", number);
     snprintf(name, sizeof name, "completion %d", row);
-    const struct completion completion = {.prompt_id = span_of(prompt),
-                                          .completion_id = span_of(name),
-                                          .policy_version = span_of("v"),
-                                          .feature_space = span_of("space"),
-                                          .features = features,
-                                          .dimension = D,
-                                          .policy_logprob = (double)NAN,
-                                          .reference_logprob = (double)NAN,
-                                          .reward = (double)NAN,
-                                          .traffic_weight = 1,
-                                          .candidate = true};
+    const struct completion completion = records_completion(prompt, name, features, D);
     struct buffer record = {.maximum = 4096};
     check(contracts_encode_completion(simulation->contracts, &completion, &record, &error), &error);
     struct span bytes = {record.data, record.size};
@@ -579,13 +570,7 @@ static struct engine_options options_of(uint64_t seed)
 static struct contracts *load_contracts(void)
 {
     struct error error;
-    const struct contracts_options options = {.framing = FRAMING_BARE,
-                                              .directory = TEST_SOURCE_DIRECTORY "/schemas",
-                                              .record_max = 1 << 20,
-                                              .dimension_max = 64,
-                                              .text_max = 1024,
-                                              .attributes_max = 8};
-    struct contracts *contracts = contracts_new(&options, &error);
+    struct contracts *contracts = records_contracts(&error);
     check(contracts != NULL, &error);
     return contracts;
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "tests/support/records.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/identity.h"
 
@@ -83,13 +84,7 @@ static void check(bool done, const struct error *error)
 static struct contracts *load_contracts(void)
 {
     struct error error;
-    const struct contracts_options options = {.framing = FRAMING_BARE,
-                                              .directory = TEST_SOURCE_DIRECTORY "/schemas",
-                                              .record_max = 1 << 20,
-                                              .dimension_max = 64,
-                                              .text_max = 1024,
-                                              .attributes_max = 8};
-    struct contracts *contracts = contracts_new(&options, &error);
+    struct contracts *contracts = records_contracts(&error);
     check(contracts != NULL, &error);
     return contracts;
 }
@@ -216,18 +211,8 @@ static void give_completion(struct shell *shell, int32_t partition, int64_t offs
                                   .offset = offset,
                                   .timestamp = 1000000 + offset,
                                   .value = span_of("raw")};
-    const struct completion completion = {.prompt_id = span_of(prompt),
-                                          .completion_id = span_of(name),
-                                          .policy_version = span_of("v"),
-                                          .feature_space = span_of("s"),
-                                          .features = features,
-                                          .dimension = D,
-                                          .policy_logprob = (double)NAN,
-                                          .reference_logprob = (double)NAN,
-                                          .reward = (double)NAN,
-                                          .traffic_weight = 1,
-                                          .candidate = true,
-                                          .text = span_of("text")};
+    struct completion completion = records_completion(prompt, name, features, D);
+    completion.text = span_of("text");
     check(engine_completion(shell->engine, &source, &completion, &error), &error);
 }
 
@@ -561,7 +546,7 @@ static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
         .partition = 0, .offset = 1, .timestamp = 1000000, .value = span_of("raw bytes")};
     struct completion completion = {.prompt_id = span_of("p"),
                                     .completion_id = span_of("c"),
-                                    .feature_space = span_of("s"),
+                                    .feature_space = span_of("space"),
                                     .features = features,
                                     .dimension = D + 1,
                                     .traffic_weight = 1,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "tests/support/records.h"
 #include "worker/engine/engine.h"
 
 enum { D = 64, PROMPTS = 40, POOL_MAX = 16, RECORD_MAX = 4096, ROUND = 2000 };
@@ -59,13 +60,7 @@ static void check(bool done, const struct error *error)
 static struct contracts *load_contracts(void)
 {
     struct error error;
-    const struct contracts_options options = {.framing = FRAMING_CONFLUENT,
-                                              .directory = TEST_SOURCE_DIRECTORY "/schemas",
-                                              .record_max = RECORD_MAX,
-                                              .dimension_max = D,
-                                              .text_max = 1024,
-                                              .attributes_max = 8};
-    struct contracts *contracts = contracts_new(&options, &error);
+    struct contracts *contracts = records_contracts(&error);
     check(contracts != NULL, &error);
     return contracts;
 }
@@ -113,17 +108,7 @@ static void encode(struct contracts *contracts, int number, struct buffer *recor
         features[k] = (float)(number % (k + 3));
     snprintf(prompt, sizeof prompt, "prompt %05d", number % PROMPTS);
     snprintf(name, sizeof name, "completion %08d", number);
-    const struct completion completion = {.prompt_id = span_of(prompt),
-                                          .completion_id = span_of(name),
-                                          .policy_version = span_of("v"),
-                                          .feature_space = span_of("space"),
-                                          .features = features,
-                                          .dimension = D,
-                                          .policy_logprob = (double)NAN,
-                                          .reference_logprob = (double)NAN,
-                                          .reward = (double)NAN,
-                                          .traffic_weight = 1,
-                                          .candidate = true};
+    const struct completion completion = records_completion(prompt, name, features, D);
     record->size = 0;
     check(contracts_encode_completion(contracts, &completion, record, &error), &error);
 }
