@@ -69,7 +69,7 @@ class Sound:
         for chunk, part in enumerate(numpy.array_split(packed, 2)):
             self._add(1, "moments", completions_partition=0, to=end, fit_id=fit_id, pools=pools,
                       weight=float(pools), dimension=DIMENSION, chunk=chunk, chunks=2,
-                      sums=part.tobytes(), feature_space="s", **{"from": start})
+                      sums=part.tobytes(), feature_space="s", stream_time=end, **{"from": start})
         return matrix / pools
 
     def _request(self, slot, fit_id):
