@@ -34,8 +34,7 @@ static bool parse_metadata(const rd_kafka_topic_partition_t *partition, struct s
         return false;
     memcpy(text, partition->metadata, partition->metadata_size);
     text[partition->metadata_size] = '\0';
-    return batch_metadata_parse(text, &start->low_water, &start->time) &&
-           start->low_water <= start->committed;
+    return batch_metadata_parse(text, &start->low_water, &start->time);
 }
 
 static bool find_start(struct session *session, const rd_kafka_topic_partition_t *partition,

@@ -214,7 +214,9 @@ static bool drain(struct session *session, int64_t until, struct error *error)
 /* A full waiting room pauses the labels; they go on when half of it is free. */
 static void pause_labels(struct session *session)
 {
-    bool full = engine_waiting_full(session->engine);
+    bool full = false;
+    for (int32_t k = 0; k < session->partitions[INPUT_LABELS]; k++)
+        full = full || engine_waiting(session->engine, k) >= .5;
     int64_t waiting = engine_stats(session->engine)->labels_waiting;
     bool pause = !session->labels_paused && full;
     bool resume = session->labels_paused && waiting < MEMORY_LABELS_WAITING / 2;

@@ -386,7 +386,7 @@ static void deliver(struct simulation *simulation, enum input input, int32_t par
     const struct input_log *log = &simulation->cluster->inputs[input][partition];
     int64_t next = engine_next(simulation->engine, input, partition);
     for (; most > 0 && next < (int64_t)log->count; most--, next++) {
-        if (input == INPUT_LABELS && engine_waiting_full(simulation->engine))
+        if (input == INPUT_LABELS && engine_waiting(simulation->engine, partition) >= 1)
             return;
         const struct input_record *record = &log->records[next];
         const struct source source = {.input = input,
@@ -411,8 +411,7 @@ static void gain(struct simulation *simulation, enum input input, int32_t partit
     const struct committed *committed = &simulation->cluster->committed[input][partition];
     int64_t next = committed->next < 0 ? 0 : committed->next;
     int64_t low_water = next, time = 0;
-    if (committed->next >= 0 && input == INPUT_COMPLETIONS &&
-        !batch_metadata_parse(committed->metadata, &low_water, &time)) {
+    if (committed->next >= 0 && !batch_metadata_parse(committed->metadata, &low_water, &time)) {
         fputs("simulate: damaged metadata\n", stderr);
         exit(2);
     }

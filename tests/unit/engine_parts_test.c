@@ -217,7 +217,7 @@ static void a_cut_never_splits_a_character(void **state)
 struct fixture {
     struct store store;
     struct requests requests;
-    char request_id[ID_TEXT_SIZE];
+    char request_id[ID_TEXT_SIZE], pair_id[ID_TEXT_SIZE];
     float x[2];
 };
 
@@ -226,7 +226,9 @@ static int fixture_make(void **state)
     static struct fixture fixture;
     store_init(&fixture.store, 16u << 20);
     requests_init(&fixture.requests, &fixture.store);
-    identity_format(identity_of(span_of("request")), fixture.request_id);
+    struct id pair = identity_pair(span_of("p"), span_of("a"), span_of("b"));
+    identity_format(pair, fixture.pair_id);
+    identity_format(identity_request(span_of("s"), pair, 1, 1), fixture.request_id);
     fixture.x[0] = 1;
     fixture.x[1] = -2;
     *state = &fixture;
@@ -247,6 +249,9 @@ static struct entry selected_of(const struct fixture *fixture)
     return (struct entry){.kind = ENTRY_SELECTED,
                           .time = 10,
                           .selected = {.request_id = span_of(fixture->request_id),
+                                       .pair_id = span_of(fixture->pair_id),
+                                       .replica = 1,
+                                       .attempt = 1,
                                        .prompt_id = span_of("p"),
                                        .left_id = span_of("a"),
                                        .right_id = span_of("b"),
@@ -263,6 +268,7 @@ static struct entry labelled_of(const struct fixture *fixture, const char *label
                           .time = 20,
                           .labelled = {.label_id = span_of(label_id),
                                        .request_id = span_of(fixture->request_id),
+                                       .pair_id = span_of(fixture->pair_id),
                                        .prompt_id = span_of("p"),
                                        .left_id = span_of("a"),
                                        .right_id = span_of("b"),
@@ -350,6 +356,38 @@ static void a_label_of_ours_stands_behind_those_read_until_it_is_read(void **sta
     assert_float_equal(request->counting->probability, 1, 0);
 }
 
+static void a_label_of_ours_says_what_the_ledger_says_once_it_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry ours = labelled_of(fixture, "same", 1);
+    const struct entry theirs = labelled_of(fixture, "same", 0);
+    requests_labelled(&fixture->requests, &ours, -1, INT64_MAX, &request, &error);
+    /* Another worker has accepted the same label, sent again with another outcome. */
+    assert_int_equal(requests_labelled(&fixture->requests, &theirs, 0, 7, &request, &error),
+                     APPLIED_NEW);
+    assert_float_equal(request->counting->probability, 0, 0);
+    assert_int_equal(requests_labelled(&fixture->requests, &ours, 0, 8, &request, &error),
+                     APPLIED_KNOWN);
+    assert_float_equal(request->counting->probability, 0, 0);
+}
+
+static void a_label_of_other_completions_than_its_request_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct request *request;
+    struct error error;
+    const struct entry selected = selected_of(fixture);
+    struct entry label = labelled_of(fixture, "l", 1);
+    const float other[2] = {3, 4};
+    requests_selected(&fixture->requests, &selected, &request, &error);
+    label.labelled.x.data = (const char *)other;
+    assert_int_equal(requests_labelled(&fixture->requests, &label, 0, 1, &request, &error),
+                     APPLIED_REFUSED);
+    assert_true(request->open && request->labels == NULL);
+}
+
 static void entries_that_contradict_themselves_are_refused_whole(void **state)
 {
     struct fixture *fixture = *state;
@@ -368,6 +406,16 @@ static void entries_that_contradict_themselves_are_refused_whole(void **state)
     entry.selected.x.size = 7;
     assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
                      APPLIED_REFUSED);
+    entry = selected_of(fixture);
+    entry.selected.right_id = span_of("c");
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    assert_non_null(strstr(error.message, "pair_id"));
+    entry = selected_of(fixture);
+    entry.selected.attempt = 2;
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    assert_non_null(strstr(error.message, "request_id"));
     entry = labelled_of(fixture, "l", 1.5);
     assert_int_equal(requests_labelled(&fixture->requests, &entry, 0, 1, &request, &error),
                      APPLIED_REFUSED);
@@ -396,6 +444,8 @@ int main(void)
         WITH_REQUESTS(the_order_of_entries_does_not_matter),
         WITH_REQUESTS(a_correction_counts_in_place_of_what_it_corrects),
         WITH_REQUESTS(a_label_of_ours_stands_behind_those_read_until_it_is_read),
+        WITH_REQUESTS(a_label_of_ours_says_what_the_ledger_says_once_it_is_read),
+        WITH_REQUESTS(a_label_of_other_completions_than_its_request_is_refused),
         WITH_REQUESTS(entries_that_contradict_themselves_are_refused_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,7 @@ struct shell {
     struct cluster *cluster;
     size_t read; /* entries given to the engine */
     int64_t now;
+    int64_t step; /* milliseconds between two completions of a partition; 0: 1 */
 };
 
 static struct engine_options options_of(void)
@@ -195,25 +196,34 @@ static void cluster_free(struct cluster *cluster)
 
 /* Offset k of partition p is completion k % POOL of a prompt; every third is a copy of the one
  * before. */
-static void give_completion(struct shell *shell, int32_t partition, int64_t offset)
+static void give_completion_of(struct shell *shell, int32_t partition, int64_t offset,
+                               const char *space, int64_t epoch, size_t d)
 {
     char prompt[64], name[32];
-    float features[D];
+    float features[4 * D];
     struct error error;
     int64_t slot = offset % POOL % 3 == 2 ? offset - 1 : offset;
     struct sel_random random = sel_random_init(99, (uint64_t)(slot * PARTITIONS + partition));
-    for (size_t k = 0; k < D; k++)
+    for (size_t k = 0; k < d; k++)
         features[k] = (float)sel_random_normal(&random);
     snprintf(prompt, sizeof prompt, "prompt %d-%lld", partition, (long long)(offset / POOL));
     snprintf(name, sizeof name, "completion %lld", (long long)(offset % POOL));
     const struct source source = {.input = INPUT_COMPLETIONS,
                                   .partition = partition,
                                   .offset = offset,
-                                  .timestamp = 1000000 + offset,
+                                  .timestamp =
+                                      1000000 + offset * (shell->step > 0 ? shell->step : 1),
                                   .value = span_of("raw")};
-    struct completion completion = records_completion(prompt, name, features, D);
+    struct completion completion = records_completion(prompt, name, features, d);
     completion.text = span_of("text");
+    completion.feature_space = span_of(space);
+    completion.feature_epoch = epoch;
     check(engine_completion(shell->engine, &source, &completion, &error), &error);
+}
+
+static void give_completion(struct shell *shell, int32_t partition, int64_t offset)
+{
+    give_completion_of(shell, partition, offset, "space", 0, D);
 }
 
 static void give_completions(struct shell *shell, int64_t to)
@@ -299,6 +309,8 @@ static void pairs_come_once_there_is_a_scale_and_stop_at_the_budget(void **state
     assert_non_null(strstr(why, "48 of 50"));
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 1000);
+    assert_int_equal(cluster->pairs, 0); /* SPACE is written, and in force once it is read */
+    turn(&shell, 0);
     assert_false(engine_obstacle(shell.engine, why, sizeof why));
     assert_int_equal(cluster->pairs, 10); /* the burst */
     for (int k = 0; k < 100; k++)
@@ -456,7 +468,7 @@ static void an_early_label_waits_and_holds_its_offset(void **state)
     assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 2);
     for (int64_t k = 2; k < 7; k++)
         give_label(&shell, k, unknown, OUTCOME_LEFT);
-    assert_true(engine_waiting_full(shell.engine));
+    assert_true(engine_waiting(shell.engine, 0) >= 1);
     stop(&shell);
     cluster_free(cluster);
 }
@@ -467,6 +479,7 @@ static void unanswered_requests_expire_and_late_labels_still_count(void **state)
     struct cluster *cluster = cluster_new();
     struct shell shell = start(cluster, 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
     turn(&shell, 1000);
     size_t pairs = cluster->pairs;
     turn(&shell, 61000);
@@ -507,6 +520,7 @@ static void a_skip_frees_the_slot_and_tells_nothing(void **state)
     struct cluster *cluster = cluster_new();
     struct shell shell = start(cluster, 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
     turn(&shell, 1000);
     const struct engine_stats *stats = engine_stats(shell.engine);
     assert_int_equal(stats->requests_open, 10);
@@ -574,6 +588,164 @@ static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
     cluster_free(cluster);
 }
 
+static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    run(&shell, 10, 0);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    int64_t to = PROMPTS / 2 * POOL;
+    size_t pairs = cluster->pairs;
+    /* Four times the features; the pools of the space before stay open meanwhile. */
+    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
+        for (int64_t k = 0; k < to; k++)
+            give_completion_of(&shell, partition, to + k, "wider", 1, 4 * D);
+        check(engine_end(shell.engine, INPUT_COMPLETIONS, partition, 2 * to, &error), &error);
+    }
+    assert_int_equal(stats->dimension, D);
+    assert_int_equal(stats->pools_open, 2 * PROMPTS);
+    for (int k = 0; k < 60; k++)
+        turn(&shell, 1100);
+    assert_int_equal(stats->dimension, 4 * D);
+    assert_int_equal(stats->pools_open, PROMPTS);
+    assert_int_equal(stats->moments_pools, PROMPTS);
+    assert_int_equal(stats->labels_counted, 0);
+    assert_true(cluster->pairs > pairs);
+    char survivor[ID_TEXT_SIZE], restored[ID_TEXT_SIZE];
+    engine_digest(shell.engine, survivor);
+    int64_t now = shell.now;
+    stop(&shell);
+    shell = start(cluster, now);
+    check(engine_tick(shell.engine, now, &error), &error);
+    engine_digest(shell.engine, restored);
+    assert_string_equal(survivor, restored);
+    /* What comes of the older space has missed its time. */
+    for (int64_t k = 0; k < to; k++)
+        give_completion_of(&shell, 0, to + k, "wider", 1, 4 * D);
+    size_t before = cluster->dead_letters;
+    give_completion(&shell, 0, 2 * to);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, before + 1);
+    assert_non_null(strstr(cluster->last_reason, "not newer than the space 'wider'"));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void scales_come_from_pools_that_are_never_open_together(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.pool_age = 20; /* of offsets, which are the records' time: three prompts */
+    struct shell shell = start_with(cluster, &options, 900000);
+    char why[200];
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 0);
+    assert_true(engine_stats(shell.engine)->pools_open < 12);
+    turn(&shell, 0);
+    if (engine_obstacle(shell.engine, why, sizeof why))
+        assert_non_null(strstr(why, "moments"));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void labels_beyond_the_most_are_forgotten_and_a_restart_agrees(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.labels_max = 60;
+    options.fit_every = 5;
+    options.features_scale = 1;
+    options.pool_age = 5000;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    size_t answered = 0;
+    int64_t labels = 0;
+    shell.step = 100;
+    for (int64_t k = 1; k <= 100; k++) {
+        give_completions(&shell, k * POOL);
+        size_t entries = cluster->entries;
+        labels = answer_all(&shell, answered, labels);
+        answered = entries;
+        turn(&shell, POOL * shell.step);
+    }
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_in_range(cluster->pairs, 500, 10000);
+    assert_in_range(stats->requests, 60, 400);
+    assert_in_range(stats->labels_counted, 60, 65);
+    char survivor[ID_TEXT_SIZE], restored[ID_TEXT_SIZE];
+    turn(&shell, 0);
+    engine_digest(shell.engine, survivor);
+    int64_t now = shell.now;
+    stop(&shell);
+    shell = start_with(cluster, &options, now);
+    check(engine_tick(shell.engine, now, &(struct error){0}), &(struct error){0});
+    engine_digest(shell.engine, restored);
+    assert_string_equal(survivor, restored);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_broken_label_read_again_has_one_dead_letter(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    char unknown[ID_TEXT_SIZE];
+    identity_format(identity_of(span_of("nobody asked")), unknown);
+    for (int round = 0; round < 2; round++) {
+        give_label(&shell, 0, unknown, OUTCOME_LEFT);
+        give_label(&shell, 1, "not an id", OUTCOME_LEFT);
+        const struct source broken = {.input = INPUT_LABELS, .offset = 2, .value = span_of("?")};
+        check(engine_reject(shell.engine, &broken, "decode", "broken", &error), &error);
+        turn(&shell, 10);
+        assert_int_equal(cluster->dead_letters, 2);
+        assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 0);
+        int64_t now = shell.now;
+        stop(&shell);
+        shell = start(cluster, now);
+    }
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void forged_entries_are_refused_with_a_reason(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    run(&shell, 5, 0);
+    char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
+    engine_digest(shell.engine, before);
+    const float sums[10] = {(float)NAN};
+    struct entry entry = {.version = LEDGER_VERSION, .kind = ENTRY_MOMENTS, .time = 1};
+    entry.moments = (struct entry_moments){.from = 1 << 20,
+                                           .to = 2 << 20,
+                                           .feature_space = span_of("space"),
+                                           .dimension = D,
+                                           .pools = 1,
+                                           .weight = 1,
+                                           .chunks = 1,
+                                           .sums = {(const char *)sums, sizeof sums}};
+    check(engine_entry(shell.engine, &entry, 0, 77, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "offset 77: sums: are not finite"));
+    entry.moments.completions_partition = INT32_MAX;
+    check(engine_entry(shell.engine, &entry, 0, 78, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "completions_partition"));
+    entry.version = LEDGER_VERSION + 1;
+    check(engine_entry(shell.engine, &entry, 0, 79, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "version"));
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 3);
+    engine_digest(shell.engine, after);
+    assert_string_equal(before, after);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -585,6 +757,11 @@ int main(void)
         cmocka_unit_test(an_early_label_waits_and_holds_its_offset),
         cmocka_unit_test(unanswered_requests_expire_and_late_labels_still_count),
         cmocka_unit_test(a_skip_frees_the_slot_and_tells_nothing),
+        cmocka_unit_test(a_newer_space_takes_over_once_it_has_a_scale),
+        cmocka_unit_test(scales_come_from_pools_that_are_never_open_together),
+        cmocka_unit_test(labels_beyond_the_most_are_forgotten_and_a_restart_agrees),
+        cmocka_unit_test(a_broken_label_read_again_has_one_dead_letter),
+        cmocka_unit_test(forged_entries_are_refused_with_a_reason),
         cmocka_unit_test(bad_completions_are_dead_letters_and_the_good_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

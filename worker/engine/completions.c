@@ -48,20 +48,14 @@ void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_
     struct pane *pane = &partition->pane;
     if (pool->ready && !pool->counted && partition->met && reason != POOL_LOST)
         moments_keep(engine, partition, pool);
+    if (reason != POOL_LOST)
+        space_measure(engine, pool);
     if (pool->first_offset < pane->closed_offset) {
         pane->closed_offset = pool->first_offset;
         pane->closed_time = pool->time_before;
     }
     select_forget_pool(engine, pool);
     pool_close(&engine->pools, &partition->pools, pool, reason);
-}
-
-void completions_close_all(struct engine *engine, enum pool_end reason)
-{
-    for (int32_t k = 0; k < engine->partition_count; k++) {
-        while (engine->partitions[k].pools.first != NULL)
-            completions_close_pool(engine, engine->partitions[k].pools.first, reason);
-    }
 }
 
 static bool advance(struct engine *engine, struct partition *partition, int64_t time,
@@ -94,48 +88,11 @@ static bool meet_pane(struct engine *engine, struct partition *partition, struct
     if (!advance(engine, partition, partition->pane.from_time, error))
         return false;
     for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
-        pool->counted = pool->counted || pool->ready;
+        pool->counted =
+            pool->counted || (pool->ready && identity_equal(pool->space, partition->pane.space));
     partition->pane.from_record_time = partition->record_time;
     partition->met = true;
     return true;
-}
-
-/* Why a completion cannot enter a pool, or NULL. May switch to a newer space. */
-static bool check_space(struct engine *engine, const struct completion *completion, char *reason,
-                        size_t size, struct error *error)
-{
-    struct model *model = &engine->model;
-    struct space *space = &model->space;
-    struct span wanted = span_of(engine->options.features_space);
-    struct span name = completion->feature_space;
-    if (wanted.size > 0 && !span_equal(wanted, name)) {
-        snprintf(reason, size, "feature_space: '%.*s' is not features.space '%s'", (int)name.size,
-                 name.data, engine->options.features_space);
-        return true;
-    }
-    bool same = space->name != NULL && identity_equal(space->id, identity_of(name));
-    if (!same && space->name != NULL && completion->feature_epoch <= space->epoch) {
-        snprintf(reason, size,
-                 "feature_space: '%.*s' of feature_epoch %lld is not newer than the current space "
-                 "'%.200s' of feature_epoch %lld",
-                 (int)name.size, name.data, (long long)completion->feature_epoch, space->name,
-                 (long long)space->epoch);
-        return true;
-    }
-    size_t dimension = engine->options.features_dimension;
-    if (same && space->dimension != 0)
-        dimension = space->dimension;
-    if (dimension != 0 && completion->dimension != dimension) {
-        snprintf(reason, size, "features: has %zu values, the space '%.*s' has %zu",
-                 completion->dimension, (int)name.size, name.data, dimension);
-        return true;
-    }
-    if (same && space->dimension != 0)
-        return true;
-    if (same)
-        return model_set_dimension(model, completion->dimension, error);
-    completions_close_all(engine, POOL_SPACE);
-    return model_set_space(model, name, completion->feature_epoch, completion->dimension, error);
 }
 
 static bool check_sizes(const struct engine *engine, const struct completion *completion,
@@ -148,7 +105,7 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
     } texts[] = {{"prompt_id", completion->prompt_id, ID_MAX},
                  {"completion_id", completion->completion_id, ID_MAX},
                  {"policy_version", completion->policy_version, ID_MAX},
-                 {"feature_space", completion->feature_space, 200},
+                 {"feature_space", completion->feature_space, SPACE_NAME_MAX},
                  {"domain", completion->domain, ID_MAX},
                  {"uri", completion->uri, URI_MAX}};
     for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
@@ -157,6 +114,10 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
                      texts[k].text.size, texts[k].most);
             return false;
         }
+    }
+    if (memchr(completion->feature_space.data, '\0', completion->feature_space.size) != NULL) {
+        snprintf(reason, size, "feature_space: holds a NUL");
+        return false;
     }
     bool logged = !isnan(completion->policy_logprob) && !isnan(completion->reference_logprob);
     if (engine->options.policy_sampling == SAMPLING_LOGGED && !logged) {
@@ -189,10 +150,10 @@ static bool evict(struct engine *engine, const struct pool *spared)
     return true;
 }
 
-static void watch_split(struct engine *engine, int32_t partition, struct id prompt)
+static void watch_split(struct engine *engine, int32_t partition, struct id key)
 {
     for (int32_t k = 0; k < engine->partition_count; k++) {
-        if (k != partition && pool_find(&engine->partitions[k].pools, prompt) != NULL) {
+        if (k != partition && pool_find(&engine->partitions[k].pools, key) != NULL) {
             engine->stats.prompts_split++;
             return;
         }
@@ -201,28 +162,28 @@ static void watch_split(struct engine *engine, int32_t partition, struct id prom
 
 /* The pool of the completion's prompt, opened where there is none; NULL: no memory even after
  * closing all others. */
-static struct pool *pool_for(struct engine *engine, struct partition *partition,
+static struct pool *pool_for(struct engine *engine, struct partition *partition, struct id space,
                              const struct source *source, const struct completion *completion,
                              int64_t time_before)
 {
-    struct id prompt = identity_of(completion->prompt_id);
-    struct pool *pool = pool_find(&partition->pools, prompt);
+    struct id key = pool_key(space, identity_of(completion->prompt_id));
+    struct pool *pool = pool_find(&partition->pools, key);
     if (pool != NULL)
         return pool;
-    watch_split(engine, source->partition, prompt);
+    watch_split(engine, source->partition, key);
     do {
-        pool = pool_open(&engine->pools, &partition->pools, source, completion,
+        pool = pool_open(&engine->pools, &partition->pools, space, source, completion,
                          partition->record_time, time_before);
     } while (pool == NULL && evict(engine, NULL));
     return pool;
 }
 
 /* Puts a valid completion into its pool. */
-static bool enter(struct engine *engine, struct partition *partition, const struct source *source,
-                  const struct completion *completion, int64_t time_before, bool reread,
-                  struct error *error)
+static bool enter(struct engine *engine, struct partition *partition, struct id space,
+                  const struct source *source, const struct completion *completion,
+                  int64_t time_before, bool reread, struct error *error)
 {
-    struct pool *pool = pool_for(engine, partition, source, completion, time_before);
+    struct pool *pool = pool_for(engine, partition, space, source, completion, time_before);
     enum pool_added added = POOL_FULL_MEMORY;
     while (pool != NULL) {
         added = pool_add(&engine->pools, pool, source, completion);
@@ -303,16 +264,15 @@ bool engine_completion(struct engine *engine, const struct source *source,
         partition->record_time = time;
     if (!advance(engine, partition, partition->record_time, error))
         return false;
-    char reason[512] = "";
-    if (check_sizes(engine, completion, reason, sizeof reason) &&
-        !check_space(engine, completion, reason, sizeof reason, error))
-        return false;
-    if (reason[0] != '\0')
+    char reason[768];
+    struct id space;
+    if (!check_sizes(engine, completion, reason, sizeof reason) ||
+        !space_admit(engine, completion, &space, reason, sizeof reason))
         return reread || effect_dead_letter(engine, source, "validate", reason, error);
     struct source bounded = *source;
     if (source->traceparent.size > TRACE_MAX || source->tracestate.size > TRACE_MAX)
         bounded.traceparent.size = bounded.tracestate.size = 0;
-    return enter(engine, partition, &bounded, completion, time_before, reread, error);
+    return enter(engine, partition, space, &bounded, completion, time_before, reread, error);
 }
 
 /* A completion that could not be decoded moves the partition on like any other. */

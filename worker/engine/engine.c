@@ -40,6 +40,7 @@ struct engine *engine_new(const struct engine_options *options, struct contracts
     engine->contracts = contracts;
     pools_init(&engine->pools, &engine->options, &engine->stats);
     store_init(&engine->window, options->window_bytes == 0 ? SIZE_MAX / 2 : options->window_bytes);
+    store_init(&engine->room, options->waiting_bytes == 0 ? SIZE_MAX / 2 : options->waiting_bytes);
     requests_init(&engine->requests, &engine->window);
     model_init(&engine->model, &engine->options, &engine->requests);
     budget_init(&engine->budget, options->budget_per_second, options->budget_burst,
@@ -55,153 +56,25 @@ void engine_free(struct engine *engine)
 {
     if (engine == NULL)
         return;
-    completions_close_all(engine, POOL_LOST);
     for (int32_t k = 0; k < engine->partition_count; k++) {
+        engine_lose(engine, INPUT_COMPLETIONS, k);
         free(engine->partitions[k].pane.sums);
         buffer_free(&engine->partitions[k].pane.chunks);
     }
     for (int32_t k = 0; k < engine->labels_count; k++)
         labels_drop(engine, &engine->labels[k]);
     select_fini(engine);
+    space_fini(engine);
     model_fini(&engine->model);
     requests_fini(&engine->requests);
     pools_fini(&engine->pools);
     store_fini(&engine->window);
+    store_fini(&engine->room);
     batch_free(&engine->batches[0]);
     batch_free(&engine->batches[1]);
     free(engine->partitions);
     free(engine->labels);
     free(engine);
-}
-
-/* ---- partitions ---- */
-
-enum { PARTITIONS_MAX = 100000 };
-
-bool engine_partitions(struct engine *engine, int32_t number, struct error *error)
-{
-    if (number >= 0 && number < engine->partition_count)
-        return true;
-    if (number < 0 || number >= PARTITIONS_MAX)
-        return error_set(error, ERROR_FATAL, "completions partition %d is out of range", number);
-    struct partition *grown =
-        realloc(engine->partitions, ((size_t)number + 1) * sizeof *engine->partitions);
-    if (grown == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for partitions");
-    engine->partitions = grown;
-    for (int32_t k = engine->partition_count; k <= number; k++)
-        grown[k] = (struct partition){.pane = {.from = -1, .closed_offset = INT64_MAX}};
-    engine->partition_count = number + 1;
-    return true;
-}
-
-static bool labels_partitions(struct engine *engine, int32_t number, struct error *error)
-{
-    if (number >= 0 && number < engine->labels_count)
-        return true;
-    if (number < 0 || number >= PARTITIONS_MAX)
-        return error_set(error, ERROR_FATAL, "labels partition %d is out of range", number);
-    struct labels_partition *grown =
-        realloc(engine->labels, ((size_t)number + 1) * sizeof *engine->labels);
-    if (grown == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for partitions");
-    memset(grown + engine->labels_count, 0,
-           (size_t)(number + 1 - engine->labels_count) * sizeof *grown);
-    engine->labels = grown;
-    engine->labels_count = number + 1;
-    return true;
-}
-
-bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_t committed,
-                 int64_t low_water, int64_t time, struct error *error)
-{
-    engine_lose(engine, input, number);
-    if (input == INPUT_LABELS) {
-        if (!labels_partitions(engine, number, error))
-            return false;
-        engine->labels[number] =
-            (struct labels_partition){.held = true, .committed = committed, .next = committed};
-        return true;
-    }
-    if (!engine_partitions(engine, number, error))
-        return false;
-    struct partition *partition = &engine->partitions[number];
-    partition->held = true;
-    partition->committed = committed;
-    partition->next = low_water;
-    partition->record_time = partition->stream_time = time;
-    return true;
-}
-
-static int compare_time(const void *left, const void *right)
-{
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
-/* The bucket of a partition from the issue times of its requests. */
-static bool restore_bucket(struct engine *engine, int32_t number, struct error *error)
-{
-    struct bucket *bucket = &engine->partitions[number].bucket;
-    size_t count = 0;
-    int64_t *times = malloc(((size_t)engine->requests.count + 1) * sizeof *times);
-    if (times == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for a budget");
-    for (const struct request *request = engine->requests.by_id; request != NULL;
-         request = request->hh.next) {
-        if (request->selected && request->partition == number)
-            times[count++] = request->issued_at;
-    }
-    qsort(times, count, sizeof *times, compare_time);
-    bucket->arrival = 0;
-    for (size_t k = 0; k < count; k++)
-        budget_charge(&engine->budget, bucket, times[k]);
-    free(times);
-    return true;
-}
-
-bool engine_barrier(struct engine *engine, enum input input, int32_t number, struct error *error)
-{
-    if (input == INPUT_LABELS) {
-        if (!labels_partitions(engine, number, error))
-            return false;
-        engine->labels[number].barrier = true;
-        return true;
-    }
-    if (!engine_partitions(engine, number, error))
-        return false;
-    struct partition *partition = &engine->partitions[number];
-    partition->barrier = true;
-    partition->met = false;
-    if (partition->pane.from < 0) {
-        partition->pane.from = partition->next;
-        partition->pane.from_time = partition->pane.from_record_time = partition->record_time;
-    }
-    return restore_bucket(engine, number, error) &&
-           completions_end(engine, number, partition->next, error);
-}
-
-void engine_lose(struct engine *engine, enum input input, int32_t number)
-{
-    if (input == INPUT_LABELS) {
-        if (number >= 0 && number < engine->labels_count) {
-            labels_drop(engine, &engine->labels[number]);
-            engine->labels[number].held = engine->labels[number].barrier = false;
-        }
-        return;
-    }
-    if (number < 0 || number >= engine->partition_count)
-        return;
-    struct partition *partition = &engine->partitions[number];
-    while (partition->pools.first != NULL)
-        completions_close_pool(engine, partition->pools.first, POOL_LOST);
-    free(partition->pane.sums);
-    partition->pane.sums = NULL;
-    partition->pane.weight = partition->pane.effective = 0;
-    partition->pane.pools = 0;
-    partition->pane.closed_offset = INT64_MAX;
-    partition->pane.published_at = 0;
-    partition->held = partition->barrier = partition->met = partition->at_end = false;
 }
 
 /* ---- events ---- */
@@ -214,7 +87,7 @@ bool engine_reject(struct engine *engine, const struct source *source, const cha
     struct labels_partition *partition;
     if (!labels_accept_record(engine, source, &partition, error))
         return error->class == ERROR_NONE;
-    return effect_dead_letter(engine, source, stage, reason, error);
+    return labels_refuse(engine, source, stage, reason, error);
 }
 
 bool engine_end(struct engine *engine, enum input input, int32_t number, int64_t next_offset,
@@ -250,6 +123,11 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
         request = requests_find(&engine->requests, id);
     bool was_open = request != NULL && request->open;
     if (entry->kind == ENTRY_SELECTED) {
+        if (!engine_partition_known(entry->selected.completions_partition)) {
+            *applied = APPLIED_REFUSED;
+            error_set(error, ERROR_DATA, "completions_partition: is out of range");
+            return true;
+        }
         if (!engine_partitions(engine, entry->selected.completions_partition, error))
             return false;
         *applied = requests_selected(&engine->requests, entry, &request, error);
@@ -267,36 +145,56 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
     return true;
 }
 
-/* True when an entry is about the current space; a newer SPACE makes itself current. */
-static bool of_current_space(struct engine *engine, struct span name, const struct entry *entry,
-                             bool *current, struct error *error)
+static enum applied fit_entry(struct engine *engine, const struct entry *entry, struct error *error)
 {
-    struct space *space = &engine->model.space;
-    struct span wanted = span_of(engine->options.features_space);
-    *current = space->name != NULL && identity_equal(space->id, identity_of(name));
-    if (*current || entry->kind != ENTRY_SPACE || (wanted.size > 0 && !span_equal(wanted, name)) ||
-        (space->name != NULL && entry->space.feature_epoch <= space->epoch))
-        return true;
-    completions_close_all(engine, POOL_SPACE);
-    *current = true;
-    return model_set_space(&engine->model, name, entry->space.feature_epoch, 0, error);
+    const struct space *space = &engine->model.space;
+    if (space->name == NULL || !identity_equal(space->id, identity_of(entry->fit.feature_space)))
+        return APPLIED_KNOWN;
+    return model_fit(&engine->model, entry, error);
 }
 
-static bool model_entry(struct engine *engine, const struct entry *entry, int64_t offset,
-                        enum applied *applied, struct error *error)
+/* ---- forgetting ---- */
+
+/* A pool that is open remembers what was asked of it. */
+static bool pool_is_open(void *context, const struct request *request)
 {
-    struct span name =
-        entry->kind == ENTRY_SPACE ? entry->space.feature_space : entry->fit.feature_space;
-    bool current;
-    if (!of_current_space(engine, name, entry, &current, error))
-        return false;
-    if (!current)
-        *applied = APPLIED_KNOWN;
-    else if (entry->kind == ENTRY_SPACE)
-        *applied = model_space(&engine->model, &entry->space, offset, error);
-    else
-        *applied = model_fit(&engine->model, entry, error);
+    const struct engine *engine = context;
+    struct id key = pool_key(request->space, request->prompt);
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (pool_find(&engine->partitions[k].pools, key) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* Forgets what cannot matter any more, each time the window has grown by a thirty-second part. */
+static bool forget_tick(struct engine *engine, struct error *error)
+{
+    int64_t step = engine->options.labels_max / 32 + 64;
+    if (engine->requests.count < engine->forget_at)
+        return true;
+    if (!model_forget(&engine->model, pool_is_open, engine))
+        return error_set(error, ERROR_FATAL, "out of memory for forgetting requests");
+    engine->forget_at = engine->requests.count + step;
     return true;
+}
+
+bool engine_window_full(const struct engine *engine)
+{
+    return engine->window.used > engine->window.limit / 16 * 15;
+}
+
+static void refuse_entry(struct engine *engine, int32_t partition, int64_t offset,
+                         const char *reason)
+{
+    engine->stats.entries_refused++;
+    snprintf(engine->refusal, sizeof engine->refusal, "partition %d, offset %lld: %s", partition,
+             (long long)offset, reason);
+}
+
+const char *engine_refusal(const struct engine *engine)
+{
+    return engine->refusal;
 }
 
 bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
@@ -305,7 +203,9 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
     enum applied applied = APPLIED_KNOWN;
     bool done = true;
     if (entry->version < LEDGER_VERSION - 1 || entry->version > LEDGER_VERSION) {
-        engine->stats.entries_refused++;
+        error_set(error, ERROR_DATA, "version: %d, this build reads %d and %d", entry->version,
+                  LEDGER_VERSION - 1, LEDGER_VERSION);
+        refuse_entry(engine, partition, offset, error->message);
         return true;
     }
     engine->stats.foreign_entries += !span_equal(entry->digest, span_of(engine->options.digest));
@@ -317,20 +217,23 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         done = request_entry(engine, entry, partition, offset, &applied, error);
         break;
     case ENTRY_MOMENTS:
-        done = moments_entry(engine, entry, error);
+        done = moments_entry(engine, entry, &applied, error);
         break;
     case ENTRY_FIT:
+        applied = fit_entry(engine, entry, error);
+        break;
     case ENTRY_SPACE:
-        done = model_entry(engine, entry, offset, &applied, error);
+        applied = space_entry(engine, entry, offset, error);
         break;
     case ENTRY_PRICE:
         break;
     }
-    if (!done)
+    if (!done || !forget_tick(engine, error))
         return false;
     if (applied == APPLIED_NO_MEMORY)
         return error_set(error, ERROR_FATAL, "memory.limit: the ledger's window does not fit");
-    engine->stats.entries_refused += applied == APPLIED_REFUSED;
+    if (applied == APPLIED_REFUSED)
+        refuse_entry(engine, partition, offset, error->message);
     if (applied != APPLIED_REFUSED && entry->time > engine->requests.time_last)
         engine->requests.time_last = entry->time;
     return true;
@@ -360,6 +263,8 @@ bool engine_tick(struct engine *engine, int64_t now, struct error *error)
 {
     if (now > engine->now)
         engine->now = now;
+    if (!forget_tick(engine, error))
+        return false;
     if (engine->arrivals && !labels_resolve(engine, -1, error))
         return false;
     engine->arrivals = false;
@@ -390,8 +295,10 @@ static bool add_offsets(struct engine *engine)
         if (!partition->held || !partition->barrier)
             continue;
         int64_t next = labels_next(partition);
+        int64_t handled =
+            partition->next > partition->handled ? partition->next : partition->handled;
         const struct batch_offset offset = {
-            .input = INPUT_LABELS, .partition = k, .next = next, .low_water = next};
+            .input = INPUT_LABELS, .partition = k, .next = next, .low_water = handled};
         if (!batch_offset_add(engine->open, &offset))
             return false;
     }
@@ -492,15 +399,20 @@ size_t engine_request_bytes(size_t dimension)
 
 bool engine_obstacle(struct engine *engine, char *text, size_t size)
 {
-    const struct space *space = &engine->model.space;
-    if (space->name == NULL)
+    if (engine->model.space.name == NULL && !engine->coming.known)
         snprintf(text, size, "no completion has come yet");
-    else if (!space->scaled)
-        snprintf(text, size, "the feature space '%.100s' has no scale yet: %zu of %lld ready pools",
-                 space->name, engine->pools.ready_count,
+    else if (engine->model.space.name == NULL)
+        snprintf(text, size,
+                 "the feature space '%.100s' has no scale yet: %lld of %lld ready pools",
+                 engine->coming.name, (long long)engine->coming.pools,
                  (long long)engine->options.features_scale_pools);
     else if (engine->model.policy_pools == 0)
         snprintf(text, size, "no moments of the policy yet");
+    else if (engine_window_full(engine))
+        snprintf(text, size,
+                 "memory.limit: the window of requests and labels is full (%zu MiB); lower "
+                 "labels.max, pool.age or labels.late, or raise memory.limit",
+                 engine->window.limit >> 20);
     else
         return false;
     return true;

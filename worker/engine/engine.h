@@ -62,9 +62,10 @@ struct engine_options {
     int64_t budget_burst;
     int64_t budget_in_flight;
     uint64_t seed;
-    size_t pools_bytes;  /* memory for open pools; 0: no limit */
-    size_t window_bytes; /* memory for requests and labels; 0: no limit */
-    size_t waiting_max;  /* labels that may wait for their pair */
+    size_t pools_bytes;   /* memory for open pools; 0: no limit */
+    size_t window_bytes;  /* memory for requests and labels; 0: no limit */
+    size_t waiting_max;   /* labels that may wait for their pair */
+    size_t waiting_bytes; /* memory for those; 0: no limit */
 };
 
 /* A record of an input topic as it came. Spans live through the call only. */
@@ -130,8 +131,9 @@ struct engine *engine_new(const struct engine_options *options, struct contracts
 void engine_free(struct engine *engine);
 
 /* A partition was assigned. committed: the stable committed offset (the first offset to read when
- * there is none); low_water and time: from its metadata (committed and 0 when there is none).
- * Records from low_water (completions) or committed (labels) on must be delivered next. */
+ * there is none); low_water and time: from its metadata (committed and 0 when there is none; of a
+ * labels partition low_water is where reading had arrived, beyond labels that waited). Records from
+ * low_water (completions) or committed (labels) on must be delivered next. */
 bool engine_gain(struct engine *engine, enum input input, int32_t partition, int64_t committed,
                  int64_t low_water, int64_t time, struct error *error);
 /* The ledger's entries up to the barrier have been given: the partition may have effects as soon as
@@ -159,8 +161,9 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
  * watermarks; when the follower has passed those, call engine_ledger_passed with that number. */
 int64_t engine_ticket(const struct engine *engine);
 bool engine_ledger_passed(struct engine *engine, int64_t ticket, struct error *error);
-/* True when no more labels can wait: labels partitions should be paused. */
-bool engine_waiting_full(const struct engine *engine);
+/* Share of a labels partition's waiting room that is taken. From 1 on the partition must be paused:
+ * the next label that has to wait may find no memory, which is fatal. */
+double engine_waiting(const struct engine *engine, int32_t partition);
 
 bool engine_tick(struct engine *engine, int64_t now, struct error *error);
 
@@ -183,6 +186,13 @@ double engine_budget_level(const struct engine *engine);
 size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension);
 /* Memory that one request and its label take in the window, with ids of usual length. */
 size_t engine_request_bytes(size_t dimension);
+/* The partitions of completions are this many from now on: each has its part of the budget. */
+bool engine_resize(struct engine *engine, int32_t completions_partitions, struct error *error);
+/* Digest of what all engines must agree on once they have read the same ledger: requests, labels
+ * and what counts of them, the fit, the space, the panes. 32 hex digits and a NUL. */
+void engine_digest(const struct engine *engine, char text[33]);
+/* Why an entry was refused last, with its place; "" when none was. */
+const char *engine_refusal(const struct engine *engine);
 /* Why no pair can be chosen right now, as one line; false when nothing stands in the way. */
 bool engine_obstacle(struct engine *engine, char *text, size_t size);
 /* psi in the scale of SPACE (stats.dimension values), or NULL before a space is known; scale of

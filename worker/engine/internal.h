@@ -15,6 +15,7 @@ struct pane {
     int64_t from;      /* first offset not in a published pane */
     int64_t from_time; /* stream time there, ticks included */
     int64_t from_record_time;
+    struct id space; /* of the last published pane */
     int64_t published_at;
     /* Pools that closed before the pane was published; d x d, lower triangle. */
     double *sums;
@@ -56,7 +57,26 @@ struct waiting {
 struct labels_partition {
     bool held, barrier;
     int64_t committed, next;
+    int64_t handled;         /* below, what could not be used was dead-lettered already */
     struct waiting *waiting; /* in order of offset */
+    size_t waiting_count;
+};
+
+enum { SPACE_NAME_MAX = 200 };
+
+/* A newer space than the current one, that has no SPACE in force yet: its pools gather. */
+struct coming_space {
+    bool known;
+    char name[SPACE_NAME_MAX + 1];
+    struct id id;
+    int64_t epoch;
+    size_t dimension;
+    bool written; /* SPACE was decided here; it is in force once it is read in the ledger */
+    /* Over its pools that became ready so far. */
+    int64_t pools;
+    int64_t completions;
+    double *means;  /* d: sum of the pools' means, then d of scratch */
+    double squares; /* sum of squared distances from the pool's mean */
 };
 
 struct engine {
@@ -70,9 +90,12 @@ struct engine {
     struct labels_partition *labels;
     int32_t labels_count;
     struct pools pools;
-    struct store window; /* requests, labels, waiting labels */
+    struct store window; /* requests and labels */
+    struct store room;   /* labels that wait for their pair */
     struct requests requests;
     struct model model;
+    struct coming_space coming;
+    int64_t forget_at; /* count of requests that is worth a look */
     int64_t ticket;
     /* Selection. */
     struct sel_picker *picker;
@@ -90,10 +113,13 @@ struct engine {
     size_t records;
     bool moved;    /* offsets changed since the last close */
     bool arrivals; /* a SELECTED arrived: waiting labels deserve another look */
+    char refusal[640];
 };
 
 /* True when the partition may have effects. */
 bool partition_live(const struct partition *partition);
+/* False for a number that no topic has. */
+bool engine_partition_known(int32_t number);
 /* Makes room for partition `number`. */
 bool engine_partitions(struct engine *engine, int32_t number, struct error *error);
 
@@ -117,8 +143,6 @@ bool completions_end(struct engine *engine, int32_t number, int64_t next_offset,
                      struct error *error);
 bool completions_tick(struct engine *engine, struct error *error);
 void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_end reason);
-/* Closes every pool that is open. */
-void completions_close_all(struct engine *engine, enum pool_end reason);
 /* Oldest offset that a new owner must read again, and the stream time before it. */
 void completions_low_water(const struct partition *partition, struct batch_offset *offset);
 /* The pool's features in the scale of SPACE (count x d) in engine->gathered. */
@@ -128,9 +152,26 @@ void completions_gather(struct engine *engine, const struct pool *pool);
 bool moments_tick(struct engine *engine, struct error *error);
 /* A ready pool closes before its pane is published: its moments join the pane now. */
 bool moments_keep(struct engine *engine, struct partition *partition, const struct pool *pool);
-bool moments_entry(struct engine *engine, const struct entry *entry, struct error *error);
-/* Writes SPACE once there are pools enough. */
+bool moments_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
+                   struct error *error);
+/* Forgets what the unpublished pane holds of closed pools. */
+void moments_clear(struct pane *pane);
+
+/* ---- space.c ---- */
+/* Which space a completion belongs to; `reason` says why it belongs to none. */
+bool space_admit(struct engine *engine, const struct completion *completion, struct id *space,
+                 char *reason, size_t size);
+bool space_is_current(const struct engine *engine, const struct pool *pool);
+/* A ready pool closes: what it tells of the coming space's scale is kept. */
+bool space_measure(struct engine *engine, struct pool *pool);
+void space_fini(struct engine *engine);
+/* Writes SPACE of the coming space once there are pools enough. */
 bool space_tick(struct engine *engine, struct error *error);
+/* Writes SPACE in force again before it is deleted from the topic: the fitter's. */
+bool space_renew(struct engine *engine, struct error *error);
+/* Adopts SPACE; false only for memory. */
+enum applied space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
+                         struct error *error);
 
 /* ---- labels.c ---- */
 /* Where reading of labels stands after this record; false with ERROR_NONE: it was given before. */
@@ -140,6 +181,9 @@ bool labels_accept_record(struct engine *engine, const struct source *source,
 bool labels_resolve(struct engine *engine, int64_t ticket, struct error *error);
 /* Offset that may be committed for a labels partition. */
 int64_t labels_next(const struct labels_partition *partition);
+/* A dead letter, unless the record had one before it was read again. */
+bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
+                   const char *reason, struct error *error);
 void labels_drop(struct engine *engine, struct labels_partition *partition);
 bool expiry_tick(struct engine *engine, struct error *error);
 bool fit_tick(struct engine *engine, struct error *error);
@@ -152,6 +196,8 @@ void select_forget_pool(struct engine *engine, const struct pool *pool);
 void select_fini(struct engine *engine);
 size_t select_bytes(const struct engine_options *options, size_t dimension);
 
+/* True when the memory of the window is so full that nothing more may be asked. */
+bool engine_window_full(const struct engine *engine);
 /* A request changed: its partition's count, Sigma and the fit follow. */
 void engine_follow_request(struct engine *engine, struct request *request, bool was_open);
 

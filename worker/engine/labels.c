@@ -17,11 +17,13 @@ int64_t labels_next(const struct labels_partition *partition)
     return partition->waiting != NULL ? partition->waiting->offset : partition->next;
 }
 
-static void waiting_remove(struct engine *engine, struct waiting **link)
+static void waiting_remove(struct engine *engine, struct labels_partition *partition,
+                           struct waiting **link)
 {
     struct waiting *waiting = *link;
     *link = waiting->next;
-    store_give(&engine->window, waiting, waiting->bytes);
+    partition->waiting_count--;
+    store_give(&engine->room, waiting, waiting->bytes);
     engine->stats.labels_waiting--;
     engine->moved = true;
 }
@@ -29,12 +31,24 @@ static void waiting_remove(struct engine *engine, struct waiting **link)
 void labels_drop(struct engine *engine, struct labels_partition *partition)
 {
     while (partition->waiting != NULL)
-        waiting_remove(engine, &partition->waiting);
+        waiting_remove(engine, partition, &partition->waiting);
 }
 
-bool engine_waiting_full(const struct engine *engine)
+/* Each partition that is held has its part of the room, so that one cannot stop the others. */
+static size_t room_of(const struct engine *engine)
 {
-    return (size_t)engine->stats.labels_waiting >= engine->options.waiting_max;
+    size_t held = 0;
+    for (int32_t k = 0; k < engine->labels_count; k++)
+        held += engine->labels[k].held;
+    size_t part = engine->options.waiting_max / (held == 0 ? 1 : held);
+    return part == 0 ? 1 : part;
+}
+
+double engine_waiting(const struct engine *engine, int32_t partition)
+{
+    if (partition < 0 || partition >= engine->labels_count)
+        return 0;
+    return (double)engine->labels[partition].waiting_count / (double)room_of(engine);
 }
 
 int64_t engine_ticket(const struct engine *engine)
@@ -46,7 +60,7 @@ static bool wait_for_pair(struct engine *engine, struct labels_partition *partit
                           const struct source *source, struct error *error)
 {
     size_t bytes = sizeof(struct waiting) + source->key.size + source->value.size;
-    struct waiting *waiting = store_take(&engine->window, bytes);
+    struct waiting *waiting = store_take(&engine->room, bytes);
     if (waiting == NULL)
         return error_set(error, ERROR_FATAL,
                          "memory.limit: no room for a label that waits for its pair");
@@ -63,6 +77,7 @@ static bool wait_for_pair(struct engine *engine, struct labels_partition *partit
     while (*link != NULL)
         link = &(*link)->next;
     *link = waiting;
+    partition->waiting_count++;
     engine->stats.labels_waiting++;
     return true;
 }
@@ -133,6 +148,13 @@ static bool accept(struct engine *engine, const struct source *source, const str
     return true;
 }
 
+bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
+                   const char *reason, struct error *error)
+{
+    return source->offset < engine->labels[source->partition].handled ||
+           effect_dead_letter(engine, source, stage, reason, error);
+}
+
 /* What became of a label. */
 enum fate { FATE_DECIDED, FATE_UNKNOWN };
 
@@ -150,21 +172,20 @@ static bool decide(struct engine *engine, const struct source *source, const str
         named.label_id = span_of(place);
         return decide(engine, source, &named, fate, error);
     }
-    if (requests_find_label(&engine->requests, identity_of(label_id)) != NULL) {
+    struct id id;
+    struct request *request = NULL;
+    if (requests_find_label(&engine->requests, NULL, identity_of(label_id)) != NULL) {
         engine->stats.labels_duplicate++;
         return true;
     }
-    struct id id;
-    struct request *request = NULL;
     if (label->request_id.size > 0) {
         if (!identity_parse(label->request_id, &id))
-            return effect_dead_letter(engine, source, "label", "request_id: is not 32 hex digits",
-                                      error);
+            return labels_refuse(engine, source, "label", "request_id: is not 32 hex digits",
+                                 error);
         request = requests_find(&engine->requests, id);
     } else {
         if (!identity_parse(label->pair_id, &id))
-            return effect_dead_letter(engine, source, "label", "pair_id: is not 32 hex digits",
-                                      error);
+            return labels_refuse(engine, source, "label", "pair_id: is not 32 hex digits", error);
         request = requests_find_pair(&engine->requests, id);
     }
     if (request == NULL || request->body == NULL) {
@@ -244,7 +265,7 @@ bool labels_resolve(struct engine *engine, int64_t ticket, struct error *error)
             if (!look_again(engine, k, *link, (*link)->ticket <= ticket, &resolved, error))
                 return false;
             if (resolved)
-                waiting_remove(engine, link);
+                waiting_remove(engine, &engine->labels[k], link);
             else
                 link = &(*link)->next;
         }
@@ -285,22 +306,14 @@ bool expiry_tick(struct engine *engine, struct error *error)
     return true;
 }
 
-static bool prompt_is_open(void *context, struct id prompt)
-{
-    const struct engine *engine = context;
-    for (int32_t k = 0; k < engine->partition_count; k++) {
-        if (pool_find(&engine->partitions[k].pools, prompt) != NULL)
-            return true;
-    }
-    return false;
-}
-
 /* The owner of labels partition 0 writes the fits. */
 bool fit_tick(struct engine *engine, struct error *error)
 {
     struct model *model = &engine->model;
     bool fitter = engine->labels_count > 0 && engine->labels[0].held && engine->labels[0].barrier;
-    if (!fitter || !model_fit_due(model))
+    if (fitter && !space_renew(engine, error))
+        return false;
+    if (!fitter || !model_fit_due(model, entry_time(engine)))
         return true;
     size_t d = model->space.dimension;
     double *psi = malloc(d * sizeof *psi);
@@ -330,7 +343,6 @@ bool fit_tick(struct engine *engine, struct error *error)
         done = effect_entry(engine, &entry, 0, error) &&
                model_fit(model, &entry, error) == APPLIED_NEW;
         engine->stats.fits++;
-        model_forget(model, prompt_is_open, engine);
     }
     free(psi);
     return done;

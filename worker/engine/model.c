@@ -9,6 +9,7 @@ bool model_init(struct model *model, const struct engine_options *options,
     *model = (struct model){.options = options,
                             .requests = requests,
                             .lambda = options->fit_lambda > 0 ? options->fit_lambda : 1,
+                            .edge = INT64_MIN,
                             .return_rate = 1};
     for (size_t k = 0; k < MODEL_BUCKETS; k++)
         model->buckets[0][k].slice = model->buckets[1][k].slice = -1;
@@ -60,7 +61,8 @@ size_t model_bytes(size_t dimension)
     return 8 * square + 2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
 }
 
-bool model_set_dimension(struct model *model, size_t dimension, struct error *error)
+/* Allocates what depends on the dimension. */
+static bool set_dimension(struct model *model, size_t dimension)
 {
     model->information = sel_information_new(dimension);
     model->preference = sel_preference_new(dimension);
@@ -68,32 +70,34 @@ bool model_set_dimension(struct model *model, size_t dimension, struct error *er
     model->policy = calloc(dimension * dimension, sizeof(double));
     model->space.centre = calloc(dimension, sizeof(double));
     if (model->information == NULL || model->preference == NULL || model->psi == NULL ||
-        model->policy == NULL || model->space.centre == NULL) {
-        drop_dimension(model);
-        return error_set(error, ERROR_FATAL, "out of memory for %zu features", dimension);
-    }
+        model->policy == NULL || model->space.centre == NULL)
+        return false;
     model->space.dimension = dimension;
     model->stale = model->policy_stale = true;
     return true;
 }
 
-bool model_set_space(struct model *model, struct span name, int64_t epoch, size_t dimension,
-                     struct error *error)
+/* A space without labels, fits and moments. False: out of memory, and there is no space. */
+static bool set_space(struct model *model, const struct entry_space *entry)
 {
-    char *copy = strndup(name.size == 0 ? "" : name.data, name.size);
-    if (copy == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for a feature space");
+    struct span name = entry->feature_space;
     drop_dimension(model);
     free(model->space.name);
-    model->space = (struct space){
-        .name = copy, .id = identity_of(name), .epoch = epoch, .offset = INT64_MAX, .scale = 1};
+    model->space = (struct space){.name = strndup(name.size == 0 ? "" : name.data, name.size),
+                                  .id = identity_of(name),
+                                  .epoch = entry->feature_epoch};
     model->fit_id = 0;
     model->fit_time = 0;
-    model->fresh = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
     model->lapse = 0;
     model->return_rate = 1;
-    return dimension == 0 || model_set_dimension(model, dimension, error);
+    model->policy_pools = 0;
+    if (model->space.name != NULL && set_dimension(model, (size_t)entry->dimension))
+        return true;
+    drop_dimension(model);
+    free(model->space.name);
+    model->space.name = NULL;
+    return false;
 }
 
 static enum applied refused(struct error *error, const char *reason)
@@ -111,35 +115,6 @@ static bool all_finite(const double *values, size_t count)
     return true;
 }
 
-enum applied model_space(struct model *model, const struct entry_space *entry, int64_t offset,
-                         struct error *error)
-{
-    struct space *space = &model->space;
-    size_t dimension = (size_t)entry->dimension;
-    if (entry->dimension < 1 || dimension > model->options->limits_dimension)
-        return refused(error, "dimension: is not within limits.dimension");
-    if (entry->centre.size != dimension * sizeof(double))
-        return refused(error, "centre: its size is not that of the dimension");
-    if (!(entry->scale > 0) || !isfinite(entry->scale))
-        return refused(error, "scale: is not a positive number");
-    if (space->scaled && offset >= space->offset)
-        return APPLIED_KNOWN;
-    if (space->dimension != 0 && space->dimension != dimension)
-        return refused(error, "dimension: differs from that of the space");
-    if (space->dimension == 0 && !model_set_dimension(model, dimension, error))
-        return APPLIED_NO_MEMORY;
-    bool same = space->scaled && space->scale == entry->scale;
-    memcpy(space->centre, entry->centre.data, entry->centre.size);
-    if (!all_finite(space->centre, dimension)) {
-        space->scaled = false;
-        return refused(error, "centre: is not finite");
-    }
-    space->scale = entry->scale;
-    space->offset = offset;
-    space->scaled = true;
-    return same ? APPLIED_KNOWN : APPLIED_NEW;
-}
-
 void model_label_arrived(struct model *model, const struct request *request)
 {
     model->fresh += request_informative(request) &&
@@ -155,14 +130,55 @@ static void count_fresh(struct model *model)
         model_label_arrived(model, request);
 }
 
+static bool space_is_valid(const struct model *model, const struct entry_space *entry,
+                           struct error *error)
+{
+    size_t dimension = (size_t)entry->dimension;
+    if (entry->dimension < 1 || dimension > model->options->limits_dimension)
+        return error_set(error, ERROR_DATA, "dimension: %d is not within limits.dimension",
+                         entry->dimension);
+    if (entry->centre.size != dimension * sizeof(double))
+        return error_set(error, ERROR_DATA, "centre: its size is not that of the dimension");
+    if (!(entry->scale > 0) || !isfinite(entry->scale))
+        return error_set(error, ERROR_DATA, "scale: is not a positive number");
+    for (size_t k = 0; k < dimension; k++) {
+        double value;
+        memcpy(&value, entry->centre.data + k * sizeof value, sizeof value);
+        if (!isfinite(value))
+            return error_set(error, ERROR_DATA, "centre[%zu]: is not finite", k);
+    }
+    return true;
+}
+
+enum applied model_space(struct model *model, const struct entry_space *entry, int64_t time,
+                         int64_t offset, struct error *error)
+{
+    struct space *space = &model->space;
+    if (!space_is_valid(model, entry, error))
+        return APPLIED_REFUSED;
+    bool known =
+        space->name != NULL && identity_equal(space->id, identity_of(entry->feature_space));
+    if (known && time > space->time)
+        space->time = time;
+    if (known && offset >= space->offset)
+        return APPLIED_KNOWN;
+    if (!set_space(model, entry))
+        return APPLIED_NO_MEMORY;
+    space->time = time;
+    memcpy(space->centre, entry->centre.data, entry->centre.size);
+    space->scale = entry->scale;
+    space->offset = offset;
+    count_fresh(model);
+    return APPLIED_NEW;
+}
+
 enum applied model_fit(struct model *model, const struct entry *entry, struct error *error)
 {
     const struct entry_fit *fit = &entry->fit;
     if (fit->fit_id <= model->fit_id)
         return APPLIED_KNOWN;
     size_t d = fit->psi.size / sizeof(double);
-    if (d == 0 || fit->psi.size % sizeof(double) != 0 ||
-        (model->space.dimension != 0 && d != model->space.dimension))
+    if (fit->psi.size % sizeof(double) != 0 || d != model->space.dimension)
         return refused(error, "psi: its size is not that of the dimension");
     double lambda;
     if (fit->lambda.size != sizeof lambda)
@@ -171,8 +187,6 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (!(lambda > 0) || !isfinite(lambda) || !(fit->lapse >= 0 && fit->lapse < 1) ||
         !(fit->return_rate > 0 && fit->return_rate <= 1))
         return refused(error, "lambda, lapse or return_rate: out of range");
-    if (model->space.dimension == 0 && !model_set_dimension(model, d, error))
-        return APPLIED_NO_MEMORY;
     double *psi = malloc(fit->psi.size);
     if (psi == NULL)
         return APPLIED_NO_MEMORY;
@@ -278,13 +292,20 @@ static void sum_policy(struct model *model)
 
 /* ---- Sigma ---- */
 
-/* True when a request may count in Sigma: of this space, and no older than the window was at the
- * newest fit. */
+/* Where the window of labels begins: it moves with the largest time in the ledger, in sixteenths.
+ */
+static int64_t window_edge(const struct model *model)
+{
+    int64_t window = model->options->labels_window;
+    int64_t step = window / MODEL_BUCKETS < 1 ? 1 : window / MODEL_BUCKETS;
+    return model->requests->time_last / step * step - window;
+}
+
+/* True when a request may count in Sigma: of this space and not older than the window. */
 static bool in_window(const struct model *model, const struct request *request)
 {
     return request->body != NULL && request->body->dimension == model->space.dimension &&
-           identity_equal(request->space, model->space.id) &&
-           request->issued_at >= model->fit_time - model->options->labels_window;
+           identity_equal(request->space, model->space.id) && request->issued_at >= model->edge;
 }
 
 static int compare_id(const void *left, const void *right)
@@ -315,17 +336,17 @@ static bool member_add(struct model *model, struct request *request)
     return true;
 }
 
-/* A label that the newest fit has seen: only those count towards labels.max, so that what stands in
- * Sigma depends on the entries and the fit alone. */
+/* A request whose label the newest fit has seen: only those count towards labels.max, so that what
+ * stands in Sigma depends on the entries and the fit alone. */
 static bool seen_by_fit(const struct model *model, const struct request *request)
 {
-    return request_informative(request) && request->counting->accepted_at < model->fit_time;
+    return request->counting != NULL && request->counting->accepted_at < model->fit_time;
 }
 
-/* Keeps the newest labels.max of the labels that the fit has seen, and all others. */
+/* Keeps the newest labels.max of the requests whose label the fit has seen, and all others. */
 static void cut_oldest(struct model *model)
 {
-    if (model->counted <= model->options->labels_max)
+    if ((int64_t)model->member_count <= model->options->labels_max)
         return;
     qsort(model->members, model->member_count, sizeof *model->members, compare_newest);
     int64_t labels = 0;
@@ -334,8 +355,9 @@ static void cut_oldest(struct model *model)
         struct request *request = model->members[k];
         bool seen = seen_by_fit(model, request);
         if (seen && labels >= model->options->labels_max) {
+            model->counted -= request->counted;
             request->counted = false;
-            model->counted--;
+            request->cut = true;
             continue;
         }
         labels += seen;
@@ -352,10 +374,11 @@ static bool collect(struct model *model)
     for (struct request *request = model->requests->by_id; request != NULL;
          request = request->hh.next) {
         request->applied = 0;
-        request->counted = false;
+        request->counted = request->cut = false;
         if (!in_window(model, request))
             continue;
-        if (request_share(request, model->return_rate) > 0 && !member_add(model, request))
+        bool member = request->labels != NULL || request_share(request, model->return_rate) > 0;
+        if (member && !member_add(model, request))
             return false;
         request->counted = request_informative(request);
         model->counted += request->counted;
@@ -410,7 +433,7 @@ static enum sel_status rebuild(struct model *model)
 
 void model_follow(struct model *model, struct request *request)
 {
-    if (model->stale || model->information == NULL || !in_window(model, request))
+    if (model->stale || model->information == NULL || request->cut || !in_window(model, request))
         return;
     request->current = current_weight(model, request);
     double target = request_share(request, model->return_rate) * request->current;
@@ -432,10 +455,11 @@ bool model_refresh(struct model *model, struct error *error)
 {
     if (error != NULL)
         error->class = ERROR_NONE;
-    if (!model->space.scaled || model->information == NULL)
+    if (model->information == NULL)
         return false;
-    if (sel_information_stale(model->information))
+    if (sel_information_stale(model->information) || model->edge != window_edge(model))
         model->stale = true;
+    model->edge = window_edge(model);
     if (model->stale) {
         enum sel_status status = rebuild(model);
         if (status != SEL_OK)
@@ -456,11 +480,14 @@ double model_trace(const struct model *model)
 
 /* ---- psi ---- */
 
-bool model_fit_due(const struct model *model)
+bool model_fit_due(const struct model *model, int64_t now)
 {
+    /* Labels have left the window, and the FIT would be deleted from the topic some day. */
+    if (model->fit_id > 0 && now - model->fit_time >= model->options->labels_window / 2)
+        return true;
     int64_t every = model->options->fit_every;
     int64_t grown = model->counted > 5000 ? model->counted / 100 : 0;
-    return model->space.scaled && model->fresh >= (grown > every ? grown : every);
+    return model->information != NULL && model->fresh >= (grown > every ? grown : every);
 }
 
 /* The labels of the window, in order of request id, as the fit wants them. */
@@ -534,15 +561,49 @@ out:
     return done;
 }
 
-void model_forget(struct model *model, bool (*kept)(void *, struct id), void *context)
+/* ---- forgetting ---- */
+
+/* Labels beyond labels.max that are kept, so that what a fit has not seen yet cannot matter. */
+static int64_t slack(const struct model *model)
+{
+    return model->options->labels_max / 16 + 4 * model->options->fit_every;
+}
+
+/* Whatever comes, this request is not among those that count in Sigma, and no label of it is waited
+ * for. */
+static bool is_spent(const struct model *model, const struct request *request, int64_t newer)
 {
     const struct engine_options *options = model->options;
-    int64_t edge = model->fit_time - options->labels_window;
-    struct request *request, *next;
-    HASH_ITER(hh, model->requests->by_id, request, next)
-    {
-        bool late = model->requests->time_last > request->deadline + options->labels_late;
-        if (request->issued_at < edge && late && !request->open && !kept(context, request->prompt))
-            requests_forget(model->requests, request);
+    int64_t now = model->requests->time_last;
+    if (request->open || request->body == NULL)
+        return false;
+    if (request->labels != NULL && newer >= options->labels_max + slack(model))
+        return now > request->issued_at + options->pool_age;
+    return request->issued_at < window_edge(model) &&
+           now > request->deadline + options->labels_late;
+}
+
+bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context)
+{
+    model->member_count = 0;
+    for (struct request *request = model->requests->by_id; request != NULL;
+         request = request->hh.next) {
+        if (!member_add(model, request))
+            return false;
     }
+    if (model->member_count > 0)
+        qsort(model->members, model->member_count, sizeof *model->members, compare_newest);
+    int64_t labelled = 0;
+    for (size_t k = 0; k < model->member_count; k++) {
+        struct request *request = model->members[k];
+        bool has_label = request->labels != NULL;
+        if (is_spent(model, request, labelled) && !kept(context, request)) {
+            model->counted -= request->counted;
+            model->stale = model->stale || request->applied != 0;
+            requests_forget(model->requests, request);
+        }
+        labelled += has_label;
+    }
+    model->member_count = 0;
+    return true;
 }

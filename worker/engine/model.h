@@ -4,8 +4,9 @@
  * pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share is
  * request_share(). At a rebuild the sum runs in order of request id; in between it follows by
  * rank-one updates. I = sums / weight over the panes in the window of `policy.window`, summed in
- * sixteenths of that window. Requests older than `labels.window` before the newest fit, or beyond
- * its newest `labels.max` labels, do not count. */
+ * sixteenths of that window. Requests issued more than `labels.window` before the largest time in
+ * the ledger (in sixteenths of the window), or beyond the newest `labels.max` that the fit has
+ * seen, do not count. */
 #ifndef INFOPAIR_MODEL_H
 #define INFOPAIR_MODEL_H
 
@@ -23,14 +24,14 @@ struct moments_bucket {
     int64_t pools;
 };
 
-/* The space that is current. */
+/* The space that is current: the one of the SPACE entry in force. */
 struct space {
     char *name; /* NULL: none yet */
     struct id id;
     int64_t epoch;
-    size_t dimension; /* 0: not known */
-    bool scaled;      /* SPACE is in force: centre and scale are known */
-    int64_t offset;   /* of SPACE in the ledger; INT64_MAX: decided here */
+    size_t dimension; /* 0: none yet */
+    int64_t offset;   /* of SPACE in the ledger */
+    int64_t time;     /* newest of its SPACE entries */
     double *centre;
     double scale;
 };
@@ -46,6 +47,7 @@ struct model {
     double lambda, lapse, return_rate;
     double *psi;
     /* Sigma. */
+    int64_t edge; /* requests issued before do not count */
     struct sel_information *information;
     bool stale;               /* must be rebuilt from the requests */
     bool moved;               /* changed since the picker last began, other than by its own picks */
@@ -64,16 +66,10 @@ bool model_init(struct model *model, const struct engine_options *options,
                 struct requests *requests);
 void model_fini(struct model *model);
 
-/* Makes a space current (dimension may be 0: not known yet). Everything learnt in another space is
- * dropped. */
-bool model_set_space(struct model *model, struct span name, int64_t epoch, size_t dimension,
-                     struct error *error);
-/* Fixes the dimension of the current space; allocates what depends on it. */
-bool model_set_dimension(struct model *model, size_t dimension, struct error *error);
-
-/* Adopt an entry; each returns how it was taken. */
-enum applied model_space(struct model *model, const struct entry_space *space, int64_t offset,
-                         struct error *error);
+/* Adopt an entry; each returns how it was taken. A SPACE of another name becomes current, and
+ * everything learnt in the space before is dropped; it is the caller who knows that it is newer. */
+enum applied model_space(struct model *model, const struct entry_space *space, int64_t time,
+                         int64_t offset, struct error *error);
 enum applied model_fit(struct model *model, const struct entry *entry, struct error *error);
 /* A whole pane: packed holds dimension (dimension + 1) / 2 values, or is NULL when pools = 0. */
 bool model_moments(struct model *model, const struct entry_moments *pane, int64_t time,
@@ -96,11 +92,11 @@ struct model_fit_result {
 };
 bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
                        struct error *error);
-/* True when enough labels are newer than the fit. */
-bool model_fit_due(const struct model *model);
-/* Drops requests that no longer matter to Sigma, to late labels or (kept(prompt)) to an open pool.
- */
-void model_forget(struct model *model, bool (*kept)(void *, struct id), void *context);
+/* True when enough labels are newer than the fit, or half a window has passed since. */
+bool model_fit_due(const struct model *model, int64_t now);
+/* Drops requests that can no longer matter: neither to Sigma, nor to a label that may come, nor
+ * (kept(request)) to an open pool. False: out of memory. */
+bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context);
 
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);

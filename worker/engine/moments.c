@@ -1,7 +1,7 @@
-/* Moments for I, in panes; and SPACE.
+/* Moments for I, in panes.
  *
  * A pane is an offset range [from, to) of one completions partition. It holds every pool that is
- * ready when the pane is published and was in none before:
+ * of the current space, ready when the pane is published, and was in none before:
  *   sums = sum over pools of weight * Cov(phi) under the policy's weights, at the newest psi.
  * to = next offset to read, so the pane is committed with an offset >= to. A new owner that reads
  * the records below `to` again and moves its time to the pane's stream_time finds the same pools
@@ -91,7 +91,7 @@ bool moments_keep(struct engine *engine, struct partition *partition, const stru
 {
     struct pane *pane = &partition->pane;
     size_t d = engine->model.space.dimension;
-    if (!engine->model.space.scaled || engine->gathered == NULL)
+    if (!space_is_current(engine, pool) || engine->picker_dimension != d)
         return true;
     if (pane->sums == NULL)
         pane->sums = calloc(d * d, sizeof(double));
@@ -104,7 +104,7 @@ bool moments_keep(struct engine *engine, struct partition *partition, const stru
     return true;
 }
 
-static void pane_clear(struct pane *pane)
+void moments_clear(struct pane *pane)
 {
     free(pane->sums);
     pane->sums = NULL;
@@ -120,6 +120,7 @@ static bool adopt(struct engine *engine, const struct entry_moments *moments, in
     struct partition *partition = &engine->partitions[moments->completions_partition];
     partition->pane.from = moments->to;
     partition->pane.from_time = moments->stream_time;
+    partition->pane.space = engine->model.space.id;
     partition->pane.from_record_time = partition->record_time;
     return model_moments(&engine->model, moments, time, packed, error);
 }
@@ -164,7 +165,7 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
     if (done && pane->pools == 0)
         pane->fit_id = engine->model.fit_id;
     for (struct pool *pool = partition->pools.first; done && pool != NULL; pool = pool->next) {
-        if (!pool->ready || pool->counted)
+        if (!pool->ready || pool->counted || !space_is_current(engine, pool))
             continue;
         add_pool(engine, pool, pane->sums, &pane->weight, &pane->effective);
         pool->counted = true;
@@ -188,18 +189,18 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
             .effective_sample_size = pane->effective};
         done = write_chunks(engine, &moments, packed, error);
         pane->published_at = engine->now;
-        pane_clear(pane);
+        moments_clear(pane);
     }
     free(packed);
     return done;
 }
 
-static bool anything_new(const struct partition *partition)
+static bool anything_new(const struct engine *engine, const struct partition *partition)
 {
     if (partition->next > partition->pane.from || partition->pane.pools > 0)
         return true;
     for (const struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next) {
-        if (pool->ready && !pool->counted)
+        if (pool->ready && !pool->counted && space_is_current(engine, pool))
             return true;
     }
     return false;
@@ -209,9 +210,9 @@ bool moments_tick(struct engine *engine, struct error *error)
 {
     for (int32_t k = 0; k < engine->partition_count; k++) {
         struct partition *partition = &engine->partitions[k];
-        if (!engine->model.space.scaled || !partition_live(partition) || !partition->met ||
+        if (engine->picker_dimension == 0 || !partition_live(partition) || !partition->met ||
             engine->now - partition->pane.published_at < engine->options.moments_interval ||
-            !anything_new(partition))
+            !anything_new(engine, partition))
             continue;
         if (!publish(engine, k, error))
             return false;
@@ -221,9 +222,10 @@ bool moments_tick(struct engine *engine, struct error *error)
 
 /* ---- reading ---- */
 
-static bool refuse(struct engine *engine)
+static bool refuse(enum applied *applied, struct error *error, const char *reason)
 {
-    engine->stats.entries_refused++;
+    *applied = APPLIED_REFUSED;
+    error_set(error, ERROR_DATA, "%s", reason);
     return true;
 }
 
@@ -243,7 +245,8 @@ static bool consistent(const struct engine *engine, const struct entry_moments *
            moments->sums.size == expected * sizeof(float);
 }
 
-static bool complete(struct engine *engine, const struct entry *entry, struct error *error)
+static bool complete(struct engine *engine, const struct entry *entry, enum applied *applied,
+                     struct error *error)
 {
     const struct entry_moments *moments = &entry->moments;
     struct pane *pane = &engine->partitions[moments->completions_partition].pane;
@@ -251,23 +254,28 @@ static bool complete(struct engine *engine, const struct entry *entry, struct er
     const float *packed = (const float *)(const void *)pane->chunks.data;
     for (size_t k = 0; k < values; k++) {
         if (!isfinite(packed[k]))
-            return refuse(engine);
+            return refuse(applied, error, "sums: are not finite");
     }
-    bool ours = engine->model.space.name != NULL &&
-                span_equal(moments->feature_space, span_of(engine->model.space.name)) &&
-                engine->model.space.dimension == (size_t)moments->dimension;
+    const struct space *space = &engine->model.space;
+    bool ours = identity_equal(identity_of(moments->feature_space), space->id) &&
+                space->dimension == (size_t)moments->dimension;
     if (ours)
         return adopt(engine, moments, entry->time, packed, error);
     pane->from = moments->to;
     pane->from_time = moments->stream_time;
+    pane->space = identity_of(moments->feature_space);
     return true;
 }
 
-bool moments_entry(struct engine *engine, const struct entry *entry, struct error *error)
+bool moments_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
+                   struct error *error)
 {
     const struct entry_moments *moments = &entry->moments;
     if (!consistent(engine, moments))
-        return refuse(engine);
+        return refuse(applied, error,
+                      "from, to, dimension, pools, weight, chunk or sums: contradict each other");
+    if (!engine_partition_known(moments->completions_partition))
+        return refuse(applied, error, "completions_partition: is out of range");
     if (!engine_partitions(engine, moments->completions_partition, error))
         return false;
     struct pane *pane = &engine->partitions[moments->completions_partition].pane;
@@ -285,82 +293,14 @@ bool moments_entry(struct engine *engine, const struct entry *entry, struct erro
     }
     if (moments->chunk != pane->read_chunks || moments->from != pane->read_from ||
         moments->to != pane->read_to)
-        return refuse(engine);
+        return refuse(applied, error, "chunk: the chunks of a pane do not follow each other");
     if (!buffer_append(&pane->chunks, moments->sums.data, moments->sums.size))
         return error_set(error, ERROR_FATAL, "out of memory for the policy's moments");
     pane->read_chunks++;
     if (pane->read_chunks < moments->chunks)
         return true;
     pane->read_chunks = 0;
-    bool done = complete(engine, entry, error);
+    bool done = complete(engine, entry, applied, error);
     buffer_free(&pane->chunks);
-    return done;
-}
-
-/* ---- SPACE ---- */
-
-/* Mean of the pools' means, and mean squared distance of a completion from its pool's mean. */
-static double estimate(struct engine *engine, double *centre, double *mean)
-{
-    size_t d = engine->model.space.dimension;
-    double squares = 0;
-    size_t total = 0;
-    memset(centre, 0, d * sizeof *centre);
-    for (size_t p = 0; p < engine->pools.ready_count; p++) {
-        const struct pool *pool = engine->pools.ready[p];
-        memset(mean, 0, d * sizeof *mean);
-        for (size_t row = 0; row < pool->count; row++) {
-            for (size_t k = 0; k < d; k++)
-                mean[k] += (double)pool->held[row]->features[k] / (double)pool->count;
-        }
-        for (size_t row = 0; row < pool->count; row++) {
-            for (size_t k = 0; k < d; k++) {
-                double distance = (double)pool->held[row]->features[k] - mean[k];
-                squares += distance * distance;
-            }
-        }
-        total += pool->count;
-        for (size_t k = 0; k < d; k++)
-            centre[k] += mean[k] / (double)engine->pools.ready_count;
-    }
-    return total == 0 ? 0 : squares / (double)total;
-}
-
-static bool any_live(const struct engine *engine)
-{
-    for (int32_t k = 0; k < engine->partition_count; k++) {
-        if (partition_live(&engine->partitions[k]))
-            return true;
-    }
-    return false;
-}
-
-bool space_tick(struct engine *engine, struct error *error)
-{
-    struct space *space = &engine->model.space;
-    bool given = engine->options.features_scale > 0;
-    if (space->scaled || space->dimension == 0 || !any_live(engine) ||
-        (!given && (int64_t)engine->pools.ready_count < engine->options.features_scale_pools))
-        return true;
-    size_t d = space->dimension;
-    double *centre = calloc(2 * d, sizeof *centre);
-    if (centre == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for a feature space");
-    double scale = engine->options.features_scale;
-    if (!given) {
-        double spread = estimate(engine, centre, centre + d);
-        /* All completions of a prompt alike: no scale can be estimated, and none is needed. */
-        scale = spread > 0 && isfinite(spread) ? sqrt((double)d / spread) : 1;
-    }
-    struct entry entry = {.kind = ENTRY_SPACE,
-                          .space = {.feature_space = span_of(space->name),
-                                    .feature_epoch = space->epoch,
-                                    .dimension = (int32_t)d,
-                                    .centre = {(const char *)centre, d * sizeof *centre},
-                                    .scale = scale,
-                                    .pools = given ? 0 : (int64_t)engine->pools.ready_count}};
-    bool done = effect_entry(engine, &entry, 0, error) &&
-                model_space(&engine->model, &entry.space, INT64_MAX, error) == APPLIED_NEW;
-    free(centre);
     return done;
 }

@@ -27,10 +27,17 @@ struct span text_cut(struct span text, size_t size)
     return (struct span){text.data, size};
 }
 
-struct pool *pool_find(const struct partition_pools *partition, struct id prompt)
+struct id pool_key(struct id space, struct id prompt)
+{
+    const struct span parts[] = {{(const char *)&space, sizeof space},
+                                 {(const char *)&prompt, sizeof prompt}};
+    return identity_hash(parts, 2);
+}
+
+struct pool *pool_find(const struct partition_pools *partition, struct id key)
 {
     struct pool *pool;
-    HASH_FIND(hh, partition->by_prompt, &prompt, sizeof prompt, pool);
+    HASH_FIND(hh, partition->by_key, &key, sizeof key, pool);
     return pool;
 }
 
@@ -49,7 +56,7 @@ static struct span put(char **at, struct span text)
     return copy;
 }
 
-struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
+struct pool *pool_open(struct pools *pools, struct partition_pools *partition, struct id space,
                        const struct source *source, const struct completion *completion,
                        int64_t time, int64_t time_before)
 {
@@ -63,6 +70,7 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
         return NULL;
     }
     *pool = (struct pool){.prompt = identity_of(completion->prompt_id),
+                          .space = space,
                           .first_offset = source->offset,
                           .first_time = time,
                           .time_before = time_before,
@@ -72,7 +80,8 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
     pool->prompt_id = put(&text, completion->prompt_id);
     pool->prompt_text = put(&text, prompt);
     pool->domain = put(&text, completion->domain);
-    HASH_ADD(hh, partition->by_prompt, prompt, sizeof pool->prompt, pool);
+    pool->key = pool_key(space, pool->prompt);
+    HASH_ADD(hh, partition->by_key, key, sizeof pool->key, pool);
     if (partition->last != NULL)
         partition->last->next = pool;
     else
@@ -177,7 +186,7 @@ void pool_close(struct pools *pools, struct partition_pools *partition, struct p
         pool->next->before = pool->before;
     else
         partition->last = pool->before;
-    HASH_DEL(partition->by_prompt, pool);
+    HASH_DEL(partition->by_key, pool);
     for (size_t k = 0; k < pool->count; k++)
         held_free(pools, pool->held[k]);
     /* The texts of a pool are one block that starts with prompt_id. */

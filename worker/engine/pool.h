@@ -2,8 +2,9 @@
  *
  * A pool opens with its first completion, is ready at `pool.size` completions or `pool.wait` after
  * the first when it has `pool.min`, grows to `pool.max` and then drops its oldest, and closes at
- * `pool.age`. Time is the stream time of its partition, which never goes back, so the pools of a
- * partition stand in order of first_offset and first_time alike.
+ * `pool.age`. A pool holds completions of one feature space. Time is the stream time of its
+ * partition, which never goes back, so the pools of a partition stand in order of first_offset and
+ * first_time alike.
  *
  * Each completion is one block: its features as they came (float32) and its texts. */
 #ifndef INFOPAIR_POOL_H
@@ -25,6 +26,7 @@ struct held {
     uint32_t text_size;
     uint16_t id_size, version_size, uri_size, traceparent_size, tracestate_size;
     bool candidate;
+    bool too_large; /* for a pair, even without texts */
     bool text_cut;
     uint32_t dimension;
     float features[]; /* then id, version, uri, traceparent, tracestate, text */
@@ -33,7 +35,8 @@ struct held {
 struct pool {
     UT_hash_handle hh;
     struct pool *next, *before; /* of the partition, in order of first_offset */
-    struct id prompt;
+    struct id key;              /* of its space and prompt */
+    struct id prompt, space;
     int64_t first_offset;
     int64_t first_time;
     int64_t time_before; /* time of the records just before first_offset */
@@ -43,6 +46,7 @@ struct pool {
     size_t ready_index; /* in pools.ready, when ready */
     bool ready;
     bool counted;   /* its moments are in a pane */
+    bool measured;  /* it has gone into the scale of a coming space */
     bool scored;    /* score is not older than its completions */
     bool exhausted; /* no pair of it may be asked, as of the last scoring */
     double score;
@@ -54,7 +58,7 @@ struct pool {
 
 /* What pools need to know of a partition. */
 struct partition_pools {
-    struct pool *by_prompt;
+    struct pool *by_key;
     struct pool *first, *last;
     struct pool *waiting; /* first pool whose wait has not been looked at */
 };
@@ -71,9 +75,11 @@ void pools_init(struct pools *pools, const struct engine_options *options,
                 struct engine_stats *stats);
 void pools_fini(struct pools *pools);
 
-struct pool *pool_find(const struct partition_pools *partition, struct id prompt);
+/* What a prompt's pool in a feature space is found by. */
+struct id pool_key(struct id space, struct id prompt);
+struct pool *pool_find(const struct partition_pools *partition, struct id key);
 /* Opens a pool for the completion's prompt. NULL: the memory limit is reached. */
-struct pool *pool_open(struct pools *pools, struct partition_pools *partition,
+struct pool *pool_open(struct pools *pools, struct partition_pools *partition, struct id space,
                        const struct source *source, const struct completion *completion,
                        int64_t time, int64_t time_before);
 enum pool_added { POOL_ADDED, POOL_DUPLICATE, POOL_FULL_MEMORY };

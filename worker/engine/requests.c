@@ -37,11 +37,40 @@ struct request *requests_find(const struct requests *requests, struct id id)
     return request;
 }
 
-struct request_label *requests_find_label(const struct requests *requests, struct id label_id)
+struct request_label *requests_find_label(const struct requests *requests,
+                                          const struct request *request, struct id label_id)
 {
     struct request_label *label;
     HASH_FIND(hh, requests->labels, &label_id, sizeof label_id, label);
+    while (label != NULL && request != NULL && label->request != request)
+        label = label->same_id;
     return label;
+}
+
+/* Labels of one name stand in a chain behind the one in the index. */
+static void label_index(struct requests *requests, struct request_label *label)
+{
+    struct request_label *first = requests_find_label(requests, NULL, label->id);
+    if (first == NULL) {
+        HASH_ADD(hh, requests->labels, id, sizeof label->id, label);
+        return;
+    }
+    label->same_id = first->same_id;
+    first->same_id = label;
+}
+
+static void label_unindex(struct requests *requests, struct request_label *label)
+{
+    struct request_label *first = requests_find_label(requests, NULL, label->id);
+    if (first == label) {
+        HASH_DEL(requests->labels, label);
+        if (label->same_id != NULL)
+            HASH_ADD(hh, requests->labels, id, sizeof label->id, label->same_id);
+        return;
+    }
+    while (first->same_id != label)
+        first = first->same_id;
+    first->same_id = label->same_id;
 }
 
 struct request *requests_of(const struct requests *requests, struct id prompt)
@@ -237,10 +266,8 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
                                struct request **out, struct error *error)
 {
     const struct entry_selected *selected = &entry->selected;
-    if (!(selected->weight >= 0 && selected->weight <= .25)) {
-        error_set(error, ERROR_DATA, "weight: %g is not in [0, 0.25]", selected->weight);
+    if (!requests_check_selected(selected, error))
         return APPLIED_REFUSED;
-    }
     bool fresh;
     enum applied result = obtain(requests, selected->request_id, out, &fresh, error);
     if (result != APPLIED_NEW)
@@ -310,30 +337,63 @@ static void choose_counting(struct request *request)
     }
 }
 
-static bool check_labelled(const struct entry_labelled *labelled, struct error *error)
+/* A label of a known request must be about the same two completions. */
+static bool same_pair(const struct request *request, const struct entry_labelled *labelled,
+                      struct error *error)
 {
-    bool silent = labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID;
-    if (labelled->label_id.size == 0)
-        return error_set(error, ERROR_DATA, "label_id: is empty");
-    if (!silent && !(labelled->probability_left >= 0 && labelled->probability_left <= 1))
-        return error_set(error, ERROR_DATA, "probability_left: %g is not in [0, 1]",
-                         labelled->probability_left);
-    if (!(labelled->confidence > 0 && labelled->confidence <= 1))
-        return error_set(error, ERROR_DATA, "confidence: %g is not in (0, 1]",
-                         labelled->confidence);
-    return true;
+    return (identity_equal(request->left, identity_of(labelled->left_id)) &&
+            identity_equal(request->right, identity_of(labelled->right_id)) &&
+            labelled->x.size == request->body->dimension * sizeof(float) &&
+            memcmp(labelled->x.data, request->body->x, labelled->x.size) == 0) ||
+           error_set(error, ERROR_DATA, "x, left_id, right_id: are not those of the request");
 }
 
-/* A label seen again: the place where it was read in the ledger is the only news. */
-static enum applied label_again(struct request_label *label, int32_t partition, int64_t offset)
+/* What the label says, and where it was read. */
+static void label_fill(struct request_label *label, const struct entry *entry, int32_t partition,
+                       int64_t offset)
+{
+    const struct entry_labelled *labelled = &entry->labelled;
+    bool silent = labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID;
+    label->replaces = labelled->supersedes.size > 0;
+    label->supersedes = identity_of(labelled->supersedes);
+    label->outcome = labelled->outcome;
+    label->probability = silent ? (double)NAN : labelled->probability_left;
+    label->confidence = labelled->confidence;
+    label->accepted_at = entry->time;
+    label->ledger_partition = partition;
+    label->ledger_offset = offset;
+}
+
+/* A label seen again: decided here it now has its place in the ledger, and says what stands there
+ * (another worker may have accepted the label before). */
+static enum applied label_again(struct request_label *label, const struct entry *entry,
+                                int32_t partition, int64_t offset)
 {
     if (offset == INT64_MAX || label->ledger_offset != INT64_MAX)
         return APPLIED_KNOWN;
     const struct request_label *before = label->request->counting;
-    label->ledger_partition = partition;
-    label->ledger_offset = offset;
+    const struct request_label said = *label;
+    label_fill(label, entry, partition, offset);
     choose_counting(label->request);
-    return label->request->counting == before ? APPLIED_KNOWN : APPLIED_NEW;
+    bool same = label->outcome == said.outcome && label->confidence == said.confidence &&
+                (label->probability == said.probability || isnan(said.probability));
+    return same && label->request->counting == before ? APPLIED_KNOWN : APPLIED_NEW;
+}
+
+static enum applied body_of_labelled(struct requests *requests, struct request *request,
+                                     const struct entry *entry, struct error *error)
+{
+    const struct entry_labelled *labelled = &entry->labelled;
+    const struct body_source source = {
+        labelled->x,        labelled->prompt_id,      labelled->left_id,
+        labelled->right_id, labelled->policy_version, labelled->feature_space};
+    enum applied result = attach_body(requests, request, &source, error);
+    if (result != APPLIED_NEW)
+        return result;
+    request->issued_at = entry->time;
+    request->policy_epoch = labelled->policy_epoch;
+    request->arm = labelled->arm;
+    return APPLIED_NEW;
 }
 
 enum applied requests_labelled(struct requests *requests, const struct entry *entry,
@@ -341,52 +401,35 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
                                struct error *error)
 {
     const struct entry_labelled *labelled = &entry->labelled;
-    if (!check_labelled(labelled, error))
-        return APPLIED_REFUSED;
-    struct id label_id = identity_of(labelled->label_id);
-    struct request_label *label = requests_find_label(requests, label_id);
-    if (label != NULL) {
-        *out = label->request;
-        return label_again(label, partition, offset);
-    }
     bool fresh;
+    if (!requests_check_labelled(labelled, error))
+        return APPLIED_REFUSED;
     enum applied result = obtain(requests, labelled->request_id, out, &fresh, error);
     if (result != APPLIED_NEW)
         return result;
     struct request *request = *out;
-    if (request->body == NULL) {
-        const struct body_source source = {
-            labelled->x,        labelled->prompt_id,      labelled->left_id,
-            labelled->right_id, labelled->policy_version, labelled->feature_space};
-        result = attach_body(requests, request, &source, error);
-        if (result != APPLIED_NEW) {
-            if (fresh)
-                requests_forget(requests, request);
-            return result;
-        }
-        request->issued_at = entry->time;
-        request->policy_epoch = labelled->policy_epoch;
-        request->arm = labelled->arm;
+    struct request_label *label =
+        requests_find_label(requests, request, identity_of(labelled->label_id));
+    if (label != NULL)
+        return label_again(label, entry, partition, offset);
+    if (request->body == NULL)
+        result = body_of_labelled(requests, request, entry, error);
+    else if (!same_pair(request, labelled, error))
+        result = APPLIED_REFUSED;
+    if (result == APPLIED_NEW && (label = store_take(requests->store, sizeof *label)) == NULL)
+        result = APPLIED_NO_MEMORY;
+    if (result != APPLIED_NEW) {
+        if (fresh)
+            requests_forget(requests, request);
+        return result;
     }
-    label = store_take(requests->store, sizeof *label);
-    if (label == NULL)
-        return APPLIED_NO_MEMORY;
-    *label = (struct request_label){.id = label_id,
-                                    .replaces = labelled->supersedes.size > 0,
-                                    .supersedes = identity_of(labelled->supersedes),
+    *label = (struct request_label){.id = identity_of(labelled->label_id),
                                     .request = request,
                                     .next = request->labels,
-                                    .outcome = labelled->outcome,
-                                    .probability = labelled->probability_left,
-                                    .confidence = labelled->confidence,
-                                    .ledger_partition = partition,
-                                    .ledger_offset = offset,
-                                    .order = requests->label_order++,
-                                    .accepted_at = entry->time};
-    if (labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID)
-        label->probability = (double)NAN;
+                                    .order = requests->label_order++};
+    label_fill(label, entry, partition, offset);
     request->labels = label;
-    HASH_ADD(hh, requests->labels, id, sizeof label->id, label);
+    label_index(requests, label);
     choose_counting(request);
     open_update(requests, request);
     return APPLIED_NEW;
@@ -462,7 +505,7 @@ void requests_forget(struct requests *requests, struct request *request)
     while (request->labels != NULL) {
         struct request_label *label = request->labels;
         request->labels = label->next;
-        HASH_DEL(requests->labels, label);
+        label_unindex(requests, label);
         store_give(requests->store, label, sizeof *label);
     }
     if (request->body != NULL) {

@@ -2,9 +2,10 @@
  *
  * Invariants: a function of the SET of entries (order and repetition change nothing); a request is
  * found by id, and all of a prompt's requests by prompt; a label is known by the hash of its
- * label_id. Of several accepted labels of one request the lowest (ledger partition, offset) that no
- * other supersedes counts; labels decided here and not yet read back stand behind those read.
- * Cost: O(1) per entry. All memory comes from one store with a limit. */
+ * label_id and its request, and is what its lowest entry says. Of several accepted labels of one
+ * request the lowest (ledger partition, offset) that no other supersedes counts; labels decided
+ * here and not yet read back stand behind those read. Cost: O(1) per entry. All memory comes from
+ * one store with a limit. */
 #ifndef INFOPAIR_REQUESTS_H
 #define INFOPAIR_REQUESTS_H
 
@@ -20,8 +21,9 @@ struct request;
 
 struct request_label {
     UT_hash_handle hh;
-    struct id id;         /* of the label_id */
-    struct id supersedes; /* of the label_id it replaces */
+    struct id id;                  /* of the label_id */
+    struct id supersedes;          /* of the label_id it replaces */
+    struct request_label *same_id; /* of another request */
     bool replaces;
     struct request *request;
     struct request_label *next; /* of the same request */
@@ -64,6 +66,7 @@ struct request {
     enum pair_arm arm;
     bool selected, expired, withdrawn, open;
     bool counted; /* among the labelled pairs of Sigma */
+    bool cut;     /* beyond labels.max */
 };
 
 struct requests_of_prompt;
@@ -86,7 +89,9 @@ void requests_init(struct requests *requests, struct store *store);
 void requests_fini(struct requests *requests);
 
 struct request *requests_find(const struct requests *requests, struct id id);
-struct request_label *requests_find_label(const struct requests *requests, struct id label_id);
+/* The label of that name, of whatever request; `request` NULL: of any. */
+struct request_label *requests_find_label(const struct requests *requests,
+                                          const struct request *request, struct id label_id);
 /* The newest request of a pair, or NULL. */
 struct request *requests_find_pair(const struct requests *requests, struct id pair);
 /* First of the requests of a prompt (then request->of_prompt), or NULL. */
@@ -104,6 +109,10 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
                                struct error *error);
 enum applied requests_closed(struct requests *requests, struct span request_id, bool expired,
                              struct request **request, struct error *error);
+
+/* False with the reason: the entry contradicts itself. */
+bool requests_check_selected(const struct entry_selected *selected, struct error *error);
+bool requests_check_labelled(const struct entry_labelled *labelled, struct error *error);
 
 /* Share of w that stands in Sigma: confidence once answered with information, `return_rate` while
  * under way, else 0. */

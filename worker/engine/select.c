@@ -5,9 +5,11 @@
  * they were last scored. Pools are scored when they become ready, when they change, and after each
  * fit, at most SELECT_REFRESH a tick.
  *
- * For each slot the arm is drawn first, by a coin keyed by the slot's number (one more than the
- * largest in the ledger). selected: the best pair of the rule; control: a uniform candidate pool,
- * then a uniform unasked pair of it. Then Sigma, the bucket and the pools follow at once. */
+ * For each slot the arm is drawn first, by a coin keyed by the lowest partition that is live here
+ * and the slot's number (one more than the largest in the ledger): no two slots have the same key,
+ * since a partition's next owner has read the ledger. selected: the best pair of the rule; control:
+ * a uniform candidate pool, then a uniform unasked pair of it. Then Sigma, the bucket and the pools
+ * follow at once. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +121,11 @@ static size_t find_held(const struct pool *pool, struct id id)
     return k;
 }
 
+static bool may_compare(const struct held *held)
+{
+    return held->candidate && !held->too_large;
+}
+
 /* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
  * Returns how many of the asked ones both stand in this pool. */
 static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
@@ -139,7 +146,7 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
-            if (!pool->held[i]->candidate || !pool->held[j]->candidate)
+            if (!may_compare(pool->held[i]) || !may_compare(pool->held[j]))
                 forbid(engine->forbidden, pair_index(i, j, n));
         }
     }
@@ -178,7 +185,7 @@ static bool may_spend(const struct engine *engine, int32_t partition)
 
 static bool is_candidate(const struct engine *engine, const struct pool *pool)
 {
-    return pool->scored && !pool->exhausted && pool->count >= 2 &&
+    return pool->scored && !pool->exhausted && pool->count >= 2 && space_is_current(engine, pool) &&
            may_spend(engine, pool->partition);
 }
 
@@ -193,7 +200,7 @@ static size_t count_candidates(const struct engine *engine)
 static bool needs_score(const struct engine *engine, const struct pool *pool)
 {
     bool stale = !pool->exhausted && pool->score_fit != engine->model.fit_id;
-    return pool->count >= 2 && (!pool->scored || stale);
+    return pool->count >= 2 && space_is_current(engine, pool) && (!pool->scored || stale);
 }
 
 /* Scores ready pools that have no score of their present state and fit. */
@@ -329,9 +336,13 @@ static bool draw(struct engine *engine, struct decision *decision, struct error 
     if (candidates == 0)
         return false;
     decision->slot = engine->requests.slot_last + 1;
+    int32_t lowest = 0;
+    while (!partition_live(&engine->partitions[lowest]))
+        lowest++;
     const struct span key[] = {span_of(engine->model.space.name),
+                               {(const char *)&lowest, sizeof lowest},
                                {(const char *)&decision->slot, sizeof decision->slot}};
-    struct sel_random random = identity_random(options->seed, "slot", identity_hash(key, 2));
+    struct sel_random random = identity_random(options->seed, "slot", identity_hash(key, 3));
     bool control = sel_random_uniform(&random) < options->control_share;
     struct decision best = *decision;
     bool found = !options->rule->randomised && best_choice(engine, &best);
@@ -508,7 +519,7 @@ static bool publish(struct engine *engine, struct decision *decision, struct err
     if (!fits) {
         /* Even without texts: the uris are too long. The second one is never compared again. */
         engine->stats.pairs_too_large++;
-        pool->held[decision->choice.j]->candidate = false;
+        pool->held[decision->choice.j]->too_large = true;
         size_t number;
         return start_round(engine, error) && open_pool(engine, pool, &number, error);
     }
@@ -553,7 +564,7 @@ bool select_tick(struct engine *engine, struct error *error)
         return error->class == ERROR_NONE;
     if (!refresh_scores(engine, error))
         return false;
-    if (count_candidates(engine) == 0)
+    if (count_candidates(engine) == 0 || engine_window_full(engine))
         return true;
     if (!open_working_set(engine, error))
         return false;

@@ -1,0 +1,48 @@
+/* What an entry about a request must fulfil by itself, whoever wrote it: numbers in range, and
+ * names that belong together. An entry that fails is refused whole. */
+#include "requests.h"
+
+/* The pair that an entry names must be the one of its completions: a forged entry must not claim
+ * somebody else's. */
+static bool check_pair(struct span pair_id, struct span prompt_id, struct span left_id,
+                       struct span right_id, struct error *error)
+{
+    struct id id;
+    return (identity_parse(pair_id, &id) &&
+            identity_equal(id, identity_pair(prompt_id, left_id, right_id)) &&
+            !span_equal(left_id, right_id)) ||
+           error_set(error, ERROR_DATA, "pair_id: is not that of prompt_id, left_id and right_id");
+}
+
+bool requests_check_selected(const struct entry_selected *selected, struct error *error)
+{
+    struct id pair, request;
+    if (!(selected->weight >= 0 && selected->weight <= .25))
+        return error_set(error, ERROR_DATA, "weight: %g is not in [0, 0.25]", selected->weight);
+    if (selected->issued_at < 0 || selected->deadline < selected->issued_at)
+        return error_set(error, ERROR_DATA, "deadline: lies before issued_at");
+    if (!check_pair(selected->pair_id, selected->prompt_id, selected->left_id, selected->right_id,
+                    error))
+        return false;
+    return (identity_parse(selected->pair_id, &pair) &&
+            identity_parse(selected->request_id, &request) &&
+            identity_equal(request, identity_request(selected->feature_space, pair,
+                                                     selected->replica, selected->attempt))) ||
+           error_set(error, ERROR_DATA,
+                     "request_id: is not that of feature_space, pair_id, replica and attempt");
+}
+
+bool requests_check_labelled(const struct entry_labelled *labelled, struct error *error)
+{
+    bool silent = labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID;
+    if (labelled->label_id.size == 0)
+        return error_set(error, ERROR_DATA, "label_id: is empty");
+    if (!silent && !(labelled->probability_left >= 0 && labelled->probability_left <= 1))
+        return error_set(error, ERROR_DATA, "probability_left: %g is not in [0, 1]",
+                         labelled->probability_left);
+    if (!(labelled->confidence > 0 && labelled->confidence <= 1))
+        return error_set(error, ERROR_DATA, "confidence: %g is not in (0, 1]",
+                         labelled->confidence);
+    return check_pair(labelled->pair_id, labelled->prompt_id, labelled->left_id, labelled->right_id,
+                      error);
+}
