@@ -55,7 +55,7 @@ int command_check(int argc, char **argv)
     char digest[OPTIONS_DIGEST_SIZE];
     options_digest(options, digest);
     code = options_print(options, stdout, true) ? EXIT_DONE : EXIT_FAILED;
-    printf("# digest of the shared options: %s\n", digest);
+    printf("# digest of the shared options: %.*s\n", OPTIONS_DIGEST_HASH, digest);
     fflush(stdout);
     struct error error = {ERROR_NONE, ""};
     for (size_t k = 0; code == EXIT_DONE && k < sizeof CHECKS / sizeof *CHECKS; k++)

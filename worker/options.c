@@ -9,7 +9,6 @@
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static const char DEFAULT_FILE[] = "/etc/infopair/infopair.cfg";
 static const char VARIABLE_PREFIX[] = "INFOPAIR_";
@@ -217,29 +216,6 @@ bool options_require(const struct options *options, struct error *error, ...)
     return given;
 }
 
-void options_digest(const struct options *options, char hex[OPTIONS_DIGEST_SIZE])
-{
-    char *text = NULL;
-    size_t size = 0;
-    hex[0] = '\0';
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL)
-        return;
-    for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++) {
-        if (!row->shared)
-            continue;
-        fprintf(out, "%s=", row->name);
-        option_write(options, row, false, out);
-        fputc('\n', out);
-    }
-    if (fclose(out) == 0) {
-        XXH128_hash_t hash = XXH3_128bits(text, size);
-        snprintf(hex, OPTIONS_DIGEST_SIZE, "%016llx%016llx", (unsigned long long)hash.high64,
-                 (unsigned long long)hash.low64);
-    }
-    free(text);
-}
-
 const char *options_property(const struct options *options, const char *name)
 {
     size_t size = strlen(name);
@@ -280,6 +256,10 @@ bool options_check_table(struct error *error)
     if (options == NULL)
         return false;
     bool good = options_check(options, error);
+    char digest[OPTIONS_DIGEST_SIZE];
+    options_digest(options, digest);
+    if (good && digest[0] == '\0')
+        good = error_set(error, ERROR_FATAL, "the digest of the shared options has no room");
     options_free(options);
     for (const struct option_row *row = OPTION_ROWS; good && row->name != NULL; row++)
         for (const struct option_row *other = OPTION_ROWS; good && other < row; other++)

@@ -129,10 +129,17 @@ bool options_load(struct options *options, const struct options_input *input, st
 bool options_require(const struct options *options, struct error *error, ...)
     __attribute__((sentinel));
 
-/* Hex of XXH3-128 over `name=value` lines of all shared options: what workers of one group must
- * have in common. */
-#define OPTIONS_DIGEST_SIZE 33
-void options_digest(const struct options *options, char hex[OPTIONS_DIGEST_SIZE]);
+/* The digest of all shared options, which workers of one group must have in common: 32 hex digits
+ * that differ when any of them does, ':', and a mark for each (options_digest.c). "" when memory
+ * ran out. */
+#define OPTIONS_DIGEST_SIZE 256
+#define OPTIONS_DIGEST_HASH 32 /* what people are shown of it */
+void options_digest(const struct options *options, char digest[OPTIONS_DIGEST_SIZE]);
+/* True when a digest, as it stands in a ledger's entry, is that of other shared options. `names`
+ * (size: 64 or more) then holds which ones differ, "policy.beta, pool.size", ending in ", ..."
+ * where they are too many; or "the list of options (another version of infopair)". Any thread. */
+bool options_digest_differs(const struct options *options, struct span foreign, char *names,
+                            size_t size);
 
 /* What the contracts need of them; strings and lists are borrowed. */
 struct contracts_options options_contracts(const struct options *options);
@@ -146,8 +153,8 @@ bool options_text(const struct options *options, const char *name, char *text, s
 /* The reference page in Markdown, made from the table alone. */
 bool options_reference(FILE *out);
 
-/* Fails when two options would share a variable of the environment, or a default breaks its own
- * range. The build runs it. */
+/* Fails when two options would share a variable of the environment, a default breaks its own range,
+ * or the digest has no room for all shared options. The build runs it. */
 bool options_check_table(struct error *error);
 
 /* The value of "name=value" in kafka.properties, the last one given; NULL when absent. */
