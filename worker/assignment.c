@@ -1,10 +1,13 @@
 /* Partitions come and go.
  *
- * On assignment, inside librdkafka's callback and before anything is fetched: the stable committed
- * offsets with their metadata are read, THEN the ledger's high watermarks, and the follower reads
- * up to them. Only then do the partitions start, at their low-water. On revocation what was read is
- * committed first; when the assignment is already lost, the session ends and the next one restores.
- */
+ * A takeover is not done inside librdkafka's callback: the group waits for the call that assigns,
+ * and until the barrier is passed the loop goes on with what is held already. First the stable
+ * committed offsets with their metadata are read (an open transaction holds them back), THEN the
+ * ledger's high watermarks, and once the follower has read up to those the partitions are assigned,
+ * to start at their low-water. On revocation what was read is committed first, by the metadata of
+ * the generation that ends; when the assignment is already lost, the session ends and the next one
+ * restores. */
+#include "clock.h"
 #include "kafka.h"
 #include "log.h"
 #include "session.h"
@@ -13,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMITTED_TIMEOUT = 60000, WATERMARK_TIMEOUT = 5000 };
+enum { COMMITTED_TIMEOUT = 500, WATERMARK_TIMEOUT = 5000 };
 
 enum input assignment_input(const struct session *session, const char *topic)
 {
@@ -37,6 +40,51 @@ static bool parse_metadata(const rd_kafka_topic_partition_t *partition, struct s
     return batch_metadata_parse(text, &start->low_water, &start->time);
 }
 
+/* Reads what the committed offset carries. */
+static bool read_committed(struct session *session, const rd_kafka_topic_partition_t *partition,
+                           struct start *start, struct error *error)
+{
+    *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
+    if (partition->metadata_size == 0) {
+        /* An operator's reset leaves none: pools start empty there. */
+        log_write(LOG_LEVEL_WARN, "assignment",
+                  "the committed offset carries no low-water; open pools are not read "
+                  "again\ttopic=%s partition=%d",
+                  partition->topic, partition->partition);
+        return true;
+    }
+    bool pools = assignment_input(session, partition->topic) == INPUT_COMPLETIONS;
+    if (parse_metadata(partition, start) && (!pools || start->low_water <= start->committed))
+        return true;
+    if (!session->flags->accept_loss)
+        return error_set(error, ERROR_RETRY,
+                         "%s [%d]: the metadata of the committed offset is not ours or damaged: "
+                         "'%.64s'; start with --accept-loss to go on without the open pools",
+                         partition->topic, partition->partition,
+                         partition->metadata == NULL ? "" : (const char *)partition->metadata);
+    *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
+    return true;
+}
+
+/* Records that were deleted before they were read. */
+static bool accept_lost(struct session *session, const rd_kafka_topic_partition_t *partition,
+                        struct start *start, int64_t low, struct error *error)
+{
+    int64_t lost = low - start->committed;
+    if (!session->flags->accept_loss)
+        return error_set(error, ERROR_RETRY,
+                         "%s [%d]: %" PRId64 " records were deleted before they were read "
+                         "(committed offset %" PRId64 ", the log starts at %" PRId64
+                         "); start with --accept-loss to go on without them",
+                         partition->topic, partition->partition, lost, start->committed, low);
+    log_write(LOG_LEVEL_WARN, "assignment",
+              "records were deleted before they were read\ttopic=%s partition=%d lost=%" PRId64,
+              partition->topic, partition->partition, lost);
+    metrics_add(session->metrics, METRIC_RECORDS_LOST, partition->topic, NULL, (double)lost);
+    start->committed = low;
+    return true;
+}
+
 static bool find_start(struct session *session, const rd_kafka_topic_partition_t *partition,
                        struct start *start, struct error *error)
 {
@@ -47,101 +95,160 @@ static bool find_start(struct session *session, const rd_kafka_topic_partition_t
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return error_set(error, ERROR_RETRY, "%s [%d]: its start is not known: %s",
                          partition->topic, partition->partition, rd_kafka_err2str(code));
-    *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
     if (partition->offset < 0) {
         *start = (struct start){.committed = low, .low_water = low};
         return true;
     }
-    if (assignment_input(session, partition->topic) == INPUT_COMPLETIONS &&
-        !parse_metadata(partition, start)) {
-        /* Offsets that somebody else committed: pools start empty there. */
-        log_write(LOG_LEVEL_WARN, "assignment",
-                  "the committed offset carries no low-water; its open pools are not read "
-                  "again\ttopic=%s partition=%d",
-                  partition->topic, partition->partition);
-        *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
-    }
-    if (start->committed < low && !session->flags->accept_loss)
-        return error_set(error, ERROR_RETRY,
-                         "%s [%d]: %" PRId64 " records were deleted before they were read "
-                         "(committed offset %" PRId64 ", the log starts at %" PRId64
-                         "); start with --accept-loss to go on without them",
-                         partition->topic, partition->partition, low - start->committed,
-                         start->committed, low);
-    if (start->committed < low) {
-        log_write(LOG_LEVEL_WARN, "assignment",
-                  "records were deleted before they were read\ttopic=%s partition=%d "
-                  "lost=%" PRId64,
-                  partition->topic, partition->partition, low - start->committed);
-        start->committed = low;
-    }
-    if (start->low_water < low) {
-        log_write(LOG_LEVEL_WARN, "assignment",
-                  "open pools reach below the start of the log; they are read again from "
-                  "there\ttopic=%s partition=%d missing=%" PRId64,
-                  partition->topic, partition->partition, low - start->low_water);
-        start->low_water = low;
-        start->time = 0;
-    }
+    if (!read_committed(session, partition, start, error) ||
+        (start->committed < low && !accept_lost(session, partition, start, low, error)))
+        return false;
+    if (assignment_input(session, partition->topic) == INPUT_LABELS || start->low_water >= low)
+        return true;
+    log_write(LOG_LEVEL_WARN, "assignment",
+              "open pools reach below the start of the log; they are read again from "
+              "there\ttopic=%s partition=%d missing=%" PRId64,
+              partition->topic, partition->partition, low - start->low_water);
+    metrics_add(session->metrics, METRIC_POOLS_INCOMPLETE, NULL, NULL,
+                (double)(low - start->low_water));
+    start->low_water = low;
+    start->time = 0;
     return true;
 }
 
-/* Reads committed offsets, then the barrier; fills in where each partition starts. */
-static bool prepare(struct session *session, rd_kafka_topic_partition_list_t *partitions,
-                    struct error *error)
+/* ---- taking over ---- */
+
+/* The stable committed offsets, once no open transaction holds them back. */
+static bool take_offsets(struct session *session, struct error *error)
 {
-    rd_kafka_resp_err_t code = rd_kafka_committed(session->consumer, partitions, COMMITTED_TIMEOUT);
+    rd_kafka_resp_err_t code =
+        rd_kafka_committed(session->consumer, session->gaining, COMMITTED_TIMEOUT);
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT) {
+        session_not_ready(session, "takeover: waiting for offsets that an open transaction holds "
+                                   "back");
+        return true;
+    }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return error_set(error, ERROR_RETRY, "committed offsets: %s", rd_kafka_err2str(code));
-    if (!follower_barrier(session, error) || !follower_pass_barrier(session, "takeover", error))
-        return false;
-    for (int k = 0; k < partitions->cnt; k++) {
-        rd_kafka_topic_partition_t *partition = &partitions->elems[k];
-        enum input input = assignment_input(session, partition->topic);
-        struct start start;
+    for (int k = 0; k < session->gaining->cnt; k++) {
+        const rd_kafka_topic_partition_t *partition = &session->gaining->elems[k];
+        if (partition->err == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
+            return true;
         if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
             return error_set(error, ERROR_RETRY, "%s [%d]: committed offset: %s", partition->topic,
                              partition->partition, rd_kafka_err2str(partition->err));
-        if (!find_start(session, partition, &start, error) ||
-            !engine_gain(session->engine, input, partition->partition, start.committed,
-                         start.low_water, start.time, error) ||
-            !engine_barrier(session->engine, input, partition->partition, error))
-            return false;
-        partition->offset = start.low_water;
-        log_write(LOG_LEVEL_INFO, "assignment",
-                  "assigned\ttopic=%s partition=%d committed=%" PRId64 " from=%" PRId64,
-                  partition->topic, partition->partition, start.committed, start.low_water);
     }
+    session->takeover = TAKEOVER_BARRIER;
     return true;
 }
 
-static void assign(struct session *session, rd_kafka_topic_partition_list_t *partitions)
+static bool gain(struct session *session, rd_kafka_topic_partition_t *partition,
+                 struct error *error)
 {
-    if (!prepare(session, partitions, &session->failed))
-        return;
-    if (strcmp(rd_kafka_rebalance_protocol(session->consumer), "COOPERATIVE") == 0) {
-        kafka_error(rd_kafka_incremental_assign(session->consumer, partitions), "assignment",
-                    &session->failed);
-    } else {
-        rd_kafka_resp_err_t code = rd_kafka_assign(session->consumer, partitions);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            error_set(&session->failed, ERROR_RETRY, "assignment: %s", rd_kafka_err2str(code));
-    }
+    struct start start;
+    struct event event = {.kind = EVENT_GAIN,
+                          .input = assignment_input(session, partition->topic),
+                          .partition = partition->partition};
+    if (!find_start(session, partition, &start, error))
+        return false;
+    event.committed = start.committed;
+    event.low_water = start.low_water;
+    event.now = start.time;
+    const struct event barrier = {
+        .kind = EVENT_BARRIER, .input = event.input, .partition = event.partition};
+    if (!session_event(session, &event, error) || !session_event(session, &barrier, error))
+        return false;
+    partition->offset = event.input == INPUT_LABELS ? start.committed : start.low_water;
+    log_write(LOG_LEVEL_INFO, "assignment",
+              "assigned\ttopic=%s partition=%d committed=%" PRId64 " from=%" PRId64,
+              partition->topic, partition->partition, start.committed, partition->offset);
+    return true;
 }
+
+static void forget_takeover(struct session *session)
+{
+    if (session->gaining != NULL)
+        rd_kafka_topic_partition_list_destroy(session->gaining);
+    session->gaining = NULL;
+    session->takeover = TAKEOVER_NONE;
+}
+
+static bool is_cooperative(const struct session *session)
+{
+    return strcmp(rd_kafka_rebalance_protocol(session->consumer), "COOPERATIVE") == 0;
+}
+
+/* The call that the group waits for. */
+static bool assign(struct session *session, struct error *error)
+{
+    flow_reset(session);
+    if (is_cooperative(session))
+        return kafka_error(rd_kafka_incremental_assign(session->consumer, session->gaining),
+                           "assignment", error);
+    rd_kafka_resp_err_t code = rd_kafka_assign(session->consumer, session->gaining);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           error_set(error, ERROR_RETRY, "assignment: %s", rd_kafka_err2str(code));
+}
+
+static bool finish_takeover(struct session *session, struct error *error)
+{
+    for (int k = 0; k < session->gaining->cnt; k++) {
+        if (!gain(session, &session->gaining->elems[k], error))
+            return false;
+    }
+    bool done = assign(session, error);
+    if (session->gaining->cnt > 0)
+        log_write(LOG_LEVEL_INFO, "assignment", "takeover done\tpartitions=%d ms=%" PRId64,
+                  session->gaining->cnt, clock_monotonic_ms() - session->takeover_started);
+    forget_takeover(session);
+    return done;
+}
+
+bool assignment_takeover(struct session *session, struct error *error)
+{
+    if (session->takeover == TAKEOVER_OFFSETS && !take_offsets(session, error))
+        return false;
+    if (session->takeover == TAKEOVER_BARRIER) {
+        if (!follower_barrier(session, error))
+            return false;
+        session->takeover = TAKEOVER_LEDGER;
+    }
+    if (session->takeover != TAKEOVER_LEDGER)
+        return true;
+    if (!follower_passed(session)) {
+        follower_progress(session, "takeover", session->takeover_started);
+        return true;
+    }
+    return finish_takeover(session, error);
+}
+
+static void begin_takeover(struct session *session, rd_kafka_topic_partition_list_t *partitions)
+{
+    forget_takeover(session);
+    session->gaining = rd_kafka_topic_partition_list_copy(partitions);
+    session->takeover = partitions->cnt > 0 ? TAKEOVER_OFFSETS : TAKEOVER_LEDGER;
+    session->takeover_started = clock_monotonic_ms();
+    session->joined = true;
+}
+
+/* ---- giving up ---- */
 
 static void revoke(struct session *session, rd_kafka_topic_partition_list_t *partitions)
 {
+    forget_takeover(session);
     if (rd_kafka_assignment_lost(session->consumer))
         error_set(&session->failed, ERROR_RETRY, "the assignment was lost");
     else if (session->failed.class == ERROR_NONE)
-        commit_batch(session, &session->failed);
+        commit_all(session, &session->failed);
     for (int k = 0; k < partitions->cnt; k++) {
-        enum input input = assignment_input(session, partitions->elems[k].topic);
-        engine_lose(session->engine, input, partitions->elems[k].partition);
+        const struct event event = {.kind = EVENT_LOSE,
+                                    .input = assignment_input(session, partitions->elems[k].topic),
+                                    .partition = partitions->elems[k].partition};
+        session_event(session, &event, &session->failed);
         log_write(LOG_LEVEL_INFO, "assignment", "revoked\ttopic=%s partition=%d",
                   partitions->elems[k].topic, partitions->elems[k].partition);
     }
-    if (strcmp(rd_kafka_rebalance_protocol(session->consumer), "COOPERATIVE") == 0)
+    flow_reset(session);
+    if (is_cooperative(session))
         kafka_error(rd_kafka_incremental_unassign(session->consumer, partitions), "assignment",
                     &session->failed);
     else
@@ -158,12 +265,11 @@ void assignment_rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t code,
         return;
     }
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
-        assign(session, partitions);
+        begin_takeover(session, partitions);
     else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
         revoke(session, partitions);
     else
         error_set(&session->failed, ERROR_RETRY, "rebalance: %s", rd_kafka_err2str(code));
-    session->labels_paused = false;
     if (session->failed.class != ERROR_NONE)
         rd_kafka_assign(consumer, NULL);
 }

@@ -89,6 +89,7 @@ int command_topics(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_tail(int argc, char **argv);
 int command_demo(int argc, char **argv);
+int command_replay(int argc, char **argv);
 int command_reference(int argc, char **argv);
 
 #endif

@@ -10,16 +10,19 @@
 static const struct command_option OPTIONS[] = {
     {"no-wait", 0, NULL, "end with exit code 4 when no broker answers at the start"},
     {"accept-loss", 0, NULL, "go on although records were deleted before they were read"},
+    {"journal", 0, "FILE",
+     "write every event of the engine to FILE; `infopair replay --journal FILE` repeats it"},
     {0}};
 
 static bool take(void *closure, const char *name, const char *value, struct error *error)
 {
     struct worker_flags *flags = closure;
-    (void)value;
     if (name == NULL)
         return error_set(error, ERROR_FATAL, "run takes no arguments");
     if (strcmp(name, "no-wait") == 0)
         flags->no_wait = true;
+    else if (strcmp(name, "journal") == 0)
+        flags->journal = value;
     else
         flags->accept_loss = true;
     return true;

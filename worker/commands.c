@@ -12,6 +12,7 @@ const struct command COMMANDS[] = {
     {"send", "turn JSON lines into completions or labels", command_send},
     {"tail", "print pairs, labels, dead letters or the ledger as JSON lines", command_tail},
     {"demo", "show the whole loop on this machine, without a server", command_demo},
+    {"replay", "repeat a worker from its journal and compare, byte for byte", command_replay},
     {"reference", NULL, command_reference},
     {NULL, NULL, NULL},
 };

@@ -1,5 +1,9 @@
 /* One Kafka transaction a batch: effects, ledger entries, dead letters and input offsets.
  *
+ * A thread of its own sends the batch, so that the engine works ahead on the next one meanwhile;
+ * one transaction is in flight at a time. While the committer is busy, its thread owns the producer
+ * and the batch; offsets and the group's metadata were copied when the batch was closed.
+ *
  * The batch's bytes and offsets are the same however often they are sent: an abortable error is
  * answered by abort and the same again. The group's metadata is taken once, when the batch is
  * closed. What cannot be repeated (a lost generation, a fatal error) ends the session, and the
@@ -9,10 +13,33 @@
 #include "log.h"
 #include "session.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { SEND_TIMEOUT = 10000, POLL = 100 };
+enum { SEND_TIMEOUT = 10000, POLL = 100, BACKOFF_LEAST = 50, BACKOFF_MOST = 5000 };
+
+enum commit_state { COMMIT_IDLE, COMMIT_BUSY, COMMIT_DONE };
+
+struct committer {
+    struct session *session; /* read only: the producer, options, metrics, the stop flag */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* Under the lock. */
+    enum commit_state state;
+    bool quit;
+    char trouble[512];
+    /* The thread's while busy. */
+    const struct batch *batch;
+    rd_kafka_topic_partition_list_t *offsets;
+    rd_kafka_consumer_group_metadata_t *group;
+    int64_t started;
+    bool done;
+    struct error error;
+};
 
 static const char *topic_of(const struct session *session, enum output output)
 {
@@ -51,7 +78,7 @@ static bool produce(struct session *session, const struct effect *effect, struct
         rd_kafka_error_destroy(refused);
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
             rd_kafka_poll(session->producer, POLL);
-    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && !session_stopping(session));
+    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL);
     if (headers != NULL)
         rd_kafka_headers_destroy(headers);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
@@ -138,38 +165,190 @@ static bool abort_transaction(struct session *session, struct error *error)
     return true;
 }
 
-/* Sends the same batch until it is committed or cannot be. */
-static bool send_batch(struct session *session, const struct batch *batch, struct error *error)
+/* Waits on the condition for at most that long. */
+static void wait_changed(struct committer *committer, int64_t milliseconds)
 {
-    rd_kafka_topic_partition_list_t *offsets = offsets_of(session, batch);
-    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(session->consumer);
-    bool done = false;
-    while (!(done = attempt(session, batch, offsets, group, error))) {
-        if (error->class != ERROR_ABORT)
-            break;
-        log_write(LOG_LEVEL_WARN, "commit", "aborted, the same is sent again: %s", error->message);
-        session_not_ready(session, "the last transaction was aborted: %s", error->message);
-        if (!abort_transaction(session, error))
-            break;
-    }
-    rd_kafka_consumer_group_metadata_destroy(group);
-    rd_kafka_topic_partition_list_destroy(offsets);
-    return done;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t nanoseconds = until.tv_nsec + milliseconds % 1000 * 1000000;
+    until.tv_sec += milliseconds / 1000 + nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
+    pthread_cond_timedwait(&committer->changed, &committer->lock, &until);
 }
 
-bool commit_batch(struct session *session, struct error *error)
+/* Nothing of the batch is committed: says why, and waits before the same is sent again. False when
+ * the worker is told to stop, which may leave it undone. */
+static bool back_off(struct committer *committer, int round)
 {
+    int64_t pause = round < 7 ? BACKOFF_LEAST << round : BACKOFF_MOST;
+    int64_t until = clock_monotonic_ms() + pause;
+    log_write(LOG_LEVEL_WARN, "commit", "aborted, the same is sent again in %d ms: %s", (int)pause,
+              committer->error.message);
+    pthread_mutex_lock(&committer->lock);
+    snprintf(committer->trouble, sizeof committer->trouble, "%s", committer->error.message);
+    while (clock_monotonic_ms() < until && !session_stopping(committer->session))
+        wait_changed(committer, POLL);
+    pthread_mutex_unlock(&committer->lock);
+    return !session_stopping(committer->session) || round == 0;
+}
+
+/* Sends the same batch until it is committed or cannot be. */
+static void send_batch(struct committer *committer)
+{
+    struct session *session = committer->session;
+    struct error *error = &committer->error;
+    for (int round = 0; !(committer->done = attempt(session, committer->batch, committer->offsets,
+                                                    committer->group, error));
+         round++) {
+        if (error->class != ERROR_ABORT || !abort_transaction(session, error))
+            break;
+        if (!back_off(committer, round)) {
+            error_set(error, ERROR_RETRY, "told to stop; the last transaction was aborted");
+            break;
+        }
+    }
+}
+
+static void *run(void *opaque)
+{
+    struct committer *committer = opaque;
+    pthread_mutex_lock(&committer->lock);
+    while (!committer->quit) {
+        if (committer->state != COMMIT_BUSY) {
+            pthread_cond_wait(&committer->changed, &committer->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&committer->lock);
+        send_batch(committer);
+        pthread_mutex_lock(&committer->lock);
+        committer->state = COMMIT_DONE;
+        committer->trouble[0] = '\0';
+        pthread_cond_broadcast(&committer->changed);
+    }
+    pthread_mutex_unlock(&committer->lock);
+    return NULL;
+}
+
+struct committer *committer_new(struct session *session, struct error *error)
+{
+    struct committer *committer = calloc(1, sizeof *committer);
+    if (committer != NULL) {
+        committer->session = session;
+        pthread_mutex_init(&committer->lock, NULL);
+        pthread_cond_init(&committer->changed, NULL);
+        if (pthread_create(&committer->thread, NULL, run, committer) == 0)
+            return committer;
+    }
+    free(committer);
+    error_set(error, ERROR_FATAL, "no thread for transactions");
+    return NULL;
+}
+
+static void forget_batch(struct committer *committer)
+{
+    if (committer->offsets != NULL)
+        rd_kafka_topic_partition_list_destroy(committer->offsets);
+    if (committer->group != NULL)
+        rd_kafka_consumer_group_metadata_destroy(committer->group);
+    committer->offsets = NULL;
+    committer->group = NULL;
+    committer->batch = NULL;
+}
+
+void committer_free(struct committer *committer)
+{
+    if (committer == NULL)
+        return;
+    pthread_mutex_lock(&committer->lock);
+    committer->quit = true;
+    pthread_cond_broadcast(&committer->changed);
+    pthread_mutex_unlock(&committer->lock);
+    pthread_join(committer->thread, NULL);
+    forget_batch(committer);
+    pthread_mutex_destroy(&committer->lock);
+    pthread_cond_destroy(&committer->changed);
+    free(committer);
+}
+
+static bool record_batch(struct session *session, const struct batch *batch, struct error *error)
+{
+    const struct journal_frame frame = {.kind = JOURNAL_BATCH, .digest = batch_digest(batch)};
+    return journal_write(session->journal, &frame, error) && journal_flush(session->journal, error);
+}
+
+bool commit_in_flight(const struct session *session)
+{
+    return session->committer->batch != NULL;
+}
+
+bool commit_start(struct session *session, struct error *error)
+{
+    struct committer *committer = session->committer;
+    error->class = ERROR_NONE;
+    if (commit_in_flight(session))
+        return true;
     const struct batch *batch = engine_close(session->engine, error);
     if (batch == NULL)
         return error->class == ERROR_NONE;
-    int64_t started = clock_monotonic_ms();
-    if (!send_batch(session, batch, error)) {
+    if (session->journal != NULL && !record_batch(session, batch, error))
+        return false;
+    committer->batch = batch;
+    committer->offsets = offsets_of(session, batch);
+    committer->group = rd_kafka_consumer_group_metadata(session->consumer);
+    committer->started = clock_monotonic_ms();
+    pthread_mutex_lock(&committer->lock);
+    committer->state = COMMIT_BUSY;
+    pthread_cond_broadcast(&committer->changed);
+    pthread_mutex_unlock(&committer->lock);
+    return true;
+}
+
+bool commit_collect(struct session *session, int wait_ms, struct error *error)
+{
+    struct committer *committer = session->committer;
+    if (!commit_in_flight(session))
+        return true;
+    pthread_mutex_lock(&committer->lock);
+    if (committer->state == COMMIT_BUSY && wait_ms > 0)
+        wait_changed(committer, wait_ms);
+    bool over = committer->state == COMMIT_DONE;
+    if (over)
+        committer->state = COMMIT_IDLE;
+    pthread_mutex_unlock(&committer->lock);
+    if (!over)
+        return true;
+    const struct batch *batch = committer->batch;
+    forget_batch(committer);
+    if (!committer->done) {
+        *error = committer->error;
         /* A producer that cannot go on is replaced by the next session, which asks Kafka. */
         if (error->class == ERROR_FATAL)
             error->class = ERROR_RETRY;
         return false;
     }
-    report_batch(session, batch, (double)(clock_monotonic_ms() - started) / 1000);
-    engine_confirm(session->engine);
+    session->brokers_down = false;
+    report_batch(session, batch, (double)(clock_monotonic_ms() - committer->started) / 1000);
+    return session_event(session, &(struct event){.kind = EVENT_CONFIRM}, error);
+}
+
+bool commit_all(struct session *session, struct error *error)
+{
+    do {
+        while (commit_in_flight(session)) {
+            if (!commit_collect(session, POLL, error))
+                return false;
+        }
+        if (!commit_start(session, error))
+            return false;
+    } while (commit_in_flight(session));
     return true;
+}
+
+bool commit_trouble(struct session *session, char *text, size_t size)
+{
+    struct committer *committer = session->committer;
+    pthread_mutex_lock(&committer->lock);
+    snprintf(text, size, "%s", committer->trouble);
+    pthread_mutex_unlock(&committer->lock);
+    return text[0] != '\0';
 }

@@ -9,17 +9,45 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { BURST = 10000, WATERMARK_TIMEOUT = 5000 };
+enum { BURST = 10000, WATERMARK_TIMEOUT = 5000, PROGRESS_INTERVAL = 2000 };
+
+/* Where the ledger starts: what was deleted of it cannot be known any more. */
+static bool read_starts(struct session *session, struct error *error)
+{
+    for (int32_t k = 0; k < session->ledger_partitions; k++) {
+        int64_t high;
+        session->ledger[k] = (struct ledger_position){.next = -1, .first_time = -1};
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(session->watermarks, session->options->topics_ledger,
+                                             k, &session->ledger[k].low, &high, WATERMARK_TIMEOUT);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return error_set(error, ERROR_RETRY, "ledger: its start is not known: %s",
+                             rd_kafka_err2str(code));
+    }
+    return true;
+}
+
+int64_t follower_whole_since(const struct session *session)
+{
+    int64_t since = 0;
+    for (int32_t k = 0; k < session->ledger_partitions; k++) {
+        if (session->ledger[k].low > 0 && session->ledger[k].first_time > since)
+            since = session->ledger[k].first_time;
+    }
+    return since;
+}
 
 bool follower_start(struct session *session, struct error *error)
 {
+    if (!read_starts(session, error))
+        return false;
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new(session->ledger_partitions);
     for (int32_t k = 0; k < session->ledger_partitions; k++) {
         rd_kafka_topic_partition_list_add(list, session->options->topics_ledger, k)->offset =
             RD_KAFKA_OFFSET_BEGINNING;
-        session->ledger[k] = (struct ledger_position){.next = -1};
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(session->follower, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -27,20 +55,37 @@ bool follower_start(struct session *session, struct error *error)
            error_set(error, ERROR_FATAL, "ledger: %s", rd_kafka_err2str(code));
 }
 
+/* Says which option another worker has set differently, once for each such digest. */
+static void name_foreign(struct session *session)
+{
+    char names[sizeof session->foreign];
+    struct span digest = span_of(engine_foreign_digest(session->engine));
+    options_digest_differs(session->options, digest, names, sizeof names);
+    if (strcmp(names, session->foreign) == 0)
+        return;
+    memcpy(session->foreign, names, sizeof names);
+    log_write(LOG_LEVEL_ERROR, "ledger",
+              "entries were written under other values of options that all workers must share: %s",
+              names);
+}
+
 static bool take_entry(struct session *session, const rd_kafka_message_t *message,
                        struct error *error)
 {
-    struct entry entry;
-    struct error reason;
-    const struct span record = {message->payload, message->len};
-    if (!contracts_decode_entry(session->contracts, record, &entry, NULL, &reason)) {
-        log_write(LOG_LEVEL_ERROR, "ledger",
-                  "an entry is unreadable and was skipped: %s\tpartition=%d offset=%" PRId64,
-                  reason.message, message->partition, message->offset);
-        metrics_add(session->metrics, METRIC_LEDGER_REFUSED, NULL, NULL, 1);
-        return true;
-    }
-    return engine_entry(session->engine, &entry, message->partition, message->offset, error);
+    const struct engine_stats *stats = engine_stats(session->engine);
+    int64_t refused = stats->entries_refused, foreign = stats->foreign_entries;
+    const struct event event = {.kind = EVENT_ENTRY,
+                                .partition = message->partition,
+                                .offset = message->offset,
+                                .source.value = {message->payload, message->len}};
+    if (!session_event(session, &event, error))
+        return false;
+    if (stats->entries_refused > refused)
+        log_write(LOG_LEVEL_ERROR, "ledger", "an entry was refused: %s",
+                  engine_refusal(session->engine));
+    if (stats->foreign_entries > foreign)
+        name_foreign(session);
+    return true;
 }
 
 static bool take_message(struct session *session, const rd_kafka_message_t *message,
@@ -60,7 +105,10 @@ static bool take_message(struct session *session, const rd_kafka_message_t *mess
         log_write(LOG_LEVEL_WARN, "ledger", "%s", rd_kafka_message_errstr(message));
         return true;
     }
-    session->ledger[message->partition].next = message->offset + 1;
+    struct ledger_position *position = &session->ledger[message->partition];
+    position->next = message->offset + 1;
+    if (position->first_time < 0)
+        position->first_time = rd_kafka_message_timestamp(message, NULL);
     return take_entry(session, message, error);
 }
 
@@ -110,7 +158,7 @@ int64_t follower_behind(const struct session *session)
     return behind;
 }
 
-static bool passed(const struct session *session)
+bool follower_passed(const struct session *session)
 {
     for (int32_t k = 0; k < session->ledger_partitions; k++) {
         if (session->ledger[k].next < session->ledger[k].goal)
@@ -119,29 +167,40 @@ static bool passed(const struct session *session)
     return true;
 }
 
-bool follower_pass_barrier(struct session *session, const char *what, struct error *error)
+void follower_progress(struct session *session, const char *what, int64_t started)
+{
+    int64_t now = clock_monotonic_ms();
+    int64_t all = 0, left = follower_behind(session);
+    for (int32_t k = 0; k < session->ledger_partitions; k++)
+        all += session->ledger[k].goal - session->ledger[k].low;
+    double done = all <= 0 ? 1 : 1 - (double)left / (double)all;
+    metrics_set(session->metrics, METRIC_RESTORE_PROGRESS, NULL, NULL, done);
+    metrics_set(session->metrics, METRIC_LEDGER_HELD_SECONDS, NULL, NULL,
+                (double)(now - started) / 1000);
+    session_not_ready(session, "%s: %" PRId64 " of %" PRId64 " ledger records are left (%d %%)",
+                      what, left, all, (int)(done * 100));
+    if (now - session->progress_at < PROGRESS_INTERVAL)
+        return;
+    session->progress_at = now;
+    log_write(LOG_LEVEL_INFO, "ledger", "%s\tleft=%" PRId64 " of=%" PRId64 " percent=%d", what,
+              left, all, (int)(done * 100));
+}
+
+bool follower_pass_barrier(struct session *session, struct error *error)
 {
     int64_t started = clock_monotonic_ms();
     int64_t all = follower_behind(session);
-    while (!passed(session)) {
+    while (!follower_passed(session)) {
         if (session_stopping(session))
             return error_set(error, ERROR_RETRY, "told to stop while reading the ledger");
-        int64_t left = follower_behind(session);
-        double done = all == 0 ? 1 : 1 - (double)left / (double)all;
-        int64_t waited = clock_monotonic_ms() - started;
-        metrics_set(session->metrics, METRIC_RESTORE_PROGRESS, NULL, NULL, done);
-        session_not_ready(session, "%s: %" PRId64 " of %" PRId64 " ledger records are left", what,
-                          left, all);
-        metrics_set(session->metrics, METRIC_LEDGER_HELD_SECONDS, NULL, NULL,
-                    (double)waited / 1000);
+        follower_progress(session, "restoring", started);
         if (!follower_poll(session, 100, error))
             return false;
     }
     metrics_set(session->metrics, METRIC_RESTORE_PROGRESS, NULL, NULL, 1);
     metrics_set(session->metrics, METRIC_LEDGER_HELD_SECONDS, NULL, NULL, 0);
-    if (all > 0)
-        log_write(LOG_LEVEL_INFO, "ledger", "%s: read\trecords=%" PRId64 " ms=%" PRId64, what, all,
-                  clock_monotonic_ms() - started);
+    log_write(LOG_LEVEL_INFO, "ledger", "restored\trecords=%" PRId64 " ms=%" PRId64, all,
+              clock_monotonic_ms() - started);
     return true;
 }
 
@@ -164,5 +223,5 @@ bool follower_unknown_labels(struct session *session, struct error *error)
     }
     int64_t ticket = session->unknown_ticket;
     session->unknown_ticket = 0;
-    return engine_ledger_passed(session->engine, ticket, error);
+    return session_event(session, &(struct event){.kind = EVENT_PASSED, .offset = ticket}, error);
 }

@@ -16,8 +16,9 @@ struct http {
     struct MHD_Daemon *daemon; /* NULL: no server */
     struct metrics *metrics;
     uint16_t port;
-    pthread_mutex_t mutex; /* over reasons */
+    pthread_mutex_t mutex; /* over reasons and notes */
     char reasons[REASONS_SIZE];
+    char notes[REASONS_SIZE];
 };
 
 struct address {
@@ -83,18 +84,23 @@ static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned s
                : answer(connection, status, "text/plain; charset=utf-8", body, strlen(body));
 }
 
-/* {"ready": false, "reasons": ["...", ...]} */
-static char *ready_json(const char *reasons)
+static json_t *lines_of(const char *text)
 {
     json_t *lines = json_array();
-    bool ready = reasons[0] == '\0';
-    while (*reasons != '\0') {
-        size_t size = strcspn(reasons, "\n");
+    while (*text != '\0') {
+        size_t size = strcspn(text, "\n");
         if (size > 0)
-            json_array_append_new(lines, json_stringn(reasons, size));
-        reasons += size + (reasons[size] == '\n' ? 1 : 0);
+            json_array_append_new(lines, json_stringn(text, size));
+        text += size + (text[size] == '\n' ? 1 : 0);
     }
-    json_t *root = json_pack("{s:b, s:o}", "ready", ready, "reasons", lines);
+    return lines;
+}
+
+/* {"ready": false, "reasons": ["...", ...], "notes": [...]} */
+static char *ready_json(const char *reasons, const char *notes)
+{
+    json_t *root = json_pack("{s:b, s:o, s:o}", "ready", reasons[0] == '\0', "reasons",
+                             lines_of(reasons), "notes", lines_of(notes));
     char *text = json_dumps(root, 0);
     json_decref(root);
     return text;
@@ -102,16 +108,18 @@ static char *ready_json(const char *reasons)
 
 static enum MHD_Result answer_ready(struct http *http, struct MHD_Connection *connection)
 {
-    char reasons[REASONS_SIZE];
+    char reasons[REASONS_SIZE], notes[REASONS_SIZE], text[2 * REASONS_SIZE];
     pthread_mutex_lock(&http->mutex);
     memcpy(reasons, http->reasons, sizeof reasons);
+    memcpy(notes, http->notes, sizeof notes);
     pthread_mutex_unlock(&http->mutex);
+    snprintf(text, sizeof text, "%s%s", reasons[0] == '\0' ? "ready\n" : reasons, notes);
     unsigned status = reasons[0] == '\0' ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     const char *accept =
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     if (accept == NULL || strstr(accept, "application/json") == NULL)
-        return answer_text(connection, status, reasons[0] == '\0' ? "ready\n" : reasons);
-    char *body = ready_json(reasons);
+        return answer_text(connection, status, text);
+    char *body = ready_json(reasons, notes);
     return body == NULL ? MHD_NO
                         : answer(connection, status, "application/json", body, strlen(body));
 }
@@ -222,4 +230,11 @@ void http_set_ready(struct http *http, const char *reasons)
     bool ready = http->reasons[0] == '\0';
     pthread_mutex_unlock(&http->mutex);
     metrics_set(http->metrics, METRIC_READY, NULL, NULL, ready ? 1 : 0);
+}
+
+void http_set_notes(struct http *http, const char *notes)
+{
+    pthread_mutex_lock(&http->mutex);
+    snprintf(http->notes, sizeof http->notes, "%s", notes);
+    pthread_mutex_unlock(&http->mutex);
 }

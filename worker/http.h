@@ -1,8 +1,8 @@
 /* GET /live, /ready and /metrics, on a thread of libmicrohttpd's own.
  *
  *   /live     200 as long as the process lives
- *   /ready    200 "ready", or 503 and one reason a line; JSON for `Accept: application/json`
- *   /metrics  Prometheus text 0.0.4 */
+ *   /ready    200 "ready", or 503 and one reason a line, then notes; JSON for `Accept:
+ * application/json` /metrics  Prometheus text 0.0.4 */
 #ifndef INFOPAIR_HTTP_H
 #define INFOPAIR_HTTP_H
 
@@ -27,5 +27,7 @@ uint16_t http_port(const struct http *http);
 /* Any thread. reasons: lines ended by newlines, why the worker is not ready, copied; NULL or "": it
  * is. Also sets METRIC_READY. */
 void http_set_ready(struct http *http, const char *reasons);
+/* Any thread. Lines ended by newlines that stand on /ready whether it is ready or not, copied. */
+void http_set_notes(struct http *http, const char *notes);
 
 #endif

@@ -31,27 +31,6 @@ static struct source source_of(const rd_kafka_message_t *message, enum input inp
     return source;
 }
 
-static bool take_record(struct session *session, const rd_kafka_message_t *message,
-                        enum input input, struct error *error)
-{
-    const struct source source = source_of(message, input);
-    const char *stage = "decode";
-    struct error reason = {ERROR_NONE, ""};
-    struct completion completion;
-    struct label label;
-    if (input == INPUT_COMPLETIONS &&
-        contracts_decode_completion(session->contracts, source.value, &completion, &stage, &reason))
-        return engine_completion(session->engine, &source, &completion, error);
-    if (input == INPUT_LABELS &&
-        contracts_decode_label(session->contracts, source.value, &label, &stage, &reason))
-        return engine_label(session->engine, &source, &label, error);
-    if (reason.class == ERROR_FATAL) {
-        *error = reason;
-        return false;
-    }
-    return engine_reject(session->engine, &source, stage, reason.message, error);
-}
-
 /* An error that librdkafka hands over in place of a record. */
 static bool take_error(struct session *session, const rd_kafka_message_t *message,
                        struct error *error)
@@ -82,7 +61,13 @@ bool intake(struct session *session, const rd_kafka_message_t *message, struct e
     enum input input = assignment_input(session, rd_kafka_topic_name(message->rkt));
     if (input == INPUTS)
         return true;
+    struct event event = {.kind = EVENT_RECORD};
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-        return engine_end(session->engine, input, message->partition, message->offset, error);
-    return take_record(session, message, input, error);
+        event = (struct event){.kind = EVENT_END,
+                               .input = input,
+                               .partition = message->partition,
+                               .offset = message->offset};
+    else
+        event.source = source_of(message, input);
+    return session_event(session, &event, error);
 }

@@ -34,21 +34,23 @@ enum metric {
     METRIC_BUDGET_LEVEL, /* gauge */
     METRIC_LABELS,       /* (outcome) */
     METRIC_LABELS_DUPLICATE,
-    METRIC_LABELS_WAITING,      /* gauge */
-    METRIC_ABORTED_OR_UNKNOWN,  /* labels of requests that never committed */
-    METRIC_DEAD_LETTERS,        /* (stage) */
-    METRIC_LEDGER_ENTRIES,      /* (kind), written */
-    METRIC_LEDGER_FOREIGN,      /* with another digest of options */
-    METRIC_LEDGER_REFUSED,      /* contradict themselves */
-    METRIC_LEDGER_BEHIND,       /* gauge, records */
-    METRIC_LEDGER_HELD_SECONDS, /* gauge, how long an open transaction holds readers back */
-    METRIC_LAG,                 /* gauge, (topic, partition) */
+    METRIC_LABELS_WAITING,       /* gauge */
+    METRIC_ABORTED_OR_UNKNOWN,   /* labels of requests that never committed */
+    METRIC_DEAD_LETTERS,         /* (stage) */
+    METRIC_LEDGER_ENTRIES,       /* (kind), written */
+    METRIC_LEDGER_FOREIGN,       /* with another digest of options */
+    METRIC_LEDGER_REFUSED,       /* contradict themselves */
+    METRIC_LEDGER_BEHIND,        /* gauge, records */
+    METRIC_LEDGER_WHOLE_SECONDS, /* gauge, age of the oldest entry that must still be there */
+    METRIC_LEDGER_HELD_SECONDS,  /* gauge, how long an open transaction holds readers back */
+    METRIC_RECORDS_LOST,         /* (topic), deleted before they were read */
+    METRIC_POOLS_INCOMPLETE,     /* records of open pools that were deleted before a restart */
+    METRIC_LAG,                  /* gauge, (topic, partition) */
     METRIC_COMMITS,
     METRIC_COMMIT_SECONDS, /* histogram */
     METRIC_ABORTS,
     METRIC_FIT_ID,            /* gauge */
     METRIC_FIT_LABELS,        /* gauge */
-    METRIC_FIT_SECONDS,       /* gauge, the last one */
     METRIC_LAMBDA,            /* gauge */
     METRIC_INFORMATION_PAIRS, /* gauge, labelled and pending pairs in Sigma */
     METRIC_POLICY_POOLS,      /* gauge, pools behind I */

@@ -114,23 +114,54 @@ static void set_lag(struct session *session)
     rd_kafka_topic_partition_list_destroy(all);
 }
 
+/* Lines that an operator should read though the worker is ready. */
+static void set_notes(struct session *session)
+{
+    char notes[2048] = "", obstacle[sizeof session->obstacle] = "";
+    size_t used = 0;
+    engine_obstacle(session->engine, obstacle, sizeof obstacle);
+    if (strcmp(obstacle, session->obstacle) != 0 && obstacle[0] != '\0')
+        log_write(LOG_LEVEL_INFO, "selection", "nothing is asked for now: %s", obstacle);
+    memcpy(session->obstacle, obstacle, sizeof obstacle);
+    const struct {
+        bool told;
+        const char *what, *more;
+    } lines[] = {
+        {obstacle[0] != '\0', "note: nothing is asked for now: ", obstacle},
+        {session->foreign[0] != '\0',
+         "note: entries of the ledger were written under other values of ", session->foreign},
+        {session->flooded, "note: reading pauses until the brokers take what was decided", ""},
+    };
+    for (size_t k = 0; k < sizeof lines / sizeof lines[0]; k++) {
+        if (lines[k].told && used < sizeof notes)
+            used += (size_t)snprintf(notes + used, sizeof notes - used, "%s%s\n", lines[k].what,
+                                     lines[k].more);
+    }
+    http_set_notes(session->http, notes);
+}
+
 static void set_ready(struct session *session)
 {
-    rd_kafka_topic_partition_list_t *all = NULL;
-    int count = 0;
+    char trouble[512];
     int64_t behind = engine_reread_left(session->engine);
-    if (rd_kafka_assignment(session->consumer, &all) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        count = all->cnt;
-        rd_kafka_topic_partition_list_destroy(all);
-    }
+    int64_t refused = engine_stats(session->engine)->entries_refused;
     if (session->brokers_down)
         session_not_ready(session, "no broker answers: kafka.brokers %s",
                           session->options->kafka_brokers);
-    else if (count == 0)
+    else if (commit_trouble(session, trouble, sizeof trouble))
+        session_not_ready(session, "the last transaction was aborted: %s", trouble);
+    else if (!session->joined)
         session_not_ready(session, "no partition is assigned yet");
+    else if (session->takeover != TAKEOVER_NONE)
+        return; /* it tells itself what it waits for */
     else if (behind > 0)
         session_not_ready(session, "restoring: %lld records of open pools are left to read again",
                           (long long)behind);
+    else if (refused > 0 && !session->flags->accept_loss)
+        session_not_ready(session,
+                          "%lld ledger entries were refused, the last: %s; start with "
+                          "--accept-loss to go on without them",
+                          (long long)refused, engine_refusal(session->engine));
     else
         session_not_ready(session, NULL);
 }
@@ -146,6 +177,7 @@ void report(struct session *session)
     set_groups(session, stats);
     set_lag(session);
     set_ready(session);
+    set_notes(session);
     metrics_set(session->metrics, METRIC_BUDGET_LEVEL, NULL, NULL,
                 engine_budget_level(session->engine));
 }

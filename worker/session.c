@@ -1,5 +1,6 @@
 /* The loop you can read aloud: drain what is ready; when the batch is due, let time pass in the
- * engine and commit what it decided; sleep until the next record or the next due time. */
+ * engine and hand what it decided to the committer, unless the last one is still in flight; sleep
+ * until the next record or the next due time. */
 #include "session.h"
 #include "clock.h"
 #include "kafka.h"
@@ -7,11 +8,13 @@
 #include "topics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { CONNECT_TIMEOUT = 5000, CONNECT_PAUSE = 500, BURST = 1000, CLOSE_TIMEOUT = 20000 };
+enum { LOOK_INTERVAL = 10000, LOOK_INTERVAL_DOWN = 1000, LOOK_TIMEOUT = 500 };
 
 bool session_stopping(const struct session *session)
 {
@@ -21,7 +24,6 @@ bool session_stopping(const struct session *session)
 void session_not_ready(struct session *session, const char *format, ...)
 {
     char reasons[1024];
-    session->ready = format == NULL;
     if (format == NULL) {
         http_set_ready(session->http, NULL);
         return;
@@ -35,6 +37,20 @@ void session_not_ready(struct session *session, const char *format, ...)
     http_set_ready(session->http, reasons);
 }
 
+bool session_event(struct session *session, const struct event *event, struct error *error)
+{
+    const struct journal_frame frame = {.kind = JOURNAL_EVENT, .event = *event};
+    if (session->journal != NULL && !journal_write(session->journal, &frame, error))
+        return false;
+    return event_apply(session->engine, session->contracts, event, error);
+}
+
+static bool tick(struct session *session, struct error *error)
+{
+    const struct event event = {.kind = EVENT_TICK, .now = clock_now_ms()};
+    return session_event(session, &event, error);
+}
+
 /* ---- connecting ---- */
 
 /* Tells that no broker answers, or that one does again. Called from rd_kafka_poll of a handle. */
@@ -42,6 +58,11 @@ static void on_error(rd_kafka_t *kafka, int code, const char *reason, void *opaq
 {
     struct session *session = opaque;
     char text[512];
+    if (kafka == session->producer) {
+        /* Called on the committer's thread, whose transaction fails by the same. */
+        log_write(LOG_LEVEL_INFO, "kafka", "producer: %s", reason);
+        return;
+    }
     if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         session->brokers_down = true;
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
@@ -110,12 +131,14 @@ static bool find_topics(struct session *session, struct error *error)
                              "topic '%s' does not exist; `infopair topics` creates it",
                              topics[k].name);
     }
-    if (session->ledger_partitions != LEDGER_PARTITIONS)
+    if (session->ledger_partitions < LEDGER_PARTITIONS)
         return error_set(error, ERROR_RETRY,
                          "topic '%s' (topics.ledger) has %" PRId32
                          " partitions, must have %d: each "
                          "entry has its place by its key",
                          options->topics_ledger, session->ledger_partitions, LEDGER_PARTITIONS);
+    /* Partitions that were added later hold nothing: all workers use the first ones. */
+    session->ledger_partitions = LEDGER_PARTITIONS;
     return true;
 }
 
@@ -147,11 +170,45 @@ static bool make_engine(struct session *session, struct error *error)
     options.ledger_partitions = session->ledger_partitions;
     options.writer = session->options->kafka_instance;
     options.digest = session->digest;
+    const struct journal_frame begin = {
+        .kind = JOURNAL_SESSION,
+        .partitions = {options.completions_partitions, options.ledger_partitions}};
+    if (session->journal != NULL && !journal_write(session->journal, &begin, error))
+        return false;
     session->engine = engine_new(&options, session->contracts, error);
     session->ledger = calloc((size_t)session->ledger_partitions, sizeof *session->ledger);
     if (session->engine != NULL && session->ledger == NULL)
         return error_set(error, ERROR_FATAL, "out of memory for the ledger's positions");
-    return session->engine != NULL && engine_tick(session->engine, clock_now_ms(), error);
+    session->committer = session->engine == NULL ? NULL : committer_new(session, error);
+    return session->committer != NULL && tick(session, error);
+}
+
+/* What the ledger has lost by retention: said, and refused where a pair could be asked again. */
+static bool check_whole(struct session *session, struct error *error)
+{
+    const struct options *options = session->options;
+    int64_t since = follower_whole_since(session), now = clock_now_ms();
+    int64_t window = options->labels_window > options->policy_window ? options->labels_window
+                                                                     : options->policy_window;
+    int64_t needed = options->pool_age > options->labels_deadline + options->labels_late
+                         ? options->pool_age
+                         : options->labels_deadline + options->labels_late;
+    metrics_set(session->metrics, METRIC_LEDGER_WHOLE_SECONDS, NULL, NULL,
+                since == 0 ? INFINITY : (double)(now - since) / 1000);
+    if (since == 0 || since <= now - window - needed)
+        return true;
+    log_write(LOG_LEVEL_WARN, "ledger",
+              "retention is shorter than the window: entries that count were deleted\t"
+              "whole_hours=%" PRId64 " window_hours=%" PRId64,
+              (now - since) / 3600000, (window + needed) / 3600000);
+    if (since <= now - needed || session->flags->accept_loss)
+        return true;
+    return error_set(error, ERROR_RETRY,
+                     "%s: entries of the last %" PRId64
+                     " hours were deleted (pool.age, or labels.deadline + labels.late), so that "
+                     "pairs could be asked again; raise retention.ms, and start with --accept-loss "
+                     "to go on without them",
+                     options->topics_ledger, needed / 3600000);
 }
 
 /* Reads the ledger before joining the group: what a takeover then has to wait for is short. */
@@ -164,7 +221,7 @@ static bool restore(struct session *session, struct error *error)
         if (error->class != ERROR_RETRY || session_stopping(session))
             return false;
     }
-    if (!follower_pass_barrier(session, "restoring", error))
+    if (!follower_pass_barrier(session, error) || !check_whole(session, error))
         return false;
     session->restored = true;
     return true;
@@ -186,55 +243,73 @@ static bool join(struct session *session, struct error *error)
 
 /* ---- the loop ---- */
 
-/* Takes records until `until`, or until the batch is large enough. */
+/* Takes what the group consumer has, waiting at most `wait` for the first record. */
+static bool take_burst(struct session *session, int wait, struct error *error)
+{
+    bool done = true;
+    for (int k = 0; done && k < BURST && session->failed.class == ERROR_NONE; k++) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(session->consumer, k == 0 ? wait : 0);
+        if (message == NULL)
+            break;
+        done = intake(session, message, error);
+        rd_kafka_message_destroy(message);
+    }
+    return done;
+}
+
+/* Takes records until `until`. While the batch is full, the transaction in flight is waited for. */
 static bool drain(struct session *session, int64_t until, struct error *error)
 {
+    enum { WAIT = 20 }; /* so that neither the ledger nor the committer is kept waiting */
     bool done = true;
     while (done && session->failed.class == ERROR_NONE && !session_stopping(session)) {
         int64_t left = until - clock_monotonic_ms();
-        if (left <= 0 ||
-            (int64_t)engine_batch_records(session->engine) >= session->options->commit_records ||
-            engine_batch_bytes(session->engine) >= session->plan->batch_bytes / 2)
+        int wait = left > WAIT ? WAIT : (int)left;
+        bool full = flow_full(session);
+        if (left <= 0 || (full && !commit_in_flight(session)))
             break;
-        /* Waiting is cut short so that the ledger's records are not kept waiting either. */
-        int wait = left > 20 ? 20 : (int)left;
-        for (int k = 0; done && k < BURST && session->failed.class == ERROR_NONE; k++) {
-            rd_kafka_message_t *message =
-                rd_kafka_consumer_poll(session->consumer, k == 0 ? wait : 0);
-            if (message == NULL)
-                break;
-            done = intake(session, message, error);
-            rd_kafka_message_destroy(message);
-        }
+        if (full && !session->flooded)
+            done = commit_collect(session, wait, error);
+        else
+            done = take_burst(session, wait, error) && commit_collect(session, 0, error);
         done = done && follower_poll(session, 0, error);
     }
     return done;
 }
 
-/* A full waiting room pauses the labels; they go on when half of it is free. */
-static void pause_labels(struct session *session)
+/* Looks at the topics from time to time: partitions may have been added, brokers be back. */
+static bool look_at_topics(struct session *session, struct error *error)
 {
-    bool full = false;
-    for (int32_t k = 0; k < session->partitions[INPUT_LABELS]; k++)
-        full = full || engine_waiting(session->engine, k) >= .5;
-    int64_t waiting = engine_stats(session->engine)->labels_waiting;
-    bool pause = !session->labels_paused && full;
-    bool resume = session->labels_paused && waiting < MEMORY_LABELS_WAITING / 2;
-    rd_kafka_topic_partition_list_t *all = NULL;
-    if ((!pause && !resume) || rd_kafka_assignment(session->consumer, &all) != 0)
-        return;
-    rd_kafka_topic_partition_list_t *labels = rd_kafka_topic_partition_list_new(all->cnt);
-    for (int k = 0; k < all->cnt; k++) {
-        if (assignment_input(session, all->elems[k].topic) == INPUT_LABELS)
-            rd_kafka_topic_partition_list_add(labels, all->elems[k].topic, all->elems[k].partition);
-    }
-    if (pause)
-        rd_kafka_pause_partitions(session->consumer, labels);
-    else
-        rd_kafka_resume_partitions(session->consumer, labels);
-    session->labels_paused = pause;
-    rd_kafka_topic_partition_list_destroy(labels);
-    rd_kafka_topic_partition_list_destroy(all);
+    int64_t now = clock_monotonic_ms();
+    if (now - session->looked_at < (session->brokers_down ? LOOK_INTERVAL_DOWN : LOOK_INTERVAL))
+        return true;
+    session->looked_at = now;
+    int32_t completions = 0, labels = 0;
+    struct error ignored;
+    if (!kafka_partitions(session->watermarks, session->options->topics_completions, LOOK_TIMEOUT,
+                          &completions, &ignored) ||
+        !kafka_partitions(session->watermarks, session->options->topics_labels, LOOK_TIMEOUT,
+                          &labels, &ignored))
+        return true;
+    session->brokers_down = false;
+    if (labels > session->partitions[INPUT_LABELS])
+        session->partitions[INPUT_LABELS] = labels;
+    if (completions <= session->partitions[INPUT_COMPLETIONS])
+        return true;
+    log_write(LOG_LEVEL_INFO, "stream", "partitions were added\ttopic=%s from=%d to=%d",
+              session->options->topics_completions, session->partitions[INPUT_COMPLETIONS],
+              completions);
+    session->partitions[INPUT_COMPLETIONS] = completions;
+    return session_event(session, &(struct event){.kind = EVENT_RESIZE, .partition = completions},
+                         error);
+}
+
+/* Time passes in the engine, unless its batch is so full that it must wait. */
+static bool let_time_pass(struct session *session, struct error *error)
+{
+    bool crowded = commit_in_flight(session) &&
+                   engine_batch_bytes(session->engine) >= session->plan->batch_bytes / 2;
+    return crowded || tick(session, error);
 }
 
 static bool loop(struct session *session, struct error *error)
@@ -247,15 +322,16 @@ static bool loop(struct session *session, struct error *error)
             *error = session->failed;
             return false;
         }
-        if (!follower_unknown_labels(session, error) ||
-            !engine_tick(session->engine, clock_now_ms(), error) || !commit_batch(session, error))
+        if (!assignment_takeover(session, error) || !follower_unknown_labels(session, error) ||
+            !look_at_topics(session, error) || !let_time_pass(session, error) ||
+            !commit_collect(session, 0, error) || !commit_start(session, error))
             return false;
-        pause_labels(session);
+        flow_update(session);
         rd_kafka_poll(session->watermarks, 0);
         report(session);
     }
     log_write(LOG_LEVEL_INFO, "stream", "told to stop: committing what was read");
-    return commit_batch(session, error);
+    return commit_all(session, error);
 }
 
 /* ---- the end ---- */
@@ -291,7 +367,11 @@ static void leave_group(struct session *session)
 static void session_close(struct session *session)
 {
     session_not_ready(session, "the worker is stopping or starting anew");
+    committer_free(session->committer);
     leave_group(session);
+    flow_reset(session);
+    if (session->gaining != NULL)
+        rd_kafka_topic_partition_list_destroy(session->gaining);
     close_handle(session->consumer);
     close_handle(session->follower);
     close_handle(session->producer);

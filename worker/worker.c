@@ -19,6 +19,7 @@ struct worker {
     struct metrics *metrics;
     struct http *http;
     struct contracts *contracts;
+    struct journal *journal;
 };
 
 static struct contracts *load_contracts(const struct options *options, struct error *error)
@@ -41,6 +42,9 @@ struct worker *worker_new(const struct options *options, const struct worker_fla
     worker->metrics = metrics_new();
     if (worker->metrics == NULL)
         error_set(error, ERROR_FATAL, "out of memory for metrics");
+    else if (flags->journal != NULL &&
+             (worker->journal = journal_create(flags->journal, options, error)) == NULL)
+        ;
     else if (memory_plan(options, &worker->plan, error) &&
              (worker->contracts = load_contracts(options, error)) != NULL)
         worker->http = http_new(options->http_address, worker->metrics, error);
@@ -58,6 +62,7 @@ void worker_free(struct worker *worker)
         return;
     http_free(worker->http);
     contracts_free(worker->contracts);
+    journal_free(worker->journal);
     metrics_free(worker->metrics);
     free(worker);
 }
@@ -94,7 +99,8 @@ bool worker_run(struct worker *worker, struct error *error)
                                   .stopping = &worker->stopping,
                                   .http = worker->http,
                                   .metrics = worker->metrics,
-                                  .contracts = worker->contracts};
+                                  .contracts = worker->contracts,
+                                  .journal = worker->journal};
         options_digest(worker->options, session.digest);
         int64_t started = clock_monotonic_ms();
         error->class = ERROR_NONE;

@@ -15,8 +15,9 @@
 struct worker;
 
 struct worker_flags {
-    bool no_wait;     /* fail when no broker answers at the start */
-    bool accept_loss; /* go on although records were deleted before they were read */
+    bool no_wait;        /* fail when no broker answers at the start */
+    bool accept_loss;    /* go on although records were deleted before they were read */
+    const char *journal; /* file for every event of the engine; NULL: none. Borrowed. */
 };
 
 /* `options` is borrowed and must outlive the worker. Starts the HTTP server. Errors are

@@ -105,11 +105,12 @@ static void test_ready_speaks_json_when_asked(void **state)
     struct fixture *fixture = *state;
     http_set_ready(fixture->http, "say \"hello\"\nrestoring\n");
     assert_int_equal(request(fixture, "GET /ready", "Accept: application/json\r\n"), 503);
-    assert_string_equal(body(fixture),
-                        "{\"ready\": false, \"reasons\": [\"say \\\"hello\\\"\", \"restoring\"]}");
+    assert_string_equal(
+        body(fixture),
+        "{\"ready\": false, \"reasons\": [\"say \\\"hello\\\"\", \"restoring\"], \"notes\": []}");
     http_set_ready(fixture->http, "");
     assert_int_equal(request(fixture, "GET /ready", "Accept: application/json\r\n"), 200);
-    assert_string_equal(body(fixture), "{\"ready\": true, \"reasons\": []}");
+    assert_string_equal(body(fixture), "{\"ready\": true, \"reasons\": [], \"notes\": []}");
 }
 
 static void test_metrics_are_served(void **state)

@@ -131,3 +131,33 @@ void batch_close(struct batch *batch)
             absolute(batch, &effect->headers[header].value);
     }
 }
+
+/* Hash of what was hashed so far and one more piece. */
+static void mix(struct id *digest, struct span piece)
+{
+    const struct span parts[] = {{(const char *)digest, sizeof *digest}, piece};
+    *digest = identity_hash(parts, 2);
+}
+
+struct id batch_digest(const struct batch *batch)
+{
+    struct id digest = {0};
+    for (size_t k = 0; k < batch->effect_count; k++) {
+        const struct effect *effect = &batch->effects[k];
+        const int32_t place[] = {(int32_t)effect->output, effect->partition};
+        mix(&digest, (struct span){(const char *)place, sizeof place});
+        mix(&digest, effect->key);
+        mix(&digest, effect->value);
+        for (size_t header = 0; header < effect->header_count; header++) {
+            mix(&digest, span_of(effect->headers[header].name));
+            mix(&digest, effect->headers[header].value);
+        }
+    }
+    for (size_t k = 0; k < batch->offset_count; k++) {
+        const struct batch_offset *offset = &batch->offsets[k];
+        const int64_t said[] = {offset->input, offset->partition, offset->next, offset->low_water,
+                                offset->time};
+        mix(&digest, (struct span){(const char *)said, sizeof said});
+    }
+    return digest;
+}

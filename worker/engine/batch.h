@@ -5,6 +5,7 @@
 #ifndef INFOPAIR_BATCH_H
 #define INFOPAIR_BATCH_H
 
+#include "identity.h"
 #include "schemas/bytes.h"
 #include "schemas/error.h"
 
@@ -51,6 +52,9 @@ struct batch {
 enum { BATCH_METADATA_SIZE = 64 };
 void batch_metadata_format(const struct batch_offset *offset, char *text);
 bool batch_metadata_parse(const char *text, int64_t *low_water, int64_t *time);
+
+/* Hash of all that a closed batch says, in its order. */
+struct id batch_digest(const struct batch *batch);
 
 /* ---- for the engine ---- */
 

@@ -184,12 +184,16 @@ bool engine_window_full(const struct engine *engine)
     return engine->window.used > engine->window.limit / 16 * 15;
 }
 
-static void refuse_entry(struct engine *engine, int32_t partition, int64_t offset,
-                         const char *reason)
+void engine_refuse(struct engine *engine, int32_t partition, int64_t offset, const char *reason)
 {
     engine->stats.entries_refused++;
     snprintf(engine->refusal, sizeof engine->refusal, "partition %d, offset %lld: %s", partition,
              (long long)offset, reason);
+}
+
+const char *engine_foreign_digest(const struct engine *engine)
+{
+    return engine->foreign;
 }
 
 const char *engine_refusal(const struct engine *engine)
@@ -205,10 +209,14 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
     if (entry->version < LEDGER_VERSION - 1 || entry->version > LEDGER_VERSION) {
         error_set(error, ERROR_DATA, "version: %d, this build reads %d and %d", entry->version,
                   LEDGER_VERSION - 1, LEDGER_VERSION);
-        refuse_entry(engine, partition, offset, error->message);
+        engine_refuse(engine, partition, offset, error->message);
         return true;
     }
-    engine->stats.foreign_entries += !span_equal(entry->digest, span_of(engine->options.digest));
+    if (!span_equal(entry->digest, span_of(engine->options.digest))) {
+        engine->stats.foreign_entries++;
+        snprintf(engine->foreign, sizeof engine->foreign, "%.*s", (int)entry->digest.size,
+                 entry->digest.data);
+    }
     switch (entry->kind) {
     case ENTRY_SELECTED:
     case ENTRY_LABELLED:
@@ -233,7 +241,7 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
     if (applied == APPLIED_NO_MEMORY)
         return error_set(error, ERROR_FATAL, "memory.limit: the ledger's window does not fit");
     if (applied == APPLIED_REFUSED)
-        refuse_entry(engine, partition, offset, error->message);
+        engine_refuse(engine, partition, offset, error->message);
     if (applied != APPLIED_REFUSED && entry->time > engine->requests.time_last)
         engine->requests.time_last = entry->time;
     return true;

@@ -157,6 +157,8 @@ bool engine_end(struct engine *engine, enum input input, int32_t partition, int6
  * An entry that contradicts itself is refused and counted. */
 bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
                   int64_t offset, struct error *error);
+/* Counts an entry that could not be read. */
+void engine_refuse(struct engine *engine, int32_t partition, int64_t offset, const char *reason);
 /* A number that grows with each label that begins to wait. Shell: read it, then the ledger's high
  * watermarks; when the follower has passed those, call engine_ledger_passed with that number. */
 int64_t engine_ticket(const struct engine *engine);
@@ -191,6 +193,8 @@ bool engine_resize(struct engine *engine, int32_t completions_partitions, struct
 /* Digest of what all engines must agree on once they have read the same ledger: requests, labels
  * and what counts of them, the fit, the space, the panes. 32 hex digits and a NUL. */
 void engine_digest(const struct engine *engine, char text[33]);
+/* The last digest of other options that an entry carried; "" when none did. */
+const char *engine_foreign_digest(const struct engine *engine);
 /* Why an entry was refused last, with its place; "" when none was. */
 const char *engine_refusal(const struct engine *engine);
 /* Why no pair can be chosen right now, as one line; false when nothing stands in the way. */

@@ -114,6 +114,7 @@ struct engine {
     bool moved;    /* offsets changed since the last close */
     bool arrivals; /* a SELECTED arrived: waiting labels deserve another look */
     char refusal[640];
+    char foreign[256];
 };
 
 /* True when the partition may have effects. */
