@@ -52,9 +52,9 @@ def parse_metrics(text):
 class Worker:
     """`infopair run` as a process. The same object can be started again after it ended."""
 
-    def __init__(self, build, folder, options, env=None, arguments=()):
+    def __init__(self, build, folder, options, env=None, arguments=(), log="worker.log"):
         self.build = build
-        self.log = folder / "worker.log"
+        self.log = folder / log
         self.env = env
         self.arguments = arguments
         self.port = free_port()
@@ -67,7 +67,7 @@ class Worker:
 
     def __exit__(self, kind, value, trace):
         if kind is not None and self.process is not None:
-            print(f"--- end of the worker's log ---\n{self.log_tail()}", flush=True)
+            print(f"--- end of {self.log.name} ---\n{self.log_tail()}", flush=True)
         self.kill()
 
     def start(self, ready=False, timeout=90):
@@ -98,9 +98,13 @@ class Worker:
     def alive(self):
         return self.process is not None and self.process.alive()
 
+    def status(self):
+        """How it ended (negative: by that signal); None while it runs."""
+        return self.process.child.poll()
+
     def must_live(self):
         if not self.alive():
-            raise AssertionError(f"the worker ended by itself with {self.process.child.poll()}:\n"
+            raise AssertionError(f"the worker ended by itself with {self.status()}:\n"
                                  f"{self.log_tail()}")
 
     def wait_ready(self, timeout=90):
@@ -124,6 +128,13 @@ class Worker:
         if self.process is not None:
             return self.process.kill()
         return None
+
+    def freeze(self):
+        """SIGSTOP: it does nothing until thaw(), as after a long pause of its machine."""
+        self.process.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.signal(signal.SIGCONT)
 
     def signal_twice(self):
         self.process.signal(signal.SIGTERM)
