@@ -1,5 +1,6 @@
-"""The tools of the tests themselves: the broker starts, keeps what it is given over a restart and
-ends; and the judge passes a sound run and catches each broken promise.
+"""The tools of the tests themselves: the broker starts, keeps what it is given and ends; the proxy
+before it lets everything pass, or does the harm that it is told to; and the judge passes a sound run
+and catches each broken promise.
 """
 
 import copy
@@ -12,10 +13,12 @@ from support import environment  # noqa: E402
 environment.enter()
 
 import numpy  # noqa: E402
+from confluent_kafka import KafkaException, Producer  # noqa: E402
 
 from support import information, judge  # noqa: E402
-from support.kafka import KafkaCluster  # noqa: E402
+from support.kafka import QUIET, KafkaCluster  # noqa: E402
 from support.ledger import Entry, Run  # noqa: E402
+from support.proxy import DROP, HOLD, LOSE, REFUSE, REPLACE, Proxy  # noqa: E402
 from support.topics import Record, Writer, committed, ends, read_topic  # noqa: E402
 
 DIMENSION = 3
@@ -35,8 +38,63 @@ def check_broker():
         assert records[0].headers == {"h": b"x"}
         assert sum(ends(kafka.brokers, "words").values()) == 100
         assert set(committed(kafka.brokers, "nobody", "words")) == {0, 1}
-        process = kafka.process
+        check_proxy(kafka)
+        process = kafka.broker().process
     assert not process.alive() and not kafka.folder.exists()
+
+
+NOT_LEADER, COORDINATOR_NOT_AVAILABLE = 6, 15
+HARM = [("Produce", DROP, 0), ("Produce", LOSE, 0), ("Produce", REPLACE, NOT_LEADER),
+        ("AddPartitionsToTxn", DROP, 0), ("AddPartitionsToTxn", LOSE, 0),
+        ("AddPartitionsToTxn", REPLACE, COORDINATOR_NOT_AVAILABLE),
+        ("EndTxn", DROP, 0), ("EndTxn", LOSE, 0),
+        ("EndTxn", REFUSE, COORDINATOR_NOT_AVAILABLE),
+        ("EndTxn", REPLACE, COORDINATOR_NOT_AVAILABLE)]
+
+
+def transaction(producer, value):
+    """One record in a transaction, aborted and sent again where that is asked for."""
+    while True:
+        try:
+            producer.begin_transaction()
+            producer.produce("harmed", value)
+            producer.commit_transaction(20)
+            return
+        except KafkaException as trouble:
+            if not trouble.args[0].txn_requires_abort():
+                raise
+            producer.abort_transaction(20)
+
+
+def transactional_producer(address, slot):
+    producer = Producer({"bootstrap.servers": address, "transactional.id": slot, "logger": QUIET,
+                         "retry.backoff.ms": 10})
+    producer.init_transactions(20)
+    return producer
+
+
+def check_proxy(kafka):
+    """A transaction through the proxy, one under each harm, and one that never ends: every one but
+    the last is there once."""
+    kafka.create_topic("harmed")
+    with Proxy(kafka.broker()) as proxy:
+        producer = transactional_producer(proxy.address, "harmed")
+        transaction(producer, b"unharmed")
+        assert proxy.seen["Produce"] == proxy.seen["EndTxn"] == 1, proxy.seen
+        for api, harm, code in HARM:
+            injection = proxy.inject(api, harm, code)
+            transaction(producer, str(injection).encode())
+            assert injection.done == 1, f"{injection}: {injection.done} times"
+        held = proxy.inject("EndTxn", HOLD)
+        producer.begin_transaction()
+        producer.produce("harmed", b"held")
+        try:
+            producer.commit_transaction(2)
+        except KafkaException as overdue:
+            assert overdue.args[0].retriable() and held.done == 1
+        transactional_producer(kafka.brokers, "harmed")  # ends it
+    expected = [b"unharmed"] + [str(injection).encode() for injection in proxy.injections[:-1]]
+    assert [record.value for record in read_topic(kafka.brokers, "harmed")] == expected
 
 
 class Sound:
