@@ -155,17 +155,11 @@ def check_letter(letter, original):
     print(f"{topic}, {name}: {headers['infopair.stage']}: {headers['infopair.reason']}")
 
 
-def place_of(letter):
-    headers = letter.headers
-    return (headers["infopair.topic"].decode(), int(headers["infopair.partition"]),
-            int(headers["infopair.offset"]))
-
-
 def check_dead_letters(stage):
     bad = bad_records(stage)
     assert len(bad) == len(bad_completions()) + len(bad_labels())
     letters = read_topic(stage.brokers, TOPICS["dead_letters"])
-    places = [place_of(letter) for letter in letters]
+    places = [judge.place_of_letter(letter) for letter in letters]
     assert not judge.doubles(places), f"dead-lettered twice: {judge.doubles(places)}"
     missing = {bad[place].headers["name"].decode() for place in bad.keys() - set(places)}
     assert not missing, f"no dead letter for {missing}"

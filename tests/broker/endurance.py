@@ -7,7 +7,6 @@ Prints one JSON line a minute and one of the whole.
 import json
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,49 +17,14 @@ environment.enter()
 
 import numpy  # noqa: E402
 
-from support import contracts, judge, synthetic  # noqa: E402
+from support import judge  # noqa: E402
 from support.conditions import eventually  # noqa: E402
 from support.labeller import Labeller  # noqa: E402
 from support.ledger import TOPICS, read_run  # noqa: E402
+from support.load import Background, Flow  # noqa: E402
 from support.stage import Stage  # noqa: E402
 
 SIZE = 16  # completions a pool holds: full from the start, so that memory has no reason to grow
-
-
-class Flow:
-    """Writes the pools, then goes on with a steady trickle of new completions into them."""
-
-    def __init__(self, stage, pools, dimension):
-        self.stage = stage
-        self.pools = pools
-        self.world = synthetic.World(dimension)
-        self.encoder = synthetic.Encoder(dimension, policy_version="load", text="a completion")
-        self.features = {}  # of (prompt, completion): what the labeller needs
-        self.written = 0
-
-    def write(self, prompts):
-        for prompt, row in zip(prompts, self.world.rows(len(prompts))):
-            prompt = int(prompt)
-            key = synthetic.prompt_key(prompt)
-            self.features[key.decode(), f"c{self.written:011d}"] = float(row @ self.world.psi)
-            self.stage.write("completions",
-                             self.encoder.encode(prompt, self.written, row.astype("<f4")), key=key)
-            self.written += 1
-
-    def fill(self):
-        for begin in range(0, self.pools, 1000):
-            self.write(numpy.repeat(numpy.arange(begin, min(begin + 1000, self.pools)), SIZE))
-        self.stage.flush()
-
-    def trickle(self, per_second, stopped):
-        random = numpy.random.default_rng(9)
-        while not stopped.wait(0.2):
-            self.write(random.integers(self.pools, size=per_second // 5))
-
-    def probability_left(self, pair):
-        margin = (self.features[pair["prompt_id"], contracts.side(pair, "left")]
-                  - self.features[pair["prompt_id"], contracts.side(pair, "right")])
-        return 1 / (1 + numpy.exp(-margin))
 
 
 def sample(worker, begun):
@@ -97,23 +61,19 @@ def check_flat(samples, limit):
 
 
 def loop(stage, flow, chosen):
-    stopped = threading.Event()
     labeller = Labeller(stage.brokers, TOPICS["pairs"], TOPICS["labels"], flow.probability_left)
-    threads = [threading.Thread(target=labeller.run, args=(10 ** 9, stopped), daemon=True),
-               threading.Thread(target=flow.trickle, args=(chosen.rate, stopped), daemon=True)]
     begun = time.monotonic()
     stage.worker.start(ready=True, timeout=180)
-    for thread in threads:
-        thread.start()
+    load = Background(lambda stopped: labeller.run(10 ** 9, stopped),
+                      lambda stopped: flow.trickle(chosen.pools, chosen.rate, stopped))
     watch(stage, 0.3 * chosen.seconds, begun)
     assert stage.worker.kill() == -signal.SIGKILL
     restarted = time.monotonic()
     stage.worker.start(ready=True, timeout=180)
     restore = time.monotonic() - restarted
     samples = watch(stage, 0.7 * chosen.seconds, begun)
-    stopped.set()
-    for thread in threads:
-        thread.join(60)
+    load.stop()
+    labeller.close()
     stage.flush()
     return samples, restore
 
@@ -126,8 +86,8 @@ def main():
                "memory.limit": f"{chosen.memory}MiB",
                "budget.per_second": chosen.labels_per_second, "budget.in_flight": 100}
     with Stage(chosen.build, options, chosen.keep) as stage:
-        flow = Flow(stage, chosen.pools, chosen.dimension)
-        flow.fill()
+        flow = Flow(stage, chosen.dimension, SIZE)
+        flow.fill(chosen.pools)
         samples, restore = loop(stage, flow, chosen)
         eventually(lambda: stage.worker.metric("infopair_labels_waiting") == 0, 60, "labels settle")
         assert stage.worker.terminate(90) == 0

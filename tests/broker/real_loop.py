@@ -25,7 +25,7 @@ from support.environment import ROOT, need_data  # noqa: E402
 from support.ledger import TOPICS, entry_of, read_run  # noqa: E402
 from support.processes import Process  # noqa: E402
 from support.stage import Stage  # noqa: E402
-from support.topics import Follower, committed, ends  # noqa: E402
+from support.topics import Follower  # noqa: E402
 
 OPTIONS = {"pool.max": 48, "pool.picks": 0, "pool.age": "2d", "labels.deadline": "1d",
            "moments.interval": "2s", "budget.per_second": 100, "budget.in_flight": 60, "seed": 1}
@@ -66,26 +66,6 @@ class Labels:
         return self.count
 
 
-def await_quiet(stage):
-    """Until the worker has nothing left to do: all slots under way, all panes published; so the
-    ledger and the offsets stand still for longer than any interval of the worker."""
-    last = [None]
-
-    def still():
-        stage.worker.must_live()
-        now = (ends(stage.brokers, TOPICS["ledger"]), places(stage))
-        same, last[0] = now == last[0], now
-        return same and stage.worker.metric("infopair_requests_in_flight")
-    eventually(still, 90, "the worker comes to rest", every=4)
-
-
-def places(stage):
-    """{topic: {partition: (committed offset, metadata)}}"""
-    return {topic: {number: (found.offset, found.metadata) for number, found in
-                    committed(stage.brokers, "infopair", topic).items()}
-            for topic in (TOPICS["completions"], TOPICS["labels"])}
-
-
 def run_loop(stage, labels):
     """The run itself; returns the worker's metrics at its end."""
     labeller = Process(
@@ -107,7 +87,7 @@ def run_loop(stage, labels):
     accepted.reach(labels)
     assert labeller.wait(60) == 0, labeller.log_tail()
     accepted.follower.close()
-    await_quiet(stage)
+    stage.await_quiet()
     return stage.worker.metrics()
 
 
@@ -132,20 +112,8 @@ def judge_run(stage, world, metrics, labels):
     judge.check_panes(run, pools=167)
     judge.check_fits(run)
     judge.check_one_digest(run)
-    judge.check_inputs_consumed(
-        {topic: committed(stage.brokers, "infopair", topic)
-         for topic in (TOPICS["completions"], TOPICS["labels"])},
-        {topic: ends(stage.brokers, topic) for topic in (TOPICS["completions"], TOPICS["labels"])},
-        TOPICS["completions"])
+    judge.check_inputs_consumed(stage.committed(), stage.ends(), TOPICS["completions"])
     return run
-
-
-def check_trace(run, metrics):
-    ours = information.policy_trace(run.entries)
-    theirs = metrics["infopair_policy_trace"]
-    print(f"tr(I inverse(Sigma)): worker {theirs:.9g}, from the ledger alone {ours:.9g}, "
-          f"relative difference {abs(ours / theirs - 1):.1e}")
-    assert abs(ours / theirs - 1) <= 1e-6, "the worker's state is not that of its ledger"
 
 
 def asked_rows(run, world):
@@ -180,7 +148,9 @@ def main():
     with Stage(chosen.build, OPTIONS, chosen.keep) as stage:
         metrics = run_loop(stage, chosen.labels)
         run = judge_run(stage, world, metrics, chosen.labels)
-        check_trace(run, metrics)
+        trace, difference = judge.check_trace(run, metrics)
+        print(f"tr(I inverse(Sigma)): {trace:.9g} in the ledger, the worker's differs by "
+              f"{difference:.1e} of it")
         check_design(run, world, chosen.build, chosen.labels)
         status = stage.worker.terminate()
         assert status == 0, f"SIGTERM at rest ended with {status}"

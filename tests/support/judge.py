@@ -27,26 +27,67 @@ def pair_id_of(prompt_id, one, other):
     return hash_parts(prompt_id, *sorted((one, other), key=str.encode))
 
 
+def place_of(record):
+    return record.topic, record.partition, record.offset
+
+
+def source_of(labelled):
+    """Place of the record that LABELLED was made of."""
+    return labelled["source_topic"], labelled["source_partition"], labelled["source_offset"]
+
+
+def place_of_letter(letter):
+    """Place of the record that a dead letter holds."""
+    headers = letter.headers
+    return (headers["infopair.topic"].decode(), int(headers["infopair.partition"]),
+            int(headers["infopair.offset"]))
+
+
 def doubles(values):
     return [value for value, count in Counter(values).items() if count > 1]
 
 
-def check_nothing_doubled(run):
-    """No request_id twice in pairs or among SELECTED; no replica of a pair asked twice by the same
-    attempt; no pair beyond its replicas; no slot spent twice."""
-    twice = doubles(pair["request_id"] for pair in run.pairs)
-    assert not twice, f"{len(twice)} request ids twice in pairs, e.g. {twice[0]}"
+def find_doubled(run):
+    """What was done twice, a sentence each: a request_id in pairs or among SELECTED; a replica of a
+    pair asked by the same attempt; a pair beyond its replicas; a slot spent; a label LABELLED."""
+    found = [f"request id {twice} in pairs" for twice in
+             doubles(pair["request_id"] for pair in run.pairs)]
     selected = [entry.fields for entry in run.of("selected")]
-    twice = doubles(fields["request_id"] for fields in selected)
-    assert not twice, f"{len(twice)} request ids SELECTED twice, e.g. {twice[0]}"
+    found += [f"request id {twice} SELECTED" for twice in
+              doubles(fields["request_id"] for fields in selected)]
     asked = Counter((pair["pair_id"], pair["attempt"]) for pair in run.pairs)
     replicas = {pair["pair_id"]: pair["replicas"] for pair in run.pairs}
-    for (pair_id, attempt), count in asked.items():
-        assert count <= replicas[pair_id], \
-            f"pair {pair_id} asked {count} times in attempt {attempt}, replicas {replicas[pair_id]}"
+    found += [f"pair {pair_id} asked {count} times in attempt {attempt}, replicas {replicas[pair_id]}"
+              for (pair_id, attempt), count in asked.items() if count > replicas[pair_id]]
+    found += [f"slot {twice} spent" for twice in
+              doubles((fields["completions_partition"], fields["slot"]) for fields in selected)]
+    labelled = [entry.fields for entry in run.of("labelled")]
+    found += [f"label {twice} LABELLED" for twice in doubles(map(source_of, labelled))]
+    # Sent twice to two partitions, it may be accepted by the owners of both; of both one counts.
+    found += [f"label id {twice} LABELLED" for twice in
+              doubles((fields["label_id"], fields["source_partition"]) for fields in labelled)]
+    return found
+
+
+def check_nothing_doubled(run):
+    found = find_doubled(run)
+    assert not found, f"{len(found)} doubled, e.g. {found[0]}"
     assert all(1 <= pair["replica"] <= pair["replicas"] for pair in run.pairs), "replica range"
-    twice = doubles((fields["completions_partition"], fields["slot"]) for fields in selected)
-    assert not twice, f"slots spent twice: {twice[:3]}"
+
+
+def find_lost(run):
+    """What is gone, a sentence each: a pair without its SELECTED or the other way round; a label
+    that is neither LABELLED nor dead-lettered nor a repetition of one (by its label_id)."""
+    selected = {entry.fields["request_id"] for entry in run.of("selected")}
+    pairs = {pair["request_id"] for pair in run.pairs}
+    labelled = [entry.fields for entry in run.of("labelled")]
+    known = {fields["label_id"] for fields in labelled}
+    dealt_with = set(map(source_of, labelled)) | set(map(place_of_letter, run.dead_letters))
+    return ([f"pair {lost} has no SELECTED" for lost in pairs - selected]
+            + [f"SELECTED {lost} has no pair" for lost in selected - pairs]
+            + [f"label {place_of(record)} is neither LABELLED nor dead-lettered"
+               for record, label in run.labels if place_of(record) not in dealt_with
+               and (label is None or label.get("label_id") not in known)])
 
 
 def check_pairs_are_the_selected(run):
@@ -103,26 +144,20 @@ def check_differences(run, features_of, tolerance=1e-5):
             f"x of request {fields['request_id']} is not the scaled difference of its features"
 
 
-def check_labels_are_accepted_once(run):
-    """Every label sent is LABELLED exactly once, or dead-lettered, or a repetition of one (by its
-    label_id); nothing else is LABELLED; each LABELLED repeats its SELECTED."""
-    sent = {(record.topic, record.partition, record.offset): label for record, label in run.labels}
+def check_labels_are_accepted_once(run, workers=1):
+    """Every label sent is LABELLED exactly once, or dead-lettered, or a repetition of one; nothing
+    else is LABELLED; each LABELLED repeats its SELECTED. Two of several workers may both accept a
+    label that was sent to two partitions."""
+    sent = {place_of(record): label for record, label in run.labels}
     labelled = [entry.fields for entry in run.of("labelled")]
-    sources = [(fields["source_topic"], fields["source_partition"], fields["source_offset"])
-               for fields in labelled]
-    assert not doubles(sources), f"labels LABELLED twice: {doubles(sources)[:3]}"
-    refused = {(letter.headers["infopair.topic"].decode(),
-                int(letter.headers["infopair.partition"]), int(letter.headers["infopair.offset"]))
-               for letter in run.dead_letters}
+    sources = list(map(source_of, labelled))
     assert set(sources) <= sent.keys(), "LABELLED names a source that is no record"
-    label_ids = [fields["label_id"] for fields in labelled]
-    assert not doubles(label_ids), f"label ids LABELLED twice: {doubles(label_ids)[:3]}"
-    known = set(label_ids)
-    repeated = {place for place, label in sent.items()
-                if label is not None and label.get("label_id") in known}
-    lost = sent.keys() - set(sources) - refused - repeated
-    assert not lost, f"{len(lost)} labels neither LABELLED nor dead-lettered, e.g. {min(lost)}"
-    assert not set(sources) & refused, "a label both LABELLED and dead-lettered"
+    assert not set(sources) & set(map(place_of_letter, run.dead_letters)), \
+        "a label both LABELLED and dead-lettered"
+    found = [text for text in find_doubled(run) + find_lost(run) if text.startswith("label")]
+    assert not found, f"{len(found)} labels, e.g. {found[0]}"
+    twice = doubles(fields["label_id"] for fields in labelled)
+    assert workers > 1 or not twice, f"label ids LABELLED twice: {twice[:3]}"
     selected = {entry.fields["request_id"]: entry.fields for entry in run.of("selected")}
     for fields, source in zip(labelled, sources):
         check_labelled(fields, selected.get(fields["request_id"]), sent[source], source)
@@ -169,12 +204,22 @@ def check_inputs_consumed(committed, ends, completions_topic):
 
 
 def check_completions_held(run, held, pools):
-    """Every completion is in an open pool (held: what the worker counts; only for runs in which no
-    pool closes or overflows)."""
-    sent = {(record.key, record.value) for record in run.completions}
-    prompts = {record.key for record in run.completions}
+    """Every completion is in an open pool or dead-lettered (held: what the workers count; only for
+    runs in which no pool closes or overflows)."""
+    refused = set(map(place_of_letter, run.dead_letters))
+    good = [record for record in run.completions if place_of(record) not in refused]
+    sent = {(record.partition, record.key, record.value) for record in good}
+    prompts = {(record.partition, record.key) for record in good}
     assert held == len(sent), f"{len(sent)} completions sent, {held} in pools"
     assert pools == len(prompts), f"{len(prompts)} prompts, {pools} pools open"
+
+
+def full_pools(run, size):
+    """How many pools became ready by `size` completions."""
+    refused = set(map(place_of_letter, run.dead_letters))
+    counts = Counter((record.partition, record.key) for record in run.completions
+                     if place_of(record) not in refused)
+    return sum(count >= size for count in counts.values())
 
 
 def check_panes(run, pools):
@@ -198,3 +243,25 @@ def check_one_digest(run):
 
 def check_no_dead_letters(run):
     assert not run.dead_letters, f"{len(run.dead_letters)} dead letters: {run.dead_letters[0]}"
+
+
+def check_trace(run, metrics):
+    """tr(I inverse(Sigma)) of a worker at rest is that of the ledger."""
+    ours = information.policy_trace(run.entries)
+    theirs = metrics["infopair_policy_trace"]
+    difference = abs(ours / theirs - 1)
+    assert difference <= 1e-6, \
+        f"tr(I inverse(Sigma)) is {theirs:.9g} in a worker, {ours:.9g} in its ledger"
+    return ours, difference
+
+
+def features_in(run):
+    """features_of(prompt_id, completion_id), from the completions themselves."""
+    refused = set(map(place_of_letter, run.dead_letters))
+    found = {}
+    for record in run.completions:
+        if place_of(record) not in refused:
+            completion = contracts.decode("completion", record.value)
+            found[completion["prompt_id"], completion["completion_id"]] = numpy.frombuffer(
+                completion["features"], "<f4")
+    return lambda prompt_id, completion_id: found[prompt_id, completion_id]

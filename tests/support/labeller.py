@@ -30,8 +30,7 @@ def outcome_of(request_id, probability_left, seed):
 
 
 class Labeller:
-    """Answers pairs from the start of the topic on. probability_left(pair) is the world.
-    delay: seconds between reading a pair and answering it."""
+    """Answers pairs from the start of the topic on. probability_left(pair) is the world."""
 
     def __init__(self, brokers, pairs, labels, probability_left, seed=1):
         self.labels = labels
@@ -49,7 +48,9 @@ class Labeller:
         if message is None:
             return False
         if message.error() is not None:
-            if message.error().code() != KafkaError._PARTITION_EOF:
+            # A broker that went away comes back, or another takes its place.
+            if message.error().code() != KafkaError._PARTITION_EOF \
+                    and not message.error().retriable():
                 raise KafkaException(message.error())
             return False
         self.answer(contracts.decode("pair", message.value()))
@@ -60,14 +61,19 @@ class Labeller:
         more = {"label_id": f"label-{pair['request_id']}"} if self.answered % 2 else {}
         label = contracts.label(pair["request_id"], outcome, annotator_id="simulated",
                                 labelled_at=int(time.time() * 1000), **more)
-        self.writer.send(self.labels, contracts.encode("label", label),
-                         key=pair["request_id"].encode())
+        self.send(contracts.encode("label", label), pair["request_id"].encode())
         self.answered += 1
 
+    def send(self, label, key):
+        self.writer.send(self.labels, label, key=key)
+
     def run(self, count, stopped):
+        """Answers until there are `count` answers or it is stopped; may be called again."""
         while self.answered < count and not stopped.is_set():
             self.step()
         self.writer.flush()
+
+    def close(self):
         self.consumer.close()
 
 
@@ -91,6 +97,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
     labeller = Labeller(chosen.brokers, chosen.pairs, chosen.labels, probability_left, chosen.seed)
     labeller.run(chosen.count, stopped)
+    labeller.close()
     print(json.dumps({"labels": labeller.answered}), flush=True)
 
 
