@@ -13,6 +13,7 @@
 #include "session.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,16 +29,21 @@ enum input assignment_input(const struct session *session, const char *topic)
 /* Where a partition starts: what was committed, and from where it must be read again. */
 struct start {
     int64_t committed, low_water, time;
+    char waiting[BATCH_WAITING_SIZE];
 };
 
 static bool parse_metadata(const rd_kafka_topic_partition_t *partition, struct start *start)
 {
     char text[BATCH_METADATA_SIZE];
+    const char *waiting;
     if (partition->metadata == NULL || partition->metadata_size >= sizeof text)
         return false;
     memcpy(text, partition->metadata, partition->metadata_size);
     text[partition->metadata_size] = '\0';
-    return batch_metadata_parse(text, &start->low_water, &start->time);
+    if (!batch_metadata_parse(text, &start->low_water, &start->time, &waiting))
+        return false;
+    snprintf(start->waiting, sizeof start->waiting, "%s", waiting);
+    return true;
 }
 
 /* Reads what the committed offset carries. */
@@ -153,6 +159,7 @@ static bool gain(struct session *session, rd_kafka_topic_partition_t *partition,
     event.committed = start.committed;
     event.low_water = start.low_water;
     event.now = start.time;
+    event.source.value = span_of(start.waiting);
     const struct event barrier = {
         .kind = EVENT_BARRIER, .input = event.input, .partition = event.partition};
     if (!session_event(session, &event, error) || !session_event(session, &barrier, error))

@@ -201,11 +201,11 @@ static bool prepare(struct solo *solo, const struct options *options, struct err
     if (solo->engine == NULL || !engine_tick(solo->engine, solo->now, error))
         return false;
     for (int32_t k = 0; k < solo->plan->partitions; k++) {
-        if (!engine_gain(solo->engine, INPUT_COMPLETIONS, k, 0, 0, 0, error) ||
+        if (!engine_gain(solo->engine, INPUT_COMPLETIONS, k, 0, 0, 0, "", error) ||
             !engine_barrier(solo->engine, INPUT_COMPLETIONS, k, error))
             return false;
     }
-    return engine_gain(solo->engine, INPUT_LABELS, 0, 0, 0, 0, error) &&
+    return engine_gain(solo->engine, INPUT_LABELS, 0, 0, 0, 0, "", error) &&
            engine_barrier(solo->engine, INPUT_LABELS, 0, error);
 }
 

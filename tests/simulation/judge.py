@@ -1,13 +1,15 @@
 """Asserts the promises of the state protocol from the event logs of simulate, a seed at a time.
 
-Reads the log and nothing else: no code of the worker, the engine or the selectors is linked. A seed
-that fails is printed with what broke and the command that replays it.
+Reads the log and nothing else: no code of the worker, the engine or the selectors is linked; records
+are decoded by another Avro library. A seed that fails is printed with what broke and the command
+that replays it, and is shrunk: fewer turns, and without the faults that it does not need.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,86 +21,92 @@ environment.enter()
 
 import numpy  # noqa: E402
 
-from support import information, judge, ledger  # noqa: E402
+from support import contracts, information, judge, ledger  # noqa: E402
 
-TYPES = {"x": "<f4", "sums": "<f4", "psi": "<f8", "lambda": "<f8", "centre": "<f8"}
-BOUNDARIES = {"before an effect", "before the offsets", "before the commit", "commit not arrived",
-              "commit of unknown outcome", "closed", "before the confirm", "confirmed",
+BOUNDARIES = {"before the begin", "before an effect", "before the offsets", "before the commit",
+              "unknown outcome", "before the confirm", "closed", "revoked", "taking over",
               "restoring", "restored", "before a tick"}
-MANY = 40  # with so many seeds, every boundary and every kind of event must have come
-
-
-def entry_of(value, partition, offset):
-    """A ledger.Entry, numbers packed as the topic holds them."""
-    fields = {name: numpy.array(field, TYPES[name]).tobytes() if name in TYPES else field
-              for name, field in value.items()}
-    return ledger.Entry(value["kind"], fields, partition, offset, value["time"], value["writer"],
-                        value["digest"], value["version"])
+FAULTS = ("crash", "abort", "freeze", "timeout", "rebalance", "clock", "poison", "growth", "cut",
+          "leave")
+MANY = 60  # with so many seeds, every boundary and every kind of event must have come
+TURNS = 20000
 
 
 class Log:
     """A run: what was put in, and the transactions that were committed, in their order."""
 
     def __init__(self, lines):
-        self.completions, self.labels, self.states = {}, {}, {}
-        self.transactions, self.crashes = [], Counter()
-        self.aborts = 0
-        transaction = None
+        self.completions, self.labels = {}, {}
+        self.states = defaultdict(list)
+        self.transactions, self.crashes, self.counts = [], Counter(), Counter()
+        self.ended = False
+        open_transactions = {}
         for line in lines:
             event = json.loads(line)
             kind = event["event"]
-            if kind == "run":
-                self.options = SimpleNamespace(**event)
+            self.counts[kind] += 1
+            if kind == "effect":
+                open_transactions[event["transaction"]].effects.append(SimpleNamespace(**event))
             elif kind in ("completion", "label"):
-                inputs = self.completions if kind == "completion" else self.labels
-                inputs[event["partition"], event["offset"]] = SimpleNamespace(**event)
+                self.input(kind, event)
             elif kind == "begin":
-                transaction = SimpleNamespace(effects=[], offsets={}, now=event["now"])
-            elif kind == "effect":
-                transaction.effects.append(SimpleNamespace(**event))
+                open_transactions[event["transaction"]] = SimpleNamespace(
+                    effects=[], offsets={}, now=event["now"], worker=event["worker"])
             elif kind == "offsets":
-                transaction.offsets = {(topic, partition): SimpleNamespace(next=at, low_water=low)
-                                       for topic, partition, at, low in event["offsets"]}
+                open_transactions[event["transaction"]].offsets = {
+                    (topic, partition): SimpleNamespace(next=at, low_water=low)
+                    for topic, partition, at, low, _ in event["offsets"]}
             elif kind == "commit":
-                self.transactions.append(self.decode(transaction))
-            elif kind == "abort":
-                self.aborts += 1
+                self.transactions.append(self.decode(open_transactions.pop(event["transaction"])))
             elif kind == "crash":
                 self.crashes[event["boundary"]] += 1
             elif kind == "state":
-                self.states[event["who"]] = SimpleNamespace(**event)
-        self.ended = kind == "end"
-        self.long_lived = self.options.seed % 2 == 0
+                self.states[event["when"]].append(SimpleNamespace(**event))
+            elif kind == "run":
+                self.options = SimpleNamespace(**event)
+            elif kind == "end":
+                self.ended, self.events = True, event["events"]
+        self.long_lived = self.options.pool_age > 10 ** 8
+
+    def input(self, kind, event):
+        """A record of an input, decoded where it can be."""
+        record = SimpleNamespace(broken=event["broken"], time=event["time"], value=None)
+        if not record.broken:
+            record.value = contracts.decode_body(kind, bytes.fromhex(event["record"]))
+        inputs = self.completions if kind == "completion" else self.labels
+        inputs[event["partition"], event["offset"]] = record
 
     @staticmethod
     def decode(transaction):
         of = defaultdict(list)
         for effect in transaction.effects:
             of[effect.output].append(effect)
-        transaction.pairs = [effect.value for effect in of["pairs"]]
-        transaction.entries = [entry_of(effect.value, effect.partition, effect.offset)
-                               for effect in of["ledger"]]
-        transaction.refused = [(letter.value["infopair.topic"],
-                                int(letter.value["infopair.partition"]),
-                                int(letter.value["infopair.offset"]))
-                               for letter in of["dead_letters"]]
+        transaction.pairs = [contracts.decode_body("pair", bytes.fromhex(effect.value))
+                             for effect in of["pairs"]]
+        transaction.entries = [
+            ledger.entry_in(contracts.decode_body("ledger", bytes.fromhex(effect.value),
+                                                  names=True), effect.partition, effect.offset)
+            for effect in of["ledger"]]
+        transaction.letters = [SimpleNamespace(headers={name: bytes.fromhex(value) for name, value
+                                                        in effect.headers.items()})
+                               for effect in of["dead_letters"]]
+        transaction.refused = [judge.place_of_letter(letter) for letter in transaction.letters]
         return transaction
 
     def run(self):
         """The run as the topics would tell it."""
-        letters = [effect.value for transaction in self.transactions
-                   for effect in transaction.effects if effect.output == "dead_letters"]
         return ledger.Run(
-            completions=[SimpleNamespace(key=record.prompt, value=record.completion)
-                         for record in self.completions.values() if not record.broken],
+            completions=[SimpleNamespace(topic="completions", partition=partition, offset=offset,
+                                         key=record.value["prompt_id"],
+                                         value=record.value["completion_id"])
+                         for (partition, offset), record in self.completions.items()
+                         if not record.broken],
             labels=[(SimpleNamespace(topic="labels", partition=partition, offset=offset),
-                     None if record.broken else vars(record))
-                    for (partition, offset), record in self.labels.items()],
+                     record.value) for (partition, offset), record in self.labels.items()],
             pairs=[pair for transaction in self.transactions for pair in transaction.pairs],
             entries=[entry for transaction in self.transactions for entry in transaction.entries],
-            dead_letters=[SimpleNamespace(headers={name: text.encode()
-                                                   for name, text in letter.items()})
-                          for letter in letters])
+            dead_letters=[letter for transaction in self.transactions
+                          for letter in transaction.letters])
 
     def ends(self):
         ends = Counter()
@@ -125,7 +133,7 @@ def places_of(transaction):
 
 def check_offsets(log):
     """Every transaction sends an offset of every partition that it has effects for; offsets never
-    go back, and low-waters never pass them."""
+    go back, and low-waters of completions never pass them."""
     last = {}
     for number, transaction in enumerate(log.transactions):
         assert not transaction.effects or transaction.offsets, \
@@ -172,39 +180,46 @@ def check_nothing_is_passed(log):
             for offset in range(position[topic, partition], at.next):
                 record = records[partition, offset]
                 good = not record.broken and (topic == "completions"
-                                              or record.label_id in label_ids)
+                                              or record.value["label_id"] in label_ids)
                 assert good or (topic, partition, offset) in done, \
                     f"offset {at.next} of {topic} {partition} passes {offset}, which waits"
             position[topic, partition] = max(at.next, position[topic, partition])
 
 
 def check_read_before_asked(log):
-    """A pair is of two completions below the offset that it is committed with."""
+    """A pair is of two completions of its partition, below the offset that it is committed with."""
     first = {}
     for (partition, offset), record in sorted(log.completions.items()):
         if not record.broken:
-            first.setdefault((record.prompt, record.completion), (partition, offset))
+            first.setdefault((partition, record.value["prompt_id"],
+                              record.value["completion_id"]), offset)
     for transaction in log.transactions:
         for entry in transaction.entries:
             for name in ("left_id", "right_id") if entry.kind == "selected" else ():
-                partition, offset = first[entry.fields["prompt_id"], entry.fields[name]]
-                assert partition == entry.fields["completions_partition"], "a foreign partition"
+                fields = entry.fields
+                partition = fields["completions_partition"]
+                offset = first.get((partition, fields["prompt_id"], fields[name]))
+                assert offset is not None, f"request {fields['request_id']}: of another partition"
                 assert offset < transaction.offsets["completions", partition].next, \
-                    f"request {entry.fields['request_id']} names a completion not read yet"
+                    f"request {fields['request_id']} names a completion not read yet"
+
+
+def check_dead_letters(run):
+    """No record has two dead letters."""
+    twice = judge.doubles(map(judge.place_of_letter, run.dead_letters))
+    assert not twice, f"dead-lettered twice: {twice[:3]}"
 
 
 def check_expiry(log):
-    """EXPIRED once, not before the deadline, and not for what was answered before."""
+    """EXPIRED once, and not before the deadline."""
     deadline, gone = {}, set()
     for transaction in log.transactions:
         for entry in transaction.entries:
             request = entry.fields.get("request_id")
             if entry.kind == "selected":
                 deadline[request] = entry.fields["deadline"]
-            elif entry.kind == "labelled":
-                gone.add(request)
             elif entry.kind == "expired":
-                assert request not in gone, f"request {request} EXPIRED twice or after its answer"
+                assert request not in gone, f"request {request} EXPIRED twice"
                 assert entry.time >= deadline[request], \
                     f"request {request} EXPIRED {deadline[request] - entry.time} ms early"
                 gone.add(request)
@@ -216,7 +231,7 @@ def share(total, partitions, number):
 
 def check_budget(log):
     """Each partition's requests keep to its share of the rate, the burst and the requests under
-    way."""
+    way; partitions that were added later only make shares smaller."""
     options = log.options
     rate = options.per_second / 1000 / options.partitions
     for number in range(options.partitions):
@@ -240,52 +255,82 @@ def check_budget(log):
 
 # ---- what holds at the end ----
 
-def check_space(run):
-    assert len(run.of("space")) <= 1, "one worker wrote more than one SPACE"
-
-
-def ready_prompts(log):
+def ready_pools(log):
     """How many prompts had enough distinct completions for a pool to be ready, in the end."""
     held = defaultdict(set)
-    for record in log.completions.values():
+    for (partition, _), record in log.completions.items():
         if not record.broken:
-            held[record.prompt].add(record.completion)
+            held[partition, record.value["prompt_id"]].add(record.value["completion_id"])
     return sum(len(completions) >= log.options.pool_min for completions in held.values())
 
 
+def check_agreement(log):
+    """Engines that have read the same have arrived at the same."""
+    assert set(log.states) == {"midway", "alive", "quiet", "restored"}, "states are missing"
+    for when, states in log.states.items():
+        digests = {state.digest for state in states}
+        assert len(digests) == 1, f"{when}: engines differ: {[s.digest[:8] for s in states]}"
+    assert log.states["quiet"][0].digest == log.states["restored"][0].digest, \
+        "what was restored is not what lived on"
+
+
+def check_memory(log):
+    limit = log.options.pools_bytes
+    for states in log.states.values():
+        for state in states:
+            assert limit == 0 or state.pools_bytes <= limit, \
+                f"pools take {state.pools_bytes} bytes of {limit}"
+
+
 def check_states(log, run):
-    """The engine that lived and the one that was restored agree with the ledger and each other."""
-    survivor, restored = log.states["survivor"], log.states["restored"]
-    informative = sum(fields["outcome"] not in information.NO_INFORMATION
-                      for fields in information.answers(run.entries).values())
-    for state in (survivor, restored):
+    """What the engines hold is what the ledger says."""
+    if not run.of("space"):
+        return
+    window = log.options.labels_window
+    answered = information.answers(run.entries)
+    for state in log.states["quiet"] + log.states["restored"]:
+        who = f"{state.when} {state.who}"
+        assert state.waiting == 0, f"{who}: {state.waiting} labels wait"
+        if log.options.cuts:
+            continue
+        assert state.refused == log.counts["poison"], f"{who}: {state.refused} entries refused"
+        assert state.requests == len(run.of("selected")), f"{who}: requests"
         judge.check_requests_accounted(run, state.open)
-        assert state.requests == len(run.of("selected")), f"{state.who}: requests"
-        assert state.counted == informative, f"{state.who}: {state.counted} labels in Sigma"
-        assert (state.waiting, state.refused) == (0, 0), f"{state.who}: labels wait, or refused"
-        if log.long_lived:
-            judge.check_completions_held(run, state.held, state.pools)
-        if state.inverse:
-            check_matrices(state, run)
+        informative = sum(information.factor_of(fields["request_id"], answered, (), 0) > 0
+                          for fields in information.members(run.entries, window))
+        assert state.counted == informative, f"{who}: {state.counted} labels in Sigma"
+    for state in log.states["quiet"] + log.states["restored"]:
+        check_matrices(log, state, run)
+    if log.long_lived and len(information.spaces(run.entries)) == 1:
+        for when in ("quiet", "restored"):
+            held = sum(state.held for state in log.states[when])
+            pools = sum(state.pools for state in log.states[when])
+            judge.check_completions_held(run, held, pools)
 
 
-def check_matrices(state, run):
-    sigma = information.labelled_information(run.entries)
-    d = len(sigma)
-    error = numpy.abs(sigma @ numpy.reshape(state.inverse, (d, d)) - numpy.eye(d)).max()
-    assert error < 1e-9, f"{state.who}: Sigma differs from the ledger's by {error:.2g}"
-    policy = information.policy_information(information.panes(run.entries))
-    error = numpy.abs(policy - numpy.reshape(state.policy, (d, d))).max() / numpy.abs(policy).max()
-    assert error < 1e-9, f"{state.who}: I differs from the ledger's by {error:.2g}"
+def check_matrices(log, state, run):
+    who = f"{state.when} {state.who}"
+    if state.inverse:
+        sigma = information.labelled_information(run.entries, log.options.labels_window)
+        d = len(sigma)
+        error = numpy.abs(sigma @ numpy.reshape(state.inverse, (d, d)) - numpy.eye(d)).max()
+        assert error < 1e-9, f"{who}: Sigma differs from the ledger's by {error:.2g}"
+    if state.policy and not log.options.cuts:
+        space = information.space_in_force(run.entries)["feature_space"]
+        policy = information.policy_information(information.panes(run.entries), space)
+        error = numpy.abs(policy - numpy.reshape(state.policy, policy.shape)).max()
+        assert error < 1e-9 * numpy.abs(policy).max(), \
+            f"{who}: I differs from the ledger's by {error:.2g}"
     fit = information.newest_fit(run.entries)
     if fit is not None:
-        assert numpy.frombuffer(fit["psi"]).tolist() == state.psi, f"{state.who}: psi"
+        assert numpy.frombuffer(fit["psi"]).tolist() == state.psi, f"{who}: psi"
 
 
 def check_log(log):
     assert log.ended, "the log ends early"
     run = log.run()
-    features = {(record.prompt, record.completion): numpy.array(record.features, numpy.float32)
+    features = {(record.value["prompt_id"], record.value["completion_id"]):
+                numpy.frombuffer(record.value["features"], "<f4")
                 for record in log.completions.values() if not record.broken}
 
     def features_of(prompt, completion):
@@ -295,22 +340,24 @@ def check_log(log):
     check_atomic(log)
     check_nothing_is_passed(log)
     check_read_before_asked(log)
+    check_dead_letters(run)
     check_expiry(log)
     judge.check_nothing_doubled(run)
     judge.check_pairs_are_the_selected(run)
     judge.check_identities(run)
     judge.check_pairs_differ(run, features_of)
-    judge.check_labels_are_accepted_once(run)
+    judge.check_labels_are_accepted_once(run, workers=3)
     judge.check_fits(run)
     judge.check_one_digest(run)
-    check_space(run)
     check_budget(log)
     if run.of("space"):
         judge.check_differences(run, features_of)
-        if log.long_lived:
-            judge.check_panes(run, ready_prompts(log))
+        if log.long_lived and len(information.spaces(run.entries)) == 1:
+            judge.check_panes(run, ready_pools(log))
         else:
             information.check_panes(information.panes(run.entries))
+    check_agreement(log)
+    check_memory(log)
     check_states(log, run)
     return run
 
@@ -321,51 +368,93 @@ def check_variety(crashes, kinds):
     """The schedules went everywhere."""
     missing = BOUNDARIES - crashes.keys()
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
-    for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter"):
+    for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
+                 "fenced", "abort", "poison"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 
-def simulate(program, seed):
-    done = subprocess.run([program, str(seed)], capture_output=True, text=True)
+def simulate(program, seed, turns=TURNS, without=()):
+    words = [program, str(seed), "--turns", str(turns)]
+    if without:
+        words += ["--without", ",".join(without)]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, f"simulate ended with {done.returncode}: {done.stderr[-2000:]}"
     return done.stdout.splitlines()
 
 
-def seeds_of(text):
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
+def broken(program, seed, turns, without):
+    """What breaks in this run; None: nothing."""
+    try:
+        check_log(Log(simulate(program, seed, turns, without)))
+    except Exception as failure:
+        return f"{type(failure).__name__}: {failure}"
+    return None
+
+
+def shrink(program, seed):
+    """The fewest turns (by halves) and faults with which the seed still fails."""
+    turns, without = TURNS, ()
+    for fault in FAULTS:
+        if broken(program, seed, turns, without + (fault,)):
+            without += (fault,)
+    step = turns // 2
+    while step >= 100:
+        if turns > step and broken(program, seed, turns - step, without):
+            turns -= step
+        else:
+            step //= 2
+    print(f"shrunk: {broken(program, seed, turns, without)}")
+    print(f"replay: {program} {seed} --turns {turns}"
+          + (f" --without {','.join(without)}" if without else "") + f" >LOG; {sys.argv[0]} --log LOG")
+
+
+def seeds_of(chosen):
+    if chosen.minutes is None:
+        first, _, last = chosen.seeds.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+        return
+    end = time.monotonic() + 60 * chosen.minutes
+    seed = int(time.time()) * 1000
+    print(f"fresh seeds from {seed} on", flush=True)
+    while time.monotonic() < end:
+        yield seed
+        seed += 1
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulate", default=str(environment.ROOT / "build" / "ci" / "simulate"),
                         help="the program (default build/ci/simulate)")
-    parser.add_argument("--seeds", default="1-60", help="FIRST-LAST or one (default 1-60)")
+    parser.add_argument("--seeds", default="1-64", help="FIRST-LAST or one (default 1-64)")
+    parser.add_argument("--minutes", type=float, help="fresh seeds for so long instead")
     parser.add_argument("--log", type=Path, help="judge this log instead")
+    parser.add_argument("--no-shrink", action="store_true", help="do not shrink a seed that fails")
     chosen = parser.parse_args()
-    crashes, kinds, aborts, events = Counter(), Counter(), 0, 0
-    seeds = ["log"] if chosen.log else seeds_of(chosen.seeds)
-    for seed in seeds:
+    crashes, kinds, events, seeds = Counter(), Counter(), 0, 0
+    started = time.monotonic()
+    for seed in ["log"] if chosen.log else seeds_of(chosen):
         try:
-            lines = chosen.log.read_text().splitlines() if chosen.log else \
-                simulate(chosen.simulate, seed)
-            log = Log(lines)
+            log = Log(chosen.log.read_text().splitlines() if chosen.log else
+                      simulate(chosen.simulate, seed))
             run = check_log(log)
         except Exception as failure:
-            print(f"seed {seed}: {type(failure).__name__}: {failure}")
-            print(f"replay: {chosen.simulate} {seed} >LOG; {sys.argv[0]} --log LOG")
-            if not isinstance(failure, AssertionError):
-                raise
+            print(f"seed {seed}: {type(failure).__name__}: {failure}", flush=True)
+            if chosen.log or chosen.no_shrink:
+                print(f"replay: {chosen.simulate} {seed} >LOG; {sys.argv[0]} --log LOG")
+            else:
+                shrink(chosen.simulate, seed)
             sys.exit(1)
+        seeds += 1
+        events += log.events
         crashes += log.crashes
-        aborts += log.aborts
-        events += len(lines)
+        kinds += log.counts
         kinds.update(entry.kind for entry in run.entries)
         kinds["dead letter"] += len(run.dead_letters)
-    print(f"{len(seeds)} seeds, {events} events, {aborts} aborts, crashes: "
+    minutes = (time.monotonic() - started) / 60
+    print(f"{seeds} seeds, {events} events, {events / minutes:.3g} a minute, crashes: "
           + ", ".join(f"{count} {boundary}" for boundary, count in sorted(crashes.items())))
-    print("committed: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
-    if len(seeds) >= MANY:
+    print(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    if seeds >= MANY:
         check_variety(crashes, kinds)
 
 

@@ -1,54 +1,60 @@
-/* One worker's engine under a seeded schedule: the shell of worker/session.c and worker/commit.c in
- * small, on a model of Kafka, with a trainer and a labeller. Everything that happens is written to
- * standard output for the judge.
+/* Several workers' engines under a seeded schedule, on a model of Kafka (cluster.h), with a trainer
+ * and labellers (world.h). Everything that happens is written to standard output for the judge.
  *
- * A boundary is a place where a process may die: every one is asked, by name, whether this is it.
- */
+ * Usage: simulate FIRST_SEED [LAST_SEED] [--turns N] [--without FAULT,FAULT...] [--quiet]
+ * Each fault draws from a generator of its own, so that a run without one is the same run
+ * otherwise; so a seed that fails can be shrunk. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster.h"
+#include "shell.h"
 #include "tests/support/records.h"
 #include "trace.h"
-#include "worker/engine/identity.h"
+#include "world.h"
 
-enum { D = 3, PROMPTS = 36, TURNS = 260, REQUESTS_MAX = 4000, TURNS_QUIET = 40 };
+enum { TURNS = 20000, TURNS_QUIET = 60 };
 
-struct asked {
-    char id[ID_TEXT_SIZE];
-    float x[D];
-    bool committed;
-    int answers;
+enum fault {
+    FAULT_CRASH,
+    FAULT_ABORT,
+    FAULT_FREEZE,
+    FAULT_TIMEOUT,
+    FAULT_REBALANCE,
+    FAULT_CLOCK,
+    FAULT_POISON,
+    FAULT_GROWTH,
+    FAULT_CUT,
+    FAULT_LEAVE,
+    FAULTS
+};
+
+static const struct {
+    const char *name;
+    double probability; /* a turn, or a boundary */
+} FAULT_ROWS[FAULTS] = {
+    {"crash", .0006}, {"abort", .002},  {"freeze", .0008}, {"timeout", .01}, {"rebalance", .002},
+    {"clock", .0005}, {"poison", .001}, {"growth", .0003}, {"cut", .01},     {"leave", .0006},
 };
 
 struct simulation {
     uint64_t seed;
     struct sel_random chance; /* the schedule */
-    struct sel_random world;
+    struct sel_random faults[FAULTS];
+    bool without[FAULTS];
+    bool calm; /* no more faults */
     struct engine_options options;
     struct contracts *contracts;
     struct cluster *cluster;
-    struct engine *engine;
-    int64_t position[LEDGER_PARTITIONS]; /* of the follower */
-    int64_t unknown_goal[LEDGER_PARTITIONS];
-    int64_t unknown_ticket;
+    struct world world;
+    struct schedule schedule;
+    struct shell shells[WORKERS];
+    uint32_t members; /* as they were when partitions were dealt out last */
     int64_t now;
-    struct asked *asked;
-    size_t asked_count, asked_of_transaction;
-    int completions[PROMPTS]; /* sent so far, of each prompt */
-    double danger;            /* of a crash at a boundary; 0 once the world calms down */
+    int64_t turns;
+    bool cuts;
 };
-
-static void check(bool done, const struct error *error)
-{
-    if (done)
-        return;
-    fprintf(stderr, "simulate: the engine failed: %s\n", error->message);
-    exit(2);
-}
 
 static bool happens(struct simulation *simulation, double probability)
 {
@@ -60,468 +66,352 @@ static int below(struct simulation *simulation, int bound)
     return (int)sel_random_below(&simulation->chance, (uint64_t)bound);
 }
 
-/* True: the process dies here. What it had in memory is gone; an open transaction stays open. */
-static bool dies(struct simulation *simulation, const char *boundary)
+static bool strikes(struct simulation *simulation, enum fault fault)
 {
-    if (!happens(simulation, simulation->danger))
-        return false;
-    trace_text("crash", "boundary", boundary);
-    engine_free(simulation->engine);
-    simulation->engine = NULL;
-    return true;
+    bool drawn = sel_random_uniform(&simulation->faults[fault]) < FAULT_ROWS[fault].probability;
+    return drawn && !simulation->calm && !simulation->without[fault];
 }
 
-/* ---- the world ---- */
+/* ---- what the shells ask ---- */
 
-static void append_completion(struct simulation *simulation)
+static bool on_dies(void *opaque, int worker, const char *boundary)
 {
-    static const char JUNK[] = "\x05not a completion";
-    struct error error;
-    char prompt[32], name[32];
-    float features[D];
-    int number = below(simulation, PROMPTS);
-    int row = simulation->completions[number];
-    bool broken = happens(simulation, .03);
-    /* Some rows come twice under one id, some under two. */
-    bool again = row > 0 && happens(simulation, .05);
-    if (!broken && !again)
-        simulation->completions[number]++;
-    row -= again;
-    bool copy = row > 0 && (number + row) % 10 == 0;
-    struct sel_random random =
-        sel_random_init(simulation->seed ^ 99, (uint64_t)(number * 1000 + row - copy));
-    for (size_t k = 0; k < D; k++)
-        features[k] = (float)sel_random_normal(&random);
-    snprintf(prompt, sizeof prompt, "prompt %d", number);
-    snprintf(name, sizeof name, "completion %d", row);
-    const struct completion completion = records_completion(prompt, name, features, D);
-    struct buffer record = {.maximum = 4096};
-    check(contracts_encode_completion(simulation->contracts, &completion, &record, &error), &error);
-    struct span bytes = {record.data, record.size};
-    int64_t time = simulation->now - below(simulation, 500);
-    if (happens(simulation, .01))
-        time += 86400000; /* a clock that is a day ahead */
-    int32_t partition = number % COMPLETIONS_PARTITIONS;
-    int64_t offset = cluster_append(simulation->cluster, INPUT_COMPLETIONS, partition,
-                                    broken ? (struct span){JUNK, sizeof JUNK - 1} : bytes, time);
-    trace_completion(partition, offset, time, &completion, broken);
-    buffer_free(&record);
+    (void)worker;
+    (void)boundary;
+    return strikes(opaque, FAULT_CRASH);
 }
 
-static void append_label(struct simulation *simulation, const char *request_id,
-                         enum label_outcome outcome, const char *label_id)
+static bool on_refused(void *opaque)
 {
-    struct error error;
-    bool broken = happens(simulation, .02);
-    const struct label label = {.label_id = span_of(label_id),
-                                .request_id = span_of(request_id),
-                                .outcome = outcome,
-                                .probability_left =
-                                    outcome == OUTCOME_PROBABILITY ? .75 : (double)NAN,
-                                .confidence = 1,
-                                .lead_time = -1};
-    struct buffer record = {.maximum = 4096};
-    check(contracts_encode_label(simulation->contracts, &label, &record, &error), &error);
-    int32_t partition = below(simulation, LABELS_PARTITIONS);
-    struct span bytes = {record.data, broken ? record.size / 2 : record.size};
-    int64_t offset =
-        cluster_append(simulation->cluster, INPUT_LABELS, partition, bytes, simulation->now);
-    trace_label(partition, offset, simulation->now, &label, broken);
-    buffer_free(&record);
+    return strikes(opaque, FAULT_ABORT);
 }
 
-static enum label_outcome outcome_of(struct simulation *simulation, const struct asked *asked)
+static uint64_t on_below(void *opaque, uint64_t bound)
 {
-    static const double TRUTH[D] = {1, -.5, .25};
-    static const enum label_outcome OTHERS[] = {OUTCOME_TIE, OUTCOME_BOTH_BAD, OUTCOME_SKIP,
-                                                OUTCOME_INVALID, OUTCOME_PROBABILITY};
-    if (happens(simulation, .1))
-        return OTHERS[below(simulation, 5)];
-    double margin = 0;
-    for (size_t k = 0; k < D; k++)
-        margin += TRUTH[k] * (double)asked->x[k];
-    return sel_random_uniform(&simulation->world) < sel_sigmoid(margin) ? OUTCOME_LEFT
-                                                                        : OUTCOME_RIGHT;
+    struct simulation *simulation = opaque;
+    return sel_random_below(&simulation->chance, bound);
 }
 
-static void answer(struct simulation *simulation, struct asked *asked)
+static void on_asked(void *opaque, int worker, const struct effect *effect)
 {
-    char label_id[48] = "";
-    enum label_outcome outcome = outcome_of(simulation, asked);
-    asked->answers++;
-    if (happens(simulation, .5))
-        snprintf(label_id, sizeof label_id, "label %s %d", asked->id, asked->answers);
-    append_label(simulation, asked->id, outcome, label_id);
-    /* At least once: the same record again, with its id or without. */
-    while (happens(simulation, .1))
-        append_label(simulation, asked->id, outcome, label_id);
+    struct simulation *simulation = opaque;
+    world_asked(&simulation->world, worker, effect);
 }
 
-/* Labels of pairs that are committed; some annotators answer a second time, some never. */
-static void label_some(struct simulation *simulation, double share)
+static void on_decided(void *opaque, int worker, bool committed)
 {
-    for (size_t k = 0; k < simulation->asked_count; k++) {
-        struct asked *asked = &simulation->asked[k];
-        if (asked->committed && asked->answers == 0 && happens(simulation, share))
-            answer(simulation, asked);
-        else if (asked->committed && asked->answers == 1 && happens(simulation, .002))
-            answer(simulation, asked);
-    }
-    if (happens(simulation, .1))
-        append_label(simulation, "00000000000000000000000000000001", OUTCOME_LEFT, "");
+    struct simulation *simulation = opaque;
+    world_decided(&simulation->world, worker, committed);
 }
 
-/* A labeller that reads uncommitted pairs answers what may be aborted. */
-static void label_early(struct simulation *simulation)
+/* ---- the group ---- */
+
+static uint32_t members_of(const struct simulation *simulation)
 {
-    if (simulation->asked_of_transaction < simulation->asked_count && happens(simulation, .2))
-        answer(
-            simulation,
-            &simulation->asked[simulation->asked_count - 1 -
-                               (size_t)below(simulation, (int)(simulation->asked_count -
-                                                               simulation->asked_of_transaction))]);
+    uint32_t members = 0;
+    for (int k = 0; k < WORKERS; k++)
+        members |= (uint32_t)simulation->cluster->members[k].in_group << k;
+    return members;
 }
 
-/* ---- a transaction ---- */
-
-static void remember(struct simulation *simulation, const struct effect *effect)
-{
-    struct error error;
-    struct entry entry;
-    check(contracts_decode_entry(simulation->contracts, effect->value, &entry, NULL, &error),
-          &error);
-    if (entry.kind != ENTRY_SELECTED || simulation->asked_count == REQUESTS_MAX)
-        return;
-    struct asked *asked = &simulation->asked[simulation->asked_count++];
-    *asked = (struct asked){.committed = false};
-    snprintf(asked->id, sizeof asked->id, "%.*s", (int)entry.selected.request_id.size,
-             entry.selected.request_id.data);
-    memcpy(asked->x, entry.selected.x.data, sizeof asked->x);
-}
-
-static void produce(struct simulation *simulation, const struct effect *effect)
-{
-    int64_t offset = -1;
-    if (effect->output == OUTPUT_LEDGER) {
-        offset = cluster_produce(simulation->cluster, effect->partition, effect->value);
-        remember(simulation, effect);
-    }
-    trace_effect(simulation->contracts, effect, offset);
-}
-
-static void decide(struct simulation *simulation, bool commit)
-{
-    trace_number(commit ? "commit" : "abort", "transaction", simulation->cluster->transaction);
-    cluster_decide(simulation->cluster, commit);
-    for (size_t k = simulation->asked_of_transaction; commit && k < simulation->asked_count; k++)
-        simulation->asked[k].committed = true;
-    if (!commit)
-        simulation->asked_count = simulation->asked_of_transaction;
-    simulation->asked_of_transaction = simulation->asked_count;
-}
-
-/* Markers that this moment brings. */
-static void marks(struct simulation *simulation)
-{
-    for (int32_t k = 0; k < LEDGER_PARTITIONS; k++) {
-        if (happens(simulation, .5))
-            cluster_mark(simulation->cluster, k);
-    }
-}
-
-enum sent { SENT, ABORTED, DEAD };
-
-/* A broker's error in the middle, which is answered by an abort. */
-static bool refused(struct simulation *simulation)
-{
-    if (!happens(simulation, simulation->danger))
-        return false;
-    decide(simulation, false);
-    return true;
-}
-
-static enum sent attempt(struct simulation *simulation, const struct batch *batch)
+/* Draws an owner for each partition; most stay where they are. */
+static void deal_out(struct simulation *simulation)
 {
     struct cluster *cluster = simulation->cluster;
-    cluster_settle(cluster);
-    cluster_begin(cluster);
-    simulation->asked_of_transaction = simulation->asked_count;
-    trace_number("begin", "now", simulation->now);
-    for (size_t k = 0; k < batch->effect_count; k++) {
-        if (dies(simulation, "before an effect"))
-            return DEAD;
-        if (refused(simulation))
-            return ABORTED;
-        produce(simulation, &batch->effects[k]);
-    }
-    label_early(simulation);
-    if (dies(simulation, "before the offsets"))
-        return DEAD;
-    cluster_send_offsets(cluster, batch);
-    trace_offsets(batch);
-    if (dies(simulation, "before the commit"))
-        return DEAD;
-    if (refused(simulation))
-        return ABORTED;
-    /* The request or the answer may be lost; asking again tells, unless the process is gone. */
-    if (dies(simulation, "commit not arrived"))
-        return DEAD;
-    decide(simulation, true);
-    marks(simulation);
-    if (dies(simulation, "commit of unknown outcome"))
-        return DEAD;
-    return SENT;
-}
-
-static bool follow(struct simulation *simulation, int most);
-
-/* False: the process died. */
-static bool commit(struct simulation *simulation)
-{
-    struct error error;
-    const struct batch *batch = engine_close(simulation->engine, &error);
-    check(error.class == ERROR_NONE, &error);
-    if (batch == NULL)
-        return true;
-    if (dies(simulation, "closed"))
-        return false;
-    enum sent sent;
-    do {
-        sent = attempt(simulation, batch);
-        if (sent == DEAD)
-            return false;
-    } while (sent == ABORTED);
-    if (dies(simulation, "before the confirm"))
-        return false;
-    engine_confirm(simulation->engine);
-    return !dies(simulation, "confirmed");
-}
-
-/* ---- reading ---- */
-
-/* Gives the engine up to `most` entries of partitions in any order. True: something was read. */
-static bool follow(struct simulation *simulation, int most)
-{
-    struct error error;
-    bool any = false;
-    int first = below(simulation, LEDGER_PARTITIONS);
-    for (int k = 0; k < LEDGER_PARTITIONS; k++) {
-        int32_t partition = (first + k) % LEDGER_PARTITIONS;
-        for (int given = 0; given < most; given++) {
-            struct entry entry;
-            const struct ledger_slot *slot =
-                cluster_read(simulation->cluster, partition, &simulation->position[partition]);
-            if (slot == NULL)
-                break;
-            check(contracts_decode_entry(simulation->contracts,
-                                         (struct span){slot->bytes, slot->size}, &entry, NULL,
-                                         &error),
-                  &error);
-            check(engine_entry(simulation->engine, &entry, partition,
-                               simulation->position[partition] - 1, &error),
-                  &error);
-            any = true;
+    uint32_t members = members_of(simulation);
+    simulation->members = members;
+    for (int k = 0; k < WORKERS; k++)
+        memset(cluster->members[k].target, 0, sizeof cluster->members[k].target);
+    for (int input = 0; members != 0 && input < INPUTS; input++) {
+        for (int32_t k = 0; k < cluster->partitions[input]; k++) {
+            int owner = below(simulation, WORKERS);
+            for (int other = 0; other < WORKERS; other++) {
+                if (cluster->members[other].holds[input][k] && happens(simulation, .7))
+                    owner = other;
+            }
+            while ((members >> owner & 1) == 0)
+                owner = (owner + 1) % WORKERS;
+            cluster->members[owner].target[input][k] = true;
         }
     }
-    return any;
+    cluster_rebalance(cluster);
 }
 
-static void watermarks(const struct simulation *simulation, int64_t *goal)
+static void watch_group(struct simulation *simulation)
 {
-    for (int32_t k = 0; k < LEDGER_PARTITIONS; k++)
-        goal[k] = cluster_high(simulation->cluster, k);
+    if (members_of(simulation) != simulation->members)
+        deal_out(simulation);
 }
 
-static bool passed(const struct simulation *simulation, const int64_t *goal)
+/* ---- faults of the surroundings ---- */
+
+static void poison(struct simulation *simulation)
 {
+    char junk[24];
+    int32_t partition = below(simulation, LEDGER_PARTITIONS);
+    for (size_t k = 0; k < sizeof junk; k++)
+        junk[k] = (char)below(simulation, 256);
+    junk[0] = 2; /* a version, then nonsense */
+    junk[1] = (char)0x7f;
+    trace_poison(partition, cluster_poison(simulation->cluster, partition,
+                                           (struct span){junk, sizeof junk}, simulation->now));
+}
+
+/* Deletes what retention would: of inputs below the committed offset, of the ledger what no window
+ * reaches. */
+static void cut(struct simulation *simulation)
+{
+    struct cluster *cluster = simulation->cluster;
+    const struct engine_options *options = &simulation->options;
+    int64_t kept = options->labels_window + options->labels_deadline + options->labels_late + 80000;
+    for (int32_t k = 0; k < cluster->partitions[INPUT_COMPLETIONS]; k++) {
+        struct input_log *log = &cluster->inputs[INPUT_COMPLETIONS][k];
+        int64_t next = cluster->committed[INPUT_COMPLETIONS][k].next;
+        if (next > log->start && happens(simulation, .3))
+            log->start += below(simulation, (int)(next - log->start) + 1) / 2;
+    }
     for (int32_t k = 0; k < LEDGER_PARTITIONS; k++) {
-        if (simulation->position[k] < goal[k])
-            return false;
-    }
-    return true;
-}
-
-static void unknown_labels(struct simulation *simulation)
-{
-    struct error error;
-    if (engine_stats(simulation->engine)->labels_waiting == 0) {
-        simulation->unknown_ticket = 0;
-    } else if (simulation->unknown_ticket == 0) {
-        simulation->unknown_ticket = engine_ticket(simulation->engine);
-        watermarks(simulation, simulation->unknown_goal);
-    } else if (passed(simulation, simulation->unknown_goal)) {
-        int64_t ticket = simulation->unknown_ticket;
-        simulation->unknown_ticket = 0;
-        check(engine_ledger_passed(simulation->engine, ticket, &error), &error);
+        struct ledger_log *log = &cluster->ledger[k];
+        while (log->start < log->stable &&
+               log->slots[log->start].timestamp < simulation->now - kept)
+            log->start++;
     }
 }
 
-static void take_completion(struct simulation *simulation, const struct source *source)
+static void surroundings(struct simulation *simulation)
 {
-    struct error error, reason;
-    struct completion completion;
-    const char *stage;
-    if (contracts_decode_completion(simulation->contracts, source->value, &completion, &stage,
-                                    &reason))
-        check(engine_completion(simulation->engine, source, &completion, &error), &error);
-    else
-        check(engine_reject(simulation->engine, source, stage, reason.message, &error), &error);
-}
-
-static void take_label(struct simulation *simulation, const struct source *source)
-{
-    struct error error, reason;
-    struct label label;
-    const char *stage;
-    if (contracts_decode_label(simulation->contracts, source->value, &label, &stage, &reason))
-        check(engine_label(simulation->engine, source, &label, &error), &error);
-    else
-        check(engine_reject(simulation->engine, source, stage, reason.message, &error), &error);
-}
-
-/* Delivers up to `most` records of one partition, and its end where it is reached. */
-static void deliver(struct simulation *simulation, enum input input, int32_t partition, int most)
-{
-    struct error error;
-    const struct input_log *log = &simulation->cluster->inputs[input][partition];
-    int64_t next = engine_next(simulation->engine, input, partition);
-    for (; most > 0 && next < (int64_t)log->count; most--, next++) {
-        if (input == INPUT_LABELS && engine_waiting(simulation->engine, partition) >= 1)
-            return;
-        const struct input_record *record = &log->records[next];
-        const struct source source = {.input = input,
-                                      .partition = partition,
-                                      .offset = next,
-                                      .timestamp = record->timestamp,
-                                      .value = {record->bytes, record->size}};
-        if (input == INPUT_COMPLETIONS)
-            take_completion(simulation, &source);
-        else
-            take_label(simulation, &source);
+    struct cluster *cluster = simulation->cluster;
+    int victim = below(simulation, WORKERS);
+    struct shell *shell = &simulation->shells[victim];
+    if (strikes(simulation, FAULT_FREEZE))
+        shell->frozen = true;
+    if (shell->frozen && strikes(simulation, FAULT_TIMEOUT)) {
+        if (cluster->members[victim].in_group)
+            cluster_leave(cluster, victim);
+        cluster_time_out(cluster, victim);
     }
-    if (next == (int64_t)log->count)
-        check(engine_end(simulation->engine, input, partition, next, &error), &error);
+    /* The dead do not heartbeat either, and the coordinator ends what they left open. */
+    if (shell->phase == PHASE_DOWN && cluster->members[victim].in_group)
+        cluster_leave(cluster, victim);
+    if (shell->phase == PHASE_DOWN && happens(simulation, .05))
+        cluster_time_out(cluster, victim);
+    if (strikes(simulation, FAULT_REBALANCE) && members_of(simulation) != 0)
+        deal_out(simulation);
+    if (strikes(simulation, FAULT_CLOCK))
+        shell->skew += below(simulation, 4000) - 1000;
+    if (strikes(simulation, FAULT_POISON))
+        poison(simulation);
+    if (strikes(simulation, FAULT_GROWTH) &&
+        cluster->partitions[INPUT_COMPLETIONS] < PARTITIONS_MAX) {
+        cluster->partitions[INPUT_COMPLETIONS]++;
+        deal_out(simulation);
+    }
+    if (simulation->cuts && strikes(simulation, FAULT_CUT))
+        cut(simulation);
+    if (shell->phase == PHASE_RUNNING && !shell->frozen && strikes(simulation, FAULT_LEAVE) &&
+        shell_commit_all(shell, simulation->now)) {
+        trace_number("stop", "worker", victim);
+        shell_kill(shell);
+        cluster_leave(cluster, victim);
+    }
 }
 
-/* ---- a process ---- */
+/* ---- a turn ---- */
 
-static void gain(struct simulation *simulation, enum input input, int32_t partition)
+static void act(struct simulation *simulation, struct shell *shell)
 {
-    struct error error;
-    const struct committed *committed = &simulation->cluster->committed[input][partition];
-    int64_t next = committed->next < 0 ? 0 : committed->next;
-    int64_t low_water = next, time = 0;
-    if (committed->next >= 0 && !batch_metadata_parse(committed->metadata, &low_water, &time)) {
-        fputs("simulate: damaged metadata\n", stderr);
+    int64_t now = simulation->now;
+    enum input input = happens(simulation, .5) ? INPUT_COMPLETIONS : INPUT_LABELS;
+    switch (below(simulation, 8)) {
+    case 0:
+    case 1:
+        shell_flight(shell, now);
+        return;
+    case 2:
+    case 3:
+        shell_deliver(shell, input,
+                      (int32_t)below(simulation, simulation->cluster->partitions[input]),
+                      1 + below(simulation, 12));
+        return;
+    case 4:
+        shell_follow(shell, 1 + below(simulation, 8));
+        return;
+    case 5:
+        shell_group(shell, now);
+        return;
+    case 6:
+        shell_takeover(shell);
+        return;
+    default:
+        shell_tick(shell, now);
+    }
+}
+
+static void work(struct simulation *simulation, struct shell *shell)
+{
+    if (shell->frozen) {
+        shell->frozen = !happens(simulation, .02);
+        return;
+    }
+    if (shell->phase == PHASE_DOWN) {
+        /* A process that restarts at once still stands in the group under its slot's name. */
+        if (happens(simulation, .2)) {
+            if (simulation->cluster->members[shell->number].in_group)
+                cluster_leave(simulation->cluster, shell->number);
+            shell_start(shell, simulation->now);
+        }
+    } else if (shell->phase == PHASE_RESTORING) {
+        shell_restore(shell);
+    } else {
+        act(simulation, shell);
+    }
+}
+
+static void markers(struct simulation *simulation)
+{
+    int worker = below(simulation, WORKERS);
+    if (happens(simulation, .6))
+        cluster_mark(simulation->cluster, worker,
+                     (int32_t)below(simulation, LEDGER_PARTITIONS + 1));
+}
+
+static void turn(struct simulation *simulation)
+{
+    simulation->now += 2 + below(simulation, 12);
+    if (happens(simulation, .0008))
+        simulation->now += 15000;
+    if (happens(simulation, .08))
+        world_completion(&simulation->world, simulation->now);
+    if (happens(simulation, .08))
+        world_labels(&simulation->world, .25, simulation->now);
+    if (happens(simulation, .01))
+        world_early_label(&simulation->world, simulation->now);
+    markers(simulation);
+    surroundings(simulation);
+    watch_group(simulation);
+    work(simulation, &simulation->shells[below(simulation, WORKERS)]);
+    watch_group(simulation);
+}
+
+/* ---- coming to rest ---- */
+
+static void settle(struct simulation *simulation)
+{
+    for (int k = 0; k < WORKERS; k++)
+        cluster_settle(simulation->cluster, k);
+}
+
+static void step_up(struct simulation *simulation, struct shell *shell)
+{
+    shell_group(shell, simulation->now);
+    shell_flight(shell, simulation->now);
+    if (shell->phase != PHASE_RUNNING)
+        return;
+    shell_follow(shell, 100000);
+    shell_takeover(shell);
+}
+
+static void bring_up(struct simulation *simulation)
+{
+    for (int round = 0; round < 400; round++) {
+        watch_group(simulation);
+        for (int k = 0; k < WORKERS; k++) {
+            struct shell *shell = &simulation->shells[k];
+            shell->frozen = false;
+            if (shell->phase == PHASE_DOWN && simulation->cluster->members[k].in_group)
+                cluster_leave(simulation->cluster, k);
+            if (shell->phase == PHASE_DOWN)
+                shell_start(shell, simulation->now);
+            else if (shell->phase == PHASE_RESTORING)
+                shell_restore(shell);
+            else
+                step_up(simulation, shell);
+            settle(simulation);
+        }
+    }
+}
+
+static void must_be_up(const struct simulation *simulation, const char *when)
+{
+    for (int k = 0; k < WORKERS; k++) {
+        const struct shell *shell = &simulation->shells[k];
+        const struct member *member = &simulation->cluster->members[k];
+        if (shell->phase == PHASE_RUNNING && shell->generation == member->generation &&
+            shell->takeover == TAKEOVER_NONE)
+            continue;
+        fprintf(stderr,
+                "simulate: %s: worker %d is not up: phase %d, takeover %d, generation %d of %d\n",
+                when, k, (int)shell->phase, (int)shell->takeover, (int)shell->generation,
+                (int)member->generation);
         exit(2);
     }
-    check(engine_gain(simulation->engine, input, partition, next, low_water, time, &error), &error);
 }
 
-/* Starts a process; false: it died while it restored. */
-static bool start(struct simulation *simulation)
+/* Everything that is there is read, decided and committed, until nobody has anything to say; time
+ * stands still. */
+static void rest(struct simulation *simulation)
 {
-    struct error error;
-    int64_t goal[LEDGER_PARTITIONS];
-    if (simulation->cluster->state == TRANSACTION_OPEN)
-        decide(simulation, false);
-    cluster_settle(simulation->cluster); /* init_transactions */
-    trace_number("start", "now", simulation->now);
-    simulation->engine = engine_new(&simulation->options, simulation->contracts, &error);
-    check(simulation->engine != NULL, &error);
-    check(engine_tick(simulation->engine, simulation->now, &error), &error);
-    simulation->unknown_ticket = 0;
-    memset(simulation->position, 0, sizeof simulation->position);
-    watermarks(simulation, goal);
-    while (!passed(simulation, goal)) {
-        follow(simulation, 1 + below(simulation, 50));
-        if (dies(simulation, "restoring"))
-            return false;
+    int64_t before = -1;
+    for (int round = 0; round < 200 && before != simulation->cluster->transactions; round++) {
+        before = simulation->cluster->transactions;
+        for (int k = 0; k < WORKERS; k++) {
+            struct shell *shell = &simulation->shells[k];
+            for (int32_t partition = 0; partition < PARTITIONS_MAX; partition++) {
+                shell_deliver(shell, INPUT_COMPLETIONS, partition, 100000);
+                if (partition < LABELS_PARTITIONS)
+                    shell_deliver(shell, INPUT_LABELS, partition, 100000);
+            }
+            shell_follow(shell, 100000);
+            shell_tick(shell, simulation->now);
+            shell_commit_all(shell, simulation->now);
+            settle(simulation);
+        }
     }
-    for (int32_t k = 0; k < COMPLETIONS_PARTITIONS; k++) {
-        if (dies(simulation, "restored"))
-            return false;
-        gain(simulation, INPUT_COMPLETIONS, k);
-        check(engine_barrier(simulation->engine, INPUT_COMPLETIONS, k, &error), &error);
-    }
-    for (int32_t k = 0; k < LABELS_PARTITIONS; k++) {
-        gain(simulation, INPUT_LABELS, k);
-        check(engine_barrier(simulation->engine, INPUT_LABELS, k, &error), &error);
-    }
-    return true;
 }
 
-/* One turn of the worker's loop. */
-static bool turn(struct simulation *simulation)
+/* All engines that have read the same must have arrived at the same. */
+static void compare(struct simulation *simulation, const char *when)
 {
-    struct error error;
-    for (int k = below(simulation, 6); k > 0; k--) {
-        if (happens(simulation, .5))
-            deliver(simulation, INPUT_COMPLETIONS, below(simulation, COMPLETIONS_PARTITIONS),
-                    1 + below(simulation, 12));
-        else
-            deliver(simulation, INPUT_LABELS, below(simulation, LABELS_PARTITIONS),
-                    1 + below(simulation, 6));
-        marks(simulation);
-        if (happens(simulation, .5))
-            follow(simulation, 1 + below(simulation, 8));
-    }
-    unknown_labels(simulation);
-    if (dies(simulation, "before a tick"))
-        return false;
-    check(engine_tick(simulation->engine, simulation->now, &error), &error);
-    return commit(simulation);
+    for (int k = 0; k < WORKERS; k++)
+        trace_state(when, k, simulation->shells[k].engine);
 }
 
-/* Ends the process in good order. */
-static void stop(struct simulation *simulation)
+static void come_to_rest(struct simulation *simulation, const char *when)
 {
-    trace_number("stop", "now", simulation->now);
-    engine_free(simulation->engine);
-    simulation->engine = NULL;
+    bool before = simulation->calm;
+    simulation->calm = true;
+    bring_up(simulation);
+    must_be_up(simulation, when);
+    rest(simulation);
+    compare(simulation, when);
+    simulation->calm = before;
 }
 
-static void run_while_lively(struct simulation *simulation)
-{
-    for (int k = 0; k < TURNS; k++) {
-        simulation->now += 20 + below(simulation, 400);
-        if (happens(simulation, .01))
-            simulation->now += 15000;
-        for (int more = below(simulation, 6); more > 0; more--)
-            append_completion(simulation);
-        label_some(simulation, .15);
-        while (simulation->engine == NULL)
-            start(simulation);
-        turn(simulation);
-        if (simulation->engine != NULL && happens(simulation, .01) && commit(simulation))
-            stop(simulation);
-    }
-}
-
-/* No faults and no new picks: everything that is on its way arrives. */
+/* No faults and no new picks: everything that is on its way arrives, and what was restored is what
+ * lived on. */
 static void run_until_quiet(struct simulation *simulation)
 {
-    struct error error;
-    simulation->danger = 0;
-    simulation->options.budget_in_flight = 0;
-    if (simulation->engine != NULL)
-        stop(simulation);
-    start(simulation);
-    label_some(simulation, .7);
-    for (int k = 0; k < TURNS_QUIET; k++) {
-        simulation->now += 2000;
-        for (int32_t partition = 0; partition < COMPLETIONS_PARTITIONS; partition++)
-            deliver(simulation, INPUT_COMPLETIONS, partition, 100000);
-        for (int32_t partition = 0; partition < LABELS_PARTITIONS; partition++)
-            deliver(simulation, INPUT_LABELS, partition, 100000);
-        cluster_settle(simulation->cluster);
-        follow(simulation, 100000);
-        unknown_labels(simulation);
-        check(engine_tick(simulation->engine, simulation->now, &error), &error);
-        commit(simulation);
+    come_to_rest(simulation, "alive");
+    simulation->calm = true;
+    simulation->options.budget_per_second = 1e-9;
+    simulation->options.budget_burst = 0;
+    for (int k = 0; k < WORKERS; k++) {
+        shell_commit_all(&simulation->shells[k], simulation->now);
+        shell_kill(&simulation->shells[k]);
     }
-    cluster_settle(simulation->cluster);
-    follow(simulation, 100000);
+    settle(simulation);
+    bring_up(simulation);
+    world_labels(&simulation->world, .7, simulation->now);
+    for (int k = 0; k < TURNS_QUIET / 12; k++) {
+        simulation->now += 10000;
+        rest(simulation);
+    }
+    compare(simulation, "quiet");
+    for (int k = 0; k < WORKERS; k++)
+        shell_kill(&simulation->shells[k]);
+    bring_up(simulation);
+    rest(simulation);
+    compare(simulation, "restored");
 }
 
 /* ---- a run ---- */
@@ -529,12 +419,13 @@ static void run_until_quiet(struct simulation *simulation)
 static struct engine_options options_of(uint64_t seed)
 {
     struct sel_random random = sel_random_init(seed, 77);
-    bool short_lives = seed % 2 == 1;
+    bool short_lives = seed % 4 >= 2;
+    bool short_window = seed % 8 >= 6;
     return (struct engine_options){
         .topics = {"completions", "labels"},
-        .completions_partitions = COMPLETIONS_PARTITIONS,
+        .completions_partitions = 3,
         .ledger_partitions = LEDGER_PARTITIONS,
-        .writer = "slot",
+        .writer = "",
         .digest = "digest",
         .features_space = "",
         .features_scale_pools = 5,
@@ -544,16 +435,16 @@ static struct engine_options options_of(uint64_t seed)
         .limits_clock_ahead = 60000,
         .pool_size = 4,
         .pool_min = 2,
-        .pool_max = short_lives ? 6 : 100,
+        .pool_max = short_lives ? 8 : 400,
         .pool_wait = 5000,
-        .pool_age = short_lives ? 30000 : 864000000,
+        .pool_age = short_lives ? 15000 : 864000000,
         .pool_picks = short_lives && seed % 3 == 0 ? 4 : 0,
         .policy_beta = .5,
         .policy_sampling = SAMPLING_CURRENT,
         .policy_window = 7 * 86400000ll,
         .moments_interval = 1000,
-        .labels_window = 30 * 86400000ll,
-        .labels_max = 100000,
+        .labels_window = short_window ? 32000 : 30 * 86400000ll,
+        .labels_max = short_window ? 150 : 100000,
         .labels_deadline = short_lives ? 6000 : 3600000,
         .labels_late = 10000,
         .fit_every = 10,
@@ -563,58 +454,99 @@ static struct engine_options options_of(uint64_t seed)
         .budget_burst = 10,
         .budget_in_flight = 24,
         .seed = seed,
-        .waiting_max = 6};
+        .pools_bytes = short_lives && seed % 5 == 0 ? 3 << 17 : 0,
+        .waiting_max = 12};
 }
 
-static struct contracts *load_contracts(void)
+static void prepare(struct simulation *simulation)
 {
-    struct error error;
-    struct contracts *contracts = records_contracts(&error);
-    check(contracts != NULL, &error);
-    return contracts;
+    uint64_t seed = simulation->seed;
+    simulation->options = options_of(seed);
+    simulation->cuts = seed % 8 >= 6;
+    simulation->cluster = cluster_new(simulation->options.completions_partitions);
+    simulation->chance = sel_random_init(seed, 1);
+    for (uint64_t k = 0; k < FAULTS; k++)
+        simulation->faults[k] = sel_random_init(seed, 100 + k);
+    simulation->world = (struct world){.seed = seed,
+                                       .chance = sel_random_init(seed, 2),
+                                       .contracts = simulation->contracts,
+                                       .cluster = simulation->cluster,
+                                       .spaces = seed % 4 == 1,
+                                       .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
+    simulation->schedule = (struct schedule){.world = simulation,
+                                             .dies = on_dies,
+                                             .refused = on_refused,
+                                             .below = on_below,
+                                             .asked = on_asked,
+                                             .decided = on_decided};
+    for (int k = 0; k < WORKERS; k++)
+        simulation->shells[k] = (struct shell){.number = k,
+                                               .options = &simulation->options,
+                                               .contracts = simulation->contracts,
+                                               .cluster = simulation->cluster,
+                                               .schedule = &simulation->schedule,
+                                               .skew = below(simulation, 400) - 200};
+    simulation->now = 1000000;
 }
 
-static void run(uint64_t seed, struct contracts *contracts)
+static int64_t run(struct simulation *simulation)
 {
-    struct simulation simulation = {.seed = seed,
-                                    .chance = sel_random_init(seed, 1),
-                                    .world = sel_random_init(seed, 2),
-                                    .options = options_of(seed),
-                                    .contracts = contracts,
-                                    .cluster = cluster_new(),
-                                    .now = 1000000,
-                                    .asked = calloc(REQUESTS_MAX, sizeof(struct asked)),
-                                    .danger = .004};
-    trace_run(seed, &simulation.options);
-    run_while_lively(&simulation);
-    run_until_quiet(&simulation);
-    trace_state("survivor", simulation.engine);
-    engine_free(simulation.engine);
-    while (!start(&simulation))
-        continue;
-    struct error error;
-    for (int32_t partition = 0; partition < COMPLETIONS_PARTITIONS; partition++)
-        deliver(&simulation, INPUT_COMPLETIONS, partition, 100000);
-    check(engine_tick(simulation.engine, simulation.now, &error), &error);
-    trace_state("restored", simulation.engine);
-    trace_number("end", "seed", (int64_t)seed);
-    engine_free(simulation.engine);
-    cluster_free(simulation.cluster);
-    free(simulation.asked);
+    int64_t events = 0;
+    prepare(simulation);
+    trace_run(simulation->seed, &simulation->options, simulation->cuts);
+    for (int64_t k = 0; k < simulation->turns; k++) {
+        turn(simulation);
+        if (k == simulation->turns / 2)
+            come_to_rest(simulation, "midway");
+    }
+    run_until_quiet(simulation);
+    for (int k = 0; k < WORKERS; k++) {
+        events += simulation->shells[k].events;
+        engine_free(simulation->shells[k].engine);
+    }
+    trace_number("end", "events", events);
+    cluster_free(simulation->cluster);
+    free(simulation->world.asked);
+    return events;
+}
+
+static void leave_out(struct simulation *simulation, const char *names)
+{
+    for (int k = 0; k < FAULTS; k++) {
+        const char *found = strstr(names, FAULT_ROWS[k].name);
+        simulation->without[k] = simulation->without[k] || found != NULL;
+    }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || argc > 3) {
-        fputs("Usage: simulate FIRST_SEED [LAST_SEED]\n", stderr);
+    static struct simulation base = {.turns = TURNS};
+    uint64_t seeds[2] = {0, 0};
+    int given = 0;
+    struct error error;
+    for (int k = 1; k < argc; k++) {
+        if (strcmp(argv[k], "--turns") == 0 && k + 1 < argc)
+            base.turns = strtoll(argv[++k], NULL, 10);
+        else if (strcmp(argv[k], "--without") == 0 && k + 1 < argc)
+            leave_out(&base, argv[++k]);
+        else if (given < 2)
+            seeds[given++] = strtoull(argv[k], NULL, 10);
+    }
+    if (given == 0) {
+        fputs("Usage: simulate FIRST_SEED [LAST_SEED] [--turns N] [--without FAULT,...]\n", stderr);
         return 2;
     }
-    uint64_t first = strtoull(argv[1], NULL, 10);
-    uint64_t last = argc > 2 ? strtoull(argv[2], NULL, 10) : first;
     sel_init();
-    struct contracts *contracts = load_contracts();
-    for (uint64_t seed = first; seed <= last; seed++)
-        run(seed, contracts);
-    contracts_free(contracts);
+    base.contracts = records_contracts(&error);
+    if (base.contracts == NULL) {
+        fprintf(stderr, "simulate: %s\n", error.message);
+        return 2;
+    }
+    for (uint64_t seed = seeds[0]; seed <= (given > 1 ? seeds[1] : seeds[0]); seed++) {
+        struct simulation simulation = base;
+        simulation.seed = seed;
+        run(&simulation);
+    }
+    contracts_free(base.contracts);
     return 0;
 }

@@ -1,130 +1,123 @@
 #include "trace.h"
 
-#include <jansson.h>
+#include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 
-static void put(json_t *event)
+static void put_hex(struct span bytes)
 {
-    json_dumpf(event, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(event);
+    static const char DIGITS[] = "0123456789abcdef";
+    for (size_t k = 0; k < bytes.size; k++) {
+        putchar_unlocked(DIGITS[(unsigned char)bytes.data[k] >> 4]);
+        putchar_unlocked(DIGITS[(unsigned char)bytes.data[k] & 15]);
+    }
 }
 
-static json_t *text_of(struct span text)
+void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
 {
-    json_t *json = json_stringn(text.data, text.size);
-    return json == NULL ? json_null() : json;
+    printf("{\"event\":\"run\",\"seed\":%" PRIu64 ",\"partitions\":%d,\"pool_size\":%zu,"
+           "\"pool_min\":%zu,\"pool_max\":%zu,\"pool_age\":%" PRId64 ",\"in_flight\":%" PRId64
+           ",\"per_second\":%.17g,\"burst\":%" PRId64 ",\"deadline\":%" PRId64
+           ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s}\n",
+           seed, options->completions_partitions, options->pool_size, options->pool_min,
+           options->pool_max, options->pool_age, options->budget_in_flight,
+           options->budget_per_second, options->budget_burst, options->labels_deadline,
+           options->labels_window, options->pools_bytes, cuts ? "true" : "false");
 }
 
-static json_t *number_of(double value)
+void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,
+                 struct span record, bool broken)
 {
-    return isfinite(value) ? json_real(value) : json_null();
+    printf("{\"event\":\"%s\",\"partition\":%d,\"offset\":%" PRId64 ",\"time\":%" PRId64
+           ",\"broken\":%s,\"record\":\"",
+           input == INPUT_COMPLETIONS ? "completion" : "label", partition, offset, time,
+           broken ? "true" : "false");
+    put_hex(record);
+    puts("\"}");
 }
 
-void trace_run(uint64_t seed, const struct engine_options *options)
+void trace_poison(int32_t partition, int64_t offset)
 {
-    put(json_pack(
-        "{ss, sI, si, sI, sI, sI, sI, sI, sf, sI, sI}", "event", "run", "seed", (json_int_t)seed,
-        "partitions", (int)options->completions_partitions, "pool_size",
-        (json_int_t)options->pool_size, "pool_min", (json_int_t)options->pool_min, "pool_max",
-        (json_int_t)options->pool_max, "pool_age", (json_int_t)options->pool_age, "in_flight",
-        (json_int_t)options->budget_in_flight, "per_second", options->budget_per_second, "burst",
-        (json_int_t)options->budget_burst, "deadline", (json_int_t)options->labels_deadline));
-}
-
-void trace_completion(int32_t partition, int64_t offset, int64_t time,
-                      const struct completion *completion, bool broken)
-{
-    json_t *features = json_array();
-    for (size_t k = 0; k < completion->dimension; k++)
-        json_array_append_new(features, json_real((double)completion->features[k]));
-    put(json_pack("{ss, si, sI, sI, so, so, so, sb}", "event", "completion", "partition",
-                  (int)partition, "offset", (json_int_t)offset, "time", (json_int_t)time, "prompt",
-                  text_of(completion->prompt_id), "completion", text_of(completion->completion_id),
-                  "features", features, "broken", broken));
-}
-
-void trace_label(int32_t partition, int64_t offset, int64_t time, const struct label *label,
-                 bool broken)
-{
-    static const char *const OUTCOMES[] = {"left", "right",   "tie",        "both_bad",
-                                           "skip", "invalid", "probability"};
-    put(json_pack("{ss, si, sI, sI, so, so, ss, so, sb}", "event", "label", "partition",
-                  (int)partition, "offset", (json_int_t)offset, "time", (json_int_t)time, "request",
-                  text_of(label->request_id), "label_id", text_of(label->label_id), "outcome",
-                  OUTCOMES[label->outcome], "probability_left", number_of(label->probability_left),
-                  "broken", broken));
+    printf("{\"event\":\"poison\",\"partition\":%d,\"offset\":%" PRId64 "}\n", partition, offset);
 }
 
 void trace_number(const char *event, const char *name, int64_t number)
 {
-    put(json_pack("{ss, sI}", "event", event, name, (json_int_t)number));
+    printf("{\"event\":\"%s\",\"%s\":%" PRId64 "}\n", event, name, number);
 }
 
-void trace_text(const char *event, const char *name, const char *text)
+void trace_crash(int worker, const char *boundary)
 {
-    put(json_pack("{ss, ss}", "event", event, name, text));
+    printf("{\"event\":\"crash\",\"worker\":%d,\"boundary\":\"%s\"}\n", worker, boundary);
 }
 
-/* The value as the contract's JSON; dead letters are told by their headers. */
-void trace_effect(struct contracts *contracts, const struct effect *effect, int64_t offset)
+void trace_begin(int64_t transaction, int worker, int64_t now)
+{
+    printf("{\"event\":\"begin\",\"transaction\":%" PRId64 ",\"worker\":%d,\"now\":%" PRId64 "}\n",
+           transaction, worker, now);
+}
+
+static void put_headers(const struct effect *effect)
+{
+    fputs(",\"headers\":{", stdout);
+    for (size_t k = 0; k < effect->header_count; k++) {
+        printf("%s\"%s\":\"", k == 0 ? "" : ",", effect->headers[k].name);
+        put_hex(effect->headers[k].value);
+        putchar('"');
+    }
+    putchar('}');
+}
+
+void trace_effect(int64_t transaction, const struct effect *effect, int64_t offset)
 {
     static const char *const NAMES[] = {"pairs", "ledger", "dead_letters"};
-    json_t *value = json_object();
-    if (effect->output == OUTPUT_DEAD_LETTERS) {
-        for (size_t k = 0; k < effect->header_count; k++)
-            json_object_set_new(value, effect->headers[k].name, text_of(effect->headers[k].value));
-    } else {
-        struct error error;
-        struct buffer text = {.maximum = 1 << 20};
-        if (contracts_print_json(contracts,
-                                 effect->output == OUTPUT_PAIRS ? CONTRACT_PAIR : CONTRACT_LEDGER,
-                                 effect->value, &text, &error)) {
-            json_decref(value);
-            value = json_loadb(text.data, text.size, 0, NULL);
-        }
-        buffer_free(&text);
-    }
-    put(json_pack("{ss, ss, si, sI, so}", "event", "effect", "output", NAMES[effect->output],
-                  "partition", (int)effect->partition, "offset", (json_int_t)offset, "value",
-                  value));
+    printf("{\"event\":\"effect\",\"transaction\":%" PRId64 ",\"output\":\"%s\",\"partition\":%d,"
+           "\"offset\":%" PRId64,
+           transaction, NAMES[effect->output], effect->partition, offset);
+    if (effect->output == OUTPUT_DEAD_LETTERS)
+        put_headers(effect);
+    fputs(",\"value\":\"", stdout);
+    put_hex(effect->value);
+    puts("\"}");
 }
 
-void trace_offsets(const struct batch *batch)
+void trace_offsets(int64_t transaction, const struct batch *batch)
 {
-    json_t *list = json_array();
+    printf("{\"event\":\"offsets\",\"transaction\":%" PRId64 ",\"offsets\":[", transaction);
     for (size_t k = 0; k < batch->offset_count; k++) {
         const struct batch_offset *offset = &batch->offsets[k];
-        json_array_append_new(list,
-                              json_pack("[s, i, I, I]",
-                                        offset->input == INPUT_LABELS ? "labels" : "completions",
-                                        (int)offset->partition, (json_int_t)offset->next,
-                                        (json_int_t)offset->low_water));
+        printf("%s[\"%s\",%d,%" PRId64 ",%" PRId64 ",\"%s\"]", k == 0 ? "" : ",",
+               offset->input == INPUT_LABELS ? "labels" : "completions", offset->partition,
+               offset->next, offset->low_water, offset->waiting);
     }
-    put(json_pack("{ss, so}", "event", "offsets", "offsets", list));
+    puts("]}");
 }
 
-static json_t *vector(const double *values, size_t count)
+static void put_vector(const char *name, const double *values, size_t count)
 {
-    json_t *array = json_array();
+    printf(",\"%s\":[", name);
     for (size_t k = 0; values != NULL && k < count; k++)
-        json_array_append_new(array, number_of(values[k]));
-    return array;
+        printf("%s%.17g", k == 0 ? "" : ",", isfinite(values[k]) ? values[k] : 1e308);
+    putchar(']');
 }
 
-void trace_state(const char *who, struct engine *engine)
+void trace_state(const char *when, int worker, struct engine *engine)
 {
     const struct engine_stats *stats = engine_stats(engine);
     size_t d = stats->dimension;
     double scale = 1;
+    char digest[33];
     const double *psi = engine_preference(engine, &scale);
-    put(json_pack("{ss, ss, sI, sI, sI, sI, sI, sI, sI, sf, so, so, so}", "event", "state", "who",
-                  who, "requests", (json_int_t)stats->requests, "open",
-                  (json_int_t)stats->requests_open, "counted", (json_int_t)stats->labels_counted,
-                  "waiting", (json_int_t)stats->labels_waiting, "held",
-                  (json_int_t)stats->completions_held, "pools", (json_int_t)stats->pools_open,
-                  "refused", (json_int_t)stats->entries_refused, "lambda", stats->lambda, "psi",
-                  vector(psi, d), "policy", vector(engine_policy(engine), d * d), "inverse",
-                  vector(engine_inverse(engine), d * d)));
+    engine_digest(engine, digest);
+    printf("{\"event\":\"state\",\"when\":\"%s\",\"who\":%d,\"digest\":\"%s\",\"requests\":%" PRId64
+           ",\"open\":%" PRId64 ",\"counted\":%" PRId64 ",\"waiting\":%" PRId64 ",\"held\":%" PRId64
+           ",\"pools\":%" PRId64 ",\"refused\":%" PRId64 ",\"pools_bytes\":%zu,\"lambda\":%.17g",
+           when, worker, digest, stats->requests, stats->requests_open, stats->labels_counted,
+           stats->labels_waiting, stats->completions_held, stats->pools_open,
+           stats->entries_refused, stats->pools_bytes, stats->lambda);
+    put_vector("psi", psi, psi == NULL ? 0 : d);
+    put_vector("policy", engine_policy(engine), d * d);
+    put_vector("inverse", engine_inverse(engine), d * d);
+    puts("}");
 }

@@ -1,22 +1,21 @@
-/* The event log of a run: one JSON object a line, for the judge. */
+/* The event log that the judge reads: a JSON object a line. Records stand in it as the bytes that
+ * they are in their topic, in hex. */
 #ifndef INFOPAIR_SIMULATION_TRACE_H
 #define INFOPAIR_SIMULATION_TRACE_H
 
-#include "schemas/contracts.h"
 #include "worker/engine/engine.h"
 
-void trace_run(uint64_t seed, const struct engine_options *options);
-void trace_completion(int32_t partition, int64_t offset, int64_t time,
-                      const struct completion *completion, bool broken);
-void trace_label(int32_t partition, int64_t offset, int64_t time, const struct label *label,
-                 bool broken);
-/* `event` with one number, or with a text. */
+void trace_run(uint64_t seed, const struct engine_options *options, bool cuts);
+/* A record that was put into an input; broken: it cannot be decoded. */
+void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,
+                 struct span record, bool broken);
+void trace_poison(int32_t partition, int64_t offset);
 void trace_number(const char *event, const char *name, int64_t number);
-void trace_text(const char *event, const char *name, const char *text);
-/* offset: in the ledger; else -1. */
-void trace_effect(struct contracts *contracts, const struct effect *effect, int64_t offset);
-void trace_offsets(const struct batch *batch);
-/* What an engine holds; `who` it belongs to. */
-void trace_state(const char *who, struct engine *engine);
+void trace_crash(int worker, const char *boundary);
+void trace_begin(int64_t transaction, int worker, int64_t now);
+void trace_effect(int64_t transaction, const struct effect *effect, int64_t offset);
+void trace_offsets(int64_t transaction, const struct batch *batch);
+/* What an engine has arrived at: `when` names the moment, engines of one moment must agree. */
+void trace_state(const char *when, int worker, struct engine *engine);
 
 #endif

@@ -38,7 +38,12 @@ def decode(contract, data, names=False):
     (name, record)."""
     magic, schema_id = struct.unpack(">bI", data[:5])
     assert magic == 0 and schema_id == IDS[contract], f"{contract}: frame {data[:5]!r}"
-    stream = io.BytesIO(data[5:])
+    return decode_body(contract, data[5:], names)
+
+
+def decode_body(contract, data, names=False):
+    """The same without a frame."""
+    stream = io.BytesIO(data)
     record = fastavro.schemaless_reader(stream, schema(contract), None,
                                          return_record_name=names)
     assert stream.read() == b"", f"{contract}: bytes left over"

@@ -1,7 +1,9 @@
 """Sigma, I and tr(I inverse(Sigma)) from the entries of the ledger topic and nothing else.
 
 Written from the rules of the ledger, not from the worker's code:
-- SPACE with the lowest offset of ledger partition 0 is in force; x of SELECTED is in its scale.
+- Of the SPACE entries of ledger partition 0 the first is in force, until one of a larger
+  feature_epoch comes; of those of one space the lowest offset counts. x of SELECTED is in its scale.
+  Only what is of the space in force counts.
 - The FIT with the highest fit_id gives psi, lambda, the lapse rate and rho (return rate).
 - I = sum of all sums / sum of all weights over the panes in force. A pane is the set of chunks of
   MOMENTS with one (partition, from, to, stream_time); its sums are the packed lower triangle, row by
@@ -10,7 +12,10 @@ Written from the rules of the ledger, not from the worker's code:
 - Sigma = lambda Id + sum over requests, in order of request id, of factor w x x'. w is what SELECTED
   says when it was picked under the newest FIT, else sigma'(psi'x) at the newest psi. factor:
   confidence once answered, rho while under way, 0 after EXPIRED, WITHDRAWN, skip or invalid. A late
-  answer counts. Of two answers the one with the lower (ledger partition, offset) counts.
+  answer counts. Of several answers the lowest (ledger partition, offset) counts that no other
+  supersedes; an answer is what the lowest entry of its label_id says.
+- Requests issued before the window do not count. It begins labels.window before the largest time in
+  the ledger, that time cut to sixteenths of the window.
 """
 
 from dataclasses import dataclass
@@ -55,10 +60,11 @@ class Pane:
     weight: float
     dimension: int
     sums: numpy.ndarray
+    space: str
 
 
 def panes(entries):
-    """Panes of I, each from all of its chunks; the chunks of one pane agree in everything else."""
+    """Panes, each from all of its chunks; the chunks of one pane agree in everything else."""
     chunks = {}
     for entry in entries:
         if entry.kind == "moments":
@@ -80,7 +86,7 @@ def panes(entries):
         sums = unpack(packed.astype(float), dimension) if first["pools"] else numpy.zeros(
             (dimension, dimension))
         result.append(Pane(*place[:3], first["fit_id"], first["pools"], first["weight"], dimension,
-                           sums))
+                           sums, first["feature_space"]))
     return result
 
 
@@ -96,7 +102,9 @@ def check_panes(found):
         last[pane.partition] = pane.end
 
 
-def policy_information(found):
+def policy_information(found, space=None):
+    """I; space: of those panes alone."""
+    found = [pane for pane in found if space is None or pane.space == space]
     later = [pane for pane in found if pane.fit_id > 0]
     if sum(pane.pools for pane in later) >= POOLS_UNDER_A_FIT:
         found = later
@@ -104,26 +112,55 @@ def policy_information(found):
 
 
 def newest_fit(entries):
-    fits = [entry for entry in entries if entry.kind == "fit"]
+    space = space_in_force(entries)["feature_space"] if of_kind(entries, "space") else None
+    fits = [entry for entry in of_kind(entries, "fit") if entry.fields["feature_space"] == space]
     if not fits:
         return None
     return max(fits, key=lambda entry: entry.fields["fit_id"]).fields
 
 
+def of_kind(entries, kind):
+    return [entry for entry in entries if entry.kind == kind]
+
+
+def spaces(entries):
+    """{feature space: fields of its SPACE that counts}, in the order of the ledger."""
+    found = {}
+    for entry in sorted(of_kind(entries, "space"), key=lambda entry: entry.offset):
+        assert entry.partition == 0, "SPACE outside ledger partition 0"
+        found.setdefault(entry.fields["feature_space"], entry.fields)
+    return found
+
+
 def space_in_force(entries):
-    spaces = [entry for entry in entries if entry.kind == "space"]
-    assert spaces, "no SPACE in the ledger"
-    assert all(entry.partition == 0 for entry in spaces), "SPACE outside ledger partition 0"
-    return min(spaces, key=lambda entry: entry.offset).fields
+    found = list(spaces(entries).values())
+    assert found, "no SPACE in the ledger"
+    current = found[0]
+    for space in found[1:]:
+        if space["feature_epoch"] > current["feature_epoch"]:
+            current = space
+    return current
 
 
 def answers(entries):
     """{request_id: fields of the LABELLED that counts}."""
+    labels = {}
+    for entry in sorted(of_kind(entries, "labelled"), key=lambda e: (e.partition, e.offset)):
+        fields = entry.fields
+        labels.setdefault(fields["request_id"], {}).setdefault(fields["label_id"], fields)
     counted = {}
-    for entry in sorted((e for e in entries if e.kind == "labelled"),
-                        key=lambda e: (e.partition, e.offset)):
-        counted.setdefault(entry.fields["request_id"], entry.fields)
+    for request_id, of_request in labels.items():
+        standing = [fields for label_id, fields in of_request.items()
+                    if not any(other["supersedes"] == label_id
+                               for other_id, other in of_request.items() if other_id != label_id)]
+        counted[request_id] = standing[0] if standing else None
     return counted
+
+
+def window_edge(entries, window):
+    """Issue time from which on requests count."""
+    step = max(1, window // 16)
+    return max(entry.time for entry in entries) // step * step - window
 
 
 def freed(entries):
@@ -134,16 +171,25 @@ def freed(entries):
 def factor_of(request_id, answered, gone, return_rate):
     if request_id in answered:
         fields = answered[request_id]
-        return 0.0 if fields["outcome"] in NO_INFORMATION else fields["confidence"]
+        silent = fields is None or fields["outcome"] in NO_INFORMATION
+        return 0.0 if silent else fields["confidence"]
     return 0.0 if request_id in gone else return_rate
 
 
-def labelled_information(entries):
-    """Sigma (d x d)."""
+def members(entries, window=None):
+    """SELECTED of the space in force and of the window, in order of request id."""
+    space = space_in_force(entries)["feature_space"]
+    edge = window_edge(entries, window) if window else 0
+    return sorted((entry.fields for entry in of_kind(entries, "selected")
+                   if entry.fields["feature_space"] == space and entry.fields["issued_at"] >= edge),
+                  key=lambda fields: fields["request_id"])
+
+
+def labelled_information(entries, window=None):
+    """Sigma (d x d); window: labels.window in milliseconds, when it matters."""
     fit = newest_fit(entries)
     answered, gone = answers(entries), freed(entries)
-    selected = sorted((entry.fields for entry in entries if entry.kind == "selected"),
-                      key=lambda fields: fields["request_id"])
+    selected = members(entries, window)
     dimension = space_in_force(entries)["dimension"]
     if fit is None:
         psi, penalty, lapse, rate, fit_id = numpy.zeros(dimension), numpy.ones(1), 0.0, 1.0, 0

@@ -134,10 +134,10 @@ def check_pairs_differ(run, features_of):
 
 def check_differences(run, features_of, tolerance=1e-5):
     """x of each SELECTED is scale (phi_left - phi_right)."""
-    scale = information.space_in_force(run.entries)["scale"]
+    spaces = information.spaces(run.entries)
     for entry in run.of("selected"):
         fields = entry.fields
-        x = scale * (features_of(fields["prompt_id"], fields["left_id"]).astype(float)
+        x = spaces[fields["feature_space"]]["scale"] * (features_of(fields["prompt_id"], fields["left_id"]).astype(float)
                      - features_of(fields["prompt_id"], fields["right_id"]))
         held = numpy.frombuffer(fields["x"], "<f4")
         assert numpy.abs(held - x).max() <= tolerance * numpy.abs(x).max(), \
@@ -231,9 +231,12 @@ def check_panes(run, pools):
 
 
 def check_fits(run):
-    """fit_ids are 1, 2, …, each once."""
-    ids = sorted(entry.fields["fit_id"] for entry in run.of("fit"))
-    assert ids == list(range(1, len(ids) + 1)), f"fit ids {ids[:10]}…"
+    """fit_ids of a space are 1, 2, …, each once."""
+    ids = {}
+    for entry in run.of("fit"):
+        ids.setdefault(entry.fields["feature_space"], []).append(entry.fields["fit_id"])
+    for space, found in ids.items():
+        assert sorted(found) == list(range(1, len(found) + 1)), f"{space}: fit ids {found[:10]}…"
 
 
 def check_one_digest(run):

@@ -20,13 +20,17 @@ class Entry:
 
 def entry_of(record):
     """An entry of a ledger record: the envelope, and the one body that it holds."""
-    envelope = contracts.decode("ledger", record.value, names=True)
+    return entry_in(contracts.decode("ledger", record.value, names=True), record.partition,
+                    record.offset)
+
+
+def entry_in(envelope, partition, offset):
     bodies = [value for value in envelope.values() if isinstance(value, tuple)]
     assert len(bodies) == 1, f"an entry with {len(bodies)} bodies: {envelope}"
     name, fields = bodies[0]
     kind = str(envelope.get("kind") or name.rsplit(".", 1)[-1]).lower()
-    return Entry(kind, fields, record.partition, record.offset, envelope["time"],
-                 envelope["writer"], envelope["digest"], envelope["version"])
+    return Entry(kind, fields, partition, offset, envelope["time"], envelope["writer"],
+                 envelope["digest"], envelope["version"])
 
 
 @dataclass

@@ -165,16 +165,20 @@ static void a_partition_can_always_hold_one_label(void **state)
 static void metadata_is_read_back_and_damage_is_noticed(void **state)
 {
     (void)state;
-    const struct batch_offset offset = {.low_water = 123456789012, .time = 1700000000000};
+    const struct batch_offset offset = {
+        .low_water = 123456789012, .time = 1700000000000, .waiting = "7,12"};
     char text[BATCH_METADATA_SIZE];
+    const char *waiting;
     int64_t low_water, time;
     batch_metadata_format(&offset, text);
-    assert_true(batch_metadata_parse(text, &low_water, &time));
+    assert_true(batch_metadata_parse(text, &low_water, &time, &waiting));
+    assert_string_equal(waiting, "7,12");
     assert_int_equal(low_water, offset.low_water);
     assert_int_equal(time, offset.time);
-    const char *const damaged[] = {"", "1", "1 2", "2 5 5", "1 -5 5", "1 5 5x", "hello", NULL};
+    const char *const damaged[] = {"",       "1",      "1 2",      "2 5 5", "1 -5 5",
+                                   "1 5 5x", "1 5 5 ", "1 5 5 7x", "hello", NULL};
     for (size_t k = 0; k < sizeof damaged / sizeof damaged[0]; k++)
-        assert_false(batch_metadata_parse(damaged[k], &low_water, &time));
+        assert_false(batch_metadata_parse(damaged[k], &low_water, &time, &waiting));
 }
 
 static void effects_keep_their_bytes_while_the_batch_grows(void **state)

@@ -117,7 +117,7 @@ static struct shell start_with(struct cluster *cluster, const struct engine_opti
         for (int32_t k = 0; k < (input == INPUT_LABELS ? 1 : PARTITIONS); k++) {
             const struct batch_offset *from = &cluster->committed[input][k];
             check(engine_gain(shell.engine, (enum input)input, k, from->next, from->low_water,
-                              from->time, &error),
+                              from->time, from->waiting, &error),
                   &error);
             check(engine_barrier(shell.engine, (enum input)input, k, &error), &error);
         }

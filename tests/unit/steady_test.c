@@ -94,7 +94,7 @@ static struct engine *make_engine(struct contracts *contracts)
     struct engine *engine = engine_new(&options, contracts, &error);
     check(engine != NULL, &error);
     check(engine_tick(engine, 1000, &error), &error);
-    check(engine_gain(engine, INPUT_COMPLETIONS, 0, 0, 0, 0, &error), &error);
+    check(engine_gain(engine, INPUT_COMPLETIONS, 0, 0, 0, 0, "", &error), &error);
     check(engine_barrier(engine, INPUT_COMPLETIONS, 0, &error), &error);
     return engine;
 }

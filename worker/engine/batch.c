@@ -7,16 +7,21 @@
 
 void batch_metadata_format(const struct batch_offset *offset, char *text)
 {
-    snprintf(text, BATCH_METADATA_SIZE, "1 %" PRId64 " %" PRId64, offset->low_water, offset->time);
+    snprintf(text, BATCH_METADATA_SIZE, "1 %" PRId64 " %" PRId64 "%s%s", offset->low_water,
+             offset->time, offset->waiting[0] == '\0' ? "" : " ", offset->waiting);
 }
 
-bool batch_metadata_parse(const char *text, int64_t *low_water, int64_t *time)
+bool batch_metadata_parse(const char *text, int64_t *low_water, int64_t *time, const char **waiting)
 {
     int end = 0;
     int version = 0;
-    return text != NULL &&
-           sscanf(text, "%d %" SCNd64 " %" SCNd64 "%n", &version, low_water, time, &end) == 3 &&
-           text[end] == '\0' && version == 1 && *low_water >= 0 && *time >= 0;
+    if (text == NULL ||
+        sscanf(text, "%d %" SCNd64 " %" SCNd64 "%n", &version, low_water, time, &end) != 3 ||
+        version != 1 || *low_water < 0 || *time < 0)
+        return false;
+    *waiting = text + end + (text[end] == ' ');
+    return text[end] == '\0' || (text[end] == ' ' && **waiting != '\0' &&
+                                 (*waiting)[strspn(*waiting, "0123456789,")] == '\0');
 }
 
 void batch_init(struct batch *batch, size_t bytes_max)
@@ -158,6 +163,7 @@ struct id batch_digest(const struct batch *batch)
         const int64_t said[] = {offset->input, offset->partition, offset->next, offset->low_water,
                                 offset->time};
         mix(&digest, (struct span){(const char *)said, sizeof said});
+        mix(&digest, span_of(offset->waiting));
     }
     return digest;
 }

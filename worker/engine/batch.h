@@ -28,12 +28,17 @@ struct effect {
     size_t header_count;
 };
 
+/* Offsets of labels that wait below the next one: at most so many are named, as "5,7,12". */
+enum { BATCH_WAITING_MAX = 64, BATCH_WAITING_SIZE = 21 * BATCH_WAITING_MAX };
+
 struct batch_offset {
     enum input input;
     int32_t partition;
     int64_t next;      /* next offset to read */
-    int64_t low_water; /* oldest offset that a new owner must read again (completions) */
+    int64_t low_water; /* completions: oldest offset that a new owner must read again; labels: below
+                          it everything was decided but for what waits */
     int64_t time;      /* stream time of the partition just before low_water */
+    char waiting[BATCH_WAITING_SIZE];
 };
 
 struct batch {
@@ -47,11 +52,13 @@ struct batch {
     struct buffer arena;
 };
 
-/* The low-water and time of a partition as the text that travels with its committed offset, and
- * back. False: not ours or damaged. text: at least BATCH_METADATA_SIZE bytes. */
-enum { BATCH_METADATA_SIZE = 64 };
+/* The low-water, time and waiting offsets of a partition as the text that travels with its
+ * committed offset ("1 LOW TIME WAITING"), and back; *waiting points into the text. False: not ours
+ * or damaged. text: at least BATCH_METADATA_SIZE bytes. */
+enum { BATCH_METADATA_SIZE = BATCH_WAITING_SIZE + 64 };
 void batch_metadata_format(const struct batch_offset *offset, char *text);
-bool batch_metadata_parse(const char *text, int64_t *low_water, int64_t *time);
+bool batch_metadata_parse(const char *text, int64_t *low_water, int64_t *time,
+                          const char **waiting);
 
 /* Hash of all that a closed batch says, in its order. */
 struct id batch_digest(const struct batch *batch);

@@ -302,11 +302,9 @@ static bool add_offsets(struct engine *engine)
         const struct labels_partition *partition = &engine->labels[k];
         if (!partition->held || !partition->barrier)
             continue;
-        int64_t next = labels_next(partition);
-        int64_t handled =
-            partition->next > partition->handled ? partition->next : partition->handled;
-        const struct batch_offset offset = {
-            .input = INPUT_LABELS, .partition = k, .next = next, .low_water = handled};
+        struct batch_offset offset = {
+            .input = INPUT_LABELS, .partition = k, .next = labels_next(partition)};
+        labels_low_water(partition, &offset);
         if (!batch_offset_add(engine->open, &offset))
             return false;
     }

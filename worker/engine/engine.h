@@ -131,11 +131,11 @@ struct engine *engine_new(const struct engine_options *options, struct contracts
 void engine_free(struct engine *engine);
 
 /* A partition was assigned. committed: the stable committed offset (the first offset to read when
- * there is none); low_water and time: from its metadata (committed and 0 when there is none; of a
- * labels partition low_water is where reading had arrived, beyond labels that waited). Records from
+ * there is none); low_water, time and waiting: from its metadata (committed, 0 and "" when there is
+ * none). Records from
  * low_water (completions) or committed (labels) on must be delivered next. */
 bool engine_gain(struct engine *engine, enum input input, int32_t partition, int64_t committed,
-                 int64_t low_water, int64_t time, struct error *error);
+                 int64_t low_water, int64_t time, const char *waiting, struct error *error);
 /* The ledger's entries up to the barrier have been given: the partition may have effects as soon as
  * its records reach `committed`. */
 bool engine_barrier(struct engine *engine, enum input input, int32_t partition,

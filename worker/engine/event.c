@@ -1,5 +1,7 @@
 #include "event.h"
 
+#include <stdio.h>
+
 /* A record becomes a completion or a label, or is rejected with the reason. */
 static bool apply_record(struct engine *engine, struct contracts *contracts,
                          const struct source *source, struct error *error)
@@ -32,6 +34,15 @@ static bool apply_entry(struct engine *engine, struct contracts *contracts,
     return true;
 }
 
+static bool apply_gain(struct engine *engine, const struct event *event, struct error *error)
+{
+    char waiting[BATCH_WAITING_SIZE];
+    snprintf(waiting, sizeof waiting, "%.*s", (int)event->source.value.size,
+             event->source.value.size == 0 ? "" : event->source.value.data);
+    return engine_gain(engine, event->input, event->partition, event->committed, event->low_water,
+                       event->now, waiting, error);
+}
+
 bool event_apply(struct engine *engine, struct contracts *contracts, const struct event *event,
                  struct error *error)
 {
@@ -39,8 +50,7 @@ bool event_apply(struct engine *engine, struct contracts *contracts, const struc
     case EVENT_TICK:
         return engine_tick(engine, event->now, error);
     case EVENT_GAIN:
-        return engine_gain(engine, event->input, event->partition, event->committed,
-                           event->low_water, event->now, error);
+        return apply_gain(engine, event, error);
     case EVENT_BARRIER:
         return engine_barrier(engine, event->input, event->partition, error);
     case EVENT_LOSE:

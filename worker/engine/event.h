@@ -7,7 +7,8 @@
 
 enum event_kind {
     EVENT_TICK,    /* now */
-    EVENT_GAIN,    /* input, partition, committed, low_water, now: the time from the metadata */
+    EVENT_GAIN,    /* input, partition, committed, and from the metadata low_water, now (the time),
+                      source.value (what waits) */
     EVENT_BARRIER, /* input, partition */
     EVENT_LOSE,    /* input, partition */
     EVENT_RECORD,  /* source: a record of an input as it came */

@@ -57,7 +57,9 @@ struct waiting {
 struct labels_partition {
     bool held, barrier;
     int64_t committed, next;
-    int64_t handled;         /* below, what could not be used was dead-lettered already */
+    int64_t handled; /* below, all was decided before we read it, but for: */
+    int64_t undecided[BATCH_WAITING_MAX];
+    size_t undecided_count;
     struct waiting *waiting; /* in order of offset */
     size_t waiting_count;
 };
@@ -182,6 +184,10 @@ bool labels_accept_record(struct engine *engine, const struct source *source,
 bool labels_resolve(struct engine *engine, int64_t ticket, struct error *error);
 /* Offset that may be committed for a labels partition. */
 int64_t labels_next(const struct labels_partition *partition);
+/* What the next owner must know of the labels behind that offset. */
+void labels_low_water(const struct labels_partition *partition, struct batch_offset *offset);
+/* Takes what the owner before knew: everything below `handled` is decided but for `waiting`. */
+void labels_take_over(struct labels_partition *partition, int64_t handled, const char *waiting);
 /* A dead letter, unless the record had one before it was read again. */
 bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
                    const char *reason, struct error *error);

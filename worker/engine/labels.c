@@ -17,6 +17,59 @@ int64_t labels_next(const struct labels_partition *partition)
     return partition->waiting != NULL ? partition->waiting->offset : partition->next;
 }
 
+/* Names one more offset; false: there is no room. */
+static bool name_waiting(struct batch_offset *offset, size_t *count, int64_t waiting)
+{
+    size_t used = strlen(offset->waiting);
+    if (*count == BATCH_WAITING_MAX)
+        return false;
+    snprintf(offset->waiting + used, sizeof offset->waiting - used, "%s%" PRId64,
+             used == 0 ? "" : ",", waiting);
+    ++*count;
+    return true;
+}
+
+void labels_low_water(const struct labels_partition *partition, struct batch_offset *offset)
+{
+    size_t count = 0;
+    offset->low_water = partition->next > partition->handled ? partition->next : partition->handled;
+    for (const struct waiting *waiting = partition->waiting; waiting != NULL;
+         waiting = waiting->next) {
+        if (!name_waiting(offset, &count, waiting->offset)) {
+            offset->low_water = waiting->offset;
+            return;
+        }
+    }
+    for (size_t k = 0; k < partition->undecided_count; k++) {
+        int64_t undecided = partition->undecided[k];
+        if (undecided >= partition->next && !name_waiting(offset, &count, undecided)) {
+            offset->low_water = undecided;
+            return;
+        }
+    }
+}
+
+void labels_take_over(struct labels_partition *partition, int64_t handled, const char *waiting)
+{
+    partition->handled = handled;
+    partition->undecided_count = 0;
+    while (*waiting != '\0' && partition->undecided_count < BATCH_WAITING_MAX) {
+        char *end;
+        partition->undecided[partition->undecided_count++] = strtoll(waiting, &end, 10);
+        waiting = end + strspn(end, ",");
+    }
+}
+
+/* True for a record that the owner before has read and decided. */
+static bool decided_before(const struct labels_partition *partition, int64_t offset)
+{
+    for (size_t k = 0; k < partition->undecided_count; k++) {
+        if (partition->undecided[k] == offset)
+            return false;
+    }
+    return offset < partition->handled;
+}
+
 static void waiting_remove(struct engine *engine, struct labels_partition *partition,
                            struct waiting **link)
 {
@@ -151,7 +204,7 @@ static bool accept(struct engine *engine, const struct source *source, const str
 bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
                    const char *reason, struct error *error)
 {
-    return source->offset < engine->labels[source->partition].handled ||
+    return decided_before(&engine->labels[source->partition], source->offset) ||
            effect_dead_letter(engine, source, stage, reason, error);
 }
 
@@ -193,10 +246,9 @@ static bool decide(struct engine *engine, const struct source *source, const str
         return true;
     }
     if (request->selected && source->timestamp > request->deadline + engine->options.labels_late)
-        return effect_dead_letter(engine, source, "label",
-                                  "too late: behind the request's deadline by more than "
-                                  "labels.late",
-                                  error);
+        return labels_refuse(engine, source, "label",
+                             "too late: behind the request's deadline by more than labels.late",
+                             error);
     return accept(engine, source, label, label_id, request, error);
 }
 
@@ -209,7 +261,9 @@ bool engine_label(struct engine *engine, const struct source *source, const stru
     enum fate fate;
     if (!decide(engine, source, label, &fate, error))
         return false;
-    return fate == FATE_DECIDED || wait_for_pair(engine, partition, source, error);
+    /* Of a label that was decided before and is unknown the request is forgotten by now. */
+    return fate == FATE_DECIDED || decided_before(partition, source->offset) ||
+           wait_for_pair(engine, partition, source, error);
 }
 
 bool labels_accept_record(struct engine *engine, const struct source *source,

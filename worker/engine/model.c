@@ -435,6 +435,10 @@ void model_follow(struct model *model, struct request *request)
 {
     if (model->stale || model->information == NULL || request->cut || !in_window(model, request))
         return;
+    if (model->requests->count > model->options->labels_max && seen_by_fit(model, request)) {
+        model->stale = true; /* it may push another one out of the newest labels.max */
+        return;
+    }
     request->current = current_weight(model, request);
     double target = request_share(request, model->return_rate) * request->current;
     model->counted += request_informative(request) - request->counted;

@@ -46,14 +46,15 @@ static bool labels_partitions(struct engine *engine, int32_t number, struct erro
 }
 
 bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_t committed,
-                 int64_t low_water, int64_t time, struct error *error)
+                 int64_t low_water, int64_t time, const char *waiting, struct error *error)
 {
     engine_lose(engine, input, number);
     if (input == INPUT_LABELS) {
         if (!labels_partitions(engine, number, error))
             return false;
-        engine->labels[number] = (struct labels_partition){
-            .held = true, .committed = committed, .next = committed, .handled = low_water};
+        engine->labels[number] =
+            (struct labels_partition){.held = true, .committed = committed, .next = committed};
+        labels_take_over(&engine->labels[number], low_water, waiting);
         return true;
     }
     if (!engine_partitions(engine, number, error))

@@ -393,6 +393,7 @@ static enum applied body_of_labelled(struct requests *requests, struct request *
     request->issued_at = entry->time;
     request->policy_epoch = labelled->policy_epoch;
     request->arm = labelled->arm;
+    request->imported = labelled->origin != ORIGIN_REQUEST;
     return APPLIED_NEW;
 }
 
@@ -453,7 +454,10 @@ enum applied requests_closed(struct requests *requests, struct span request_id, 
 
 bool request_informative(const struct request *request)
 {
-    return request->counting != NULL && !isnan(request->counting->probability);
+    /* Without its SELECTED, which stands before it in the same partition, it is from before the
+     * window. */
+    return request->counting != NULL && !isnan(request->counting->probability) &&
+           (request->selected || request->imported);
 }
 
 double request_share(const struct request *request, double return_rate)

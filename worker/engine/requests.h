@@ -65,6 +65,7 @@ struct request {
     int32_t replica, attempt;
     enum pair_arm arm;
     bool selected, expired, withdrawn, open;
+    bool imported; /* its label came without a request */
     bool counted; /* among the labelled pairs of Sigma */
     bool cut;     /* beyond labels.max */
 };
