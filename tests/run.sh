@@ -12,6 +12,7 @@ KNOWN="unit conformance simulation broker"
 usage() {
     cat <<TEXT
 Usage: tests/run.sh [LABEL...] [--all]
+       tests/run.sh simulation --minutes N
        tests/run.sh --conformance DIR
        tests/run.sh --prepare
 
@@ -22,6 +23,7 @@ unit, conformance and simulation tests under the address and undefined-behaviour
 last all tests of the optimised build.
 
   --all              also the long tests
+  --minutes N        the simulation with fresh seeds for so long, and nothing else
   --conformance DIR  build and run the conformance program on the vectors in DIR
   --prepare          install and build only
   --help             this text
@@ -107,12 +109,17 @@ join() { # WORDS... -> ^(a|b)$
 labels=()
 all=no
 prepare=no
+minutes=
 conformance=
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h) usage; exit 0 ;;
     --all) all=yes ;;
     --prepare) prepare=yes ;;
+    --minutes)
+        minutes=${2:?--minutes needs a number}
+        shift
+        ;;
     --conformance)
         conformance=${2:?--conformance needs a folder}
         shift
@@ -158,6 +165,11 @@ mkdir -p "$CACHE"
 prepare_python
 if [[ "$wanted" == *" broker "* ]]; then
     prepare_kafka
+fi
+if [ -n "$minutes" ]; then
+    build ci simulate
+    say "Simulation, fresh seeds for $minutes minutes"
+    exec "$CACHE/venv/bin/python3" tests/simulation/judge.py --minutes "$minutes"
 fi
 if [ $prepare = yes ]; then
     build ci

@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCES = ("CMakeLists.txt", "config", "deploy", "schemas", "selectors", "worker", "tests")
-SEEDS = "1-60"
+SEEDS = "1-64"
 
 
 def run(*words, **more):
@@ -50,7 +50,7 @@ def bite(scratch, patch):
     try:
         build(scratch)
         judged = run(sys.executable, HERE / "judge.py", "--simulate", scratch / "build" / "simulate",
-                     "--seeds", SEEDS)
+                     "--seeds", SEEDS, "--no-shrink")
     finally:
         must(run("patch", "-R", "-p1", "-d", scratch, "-i", patch))
     if judged.returncode == 77:

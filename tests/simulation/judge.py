@@ -36,7 +36,7 @@ class Log:
     """A run: what was put in, and the transactions that were committed, in their order."""
 
     def __init__(self, lines):
-        self.completions, self.labels = {}, {}
+        self.completions, self.labels, self.cut = {}, {}, {}
         self.states = defaultdict(list)
         self.transactions, self.crashes, self.counts = [], Counter(), Counter()
         self.ended = False
@@ -58,15 +58,21 @@ class Log:
                     for topic, partition, at, low, _ in event["offsets"]}
             elif kind == "commit":
                 self.transactions.append(self.decode(open_transactions.pop(event["transaction"])))
+            elif kind == "cut":
+                self.cut[event["partition"]] = event["start"]
             elif kind == "crash":
                 self.crashes[event["boundary"]] += 1
             elif kind == "state":
-                self.states[event["when"]].append(SimpleNamespace(**event))
+                self.states[event["when"]].append(
+                    SimpleNamespace(**event, transactions=len(self.transactions)))
             elif kind == "run":
                 self.options = SimpleNamespace(**event)
             elif kind == "end":
                 self.ended, self.events = True, event["events"]
-        self.long_lived = self.options.pool_age > 10 ** 8
+        spaces = {record.value["feature_space"] for record in self.completions.values()
+                  if not record.broken}
+        # No pool closes, overflows or is left behind by a newer space.
+        self.all_held = self.options.pool_age > 10 ** 8 and len(spaces) == 1
 
     def input(self, kind, event):
         """A record of an input, decoded where it can be."""
@@ -108,6 +114,10 @@ class Log:
             dead_letters=[letter for transaction in self.transactions
                           for letter in transaction.letters])
 
+    def start(self, partition):
+        """Where the completions of a partition could be read from at the latest."""
+        return self.cut.get(partition, 0)
+
     def ends(self):
         ends = Counter()
         for topic, records in (("completions", self.completions), ("labels", self.labels)):
@@ -133,8 +143,8 @@ def places_of(transaction):
 
 def check_offsets(log):
     """Every transaction sends an offset of every partition that it has effects for; offsets never
-    go back, and low-waters of completions never pass them."""
-    last = {}
+    go back; low-waters of completions pass neither them nor the start of the unpublished pane."""
+    last, panes = {}, Counter()
     for number, transaction in enumerate(log.transactions):
         assert not transaction.effects or transaction.offsets, \
             f"transaction {number} has effects and no offsets"
@@ -149,8 +159,13 @@ def check_offsets(log):
             last[place] = at
         for entry in transaction.entries:
             if entry.kind == "moments":
-                at = transaction.offsets["completions", entry.fields["completions_partition"]]
+                number = entry.fields["completions_partition"]
+                at = transaction.offsets["completions", number]
                 assert entry.fields["to"] <= at.next, "a pane beyond the offset it is committed with"
+                panes[number] = max(panes[number], entry.fields["to"])
+        for (topic, number), at in transaction.offsets.items():
+            assert topic == "labels" or at.low_water <= max(panes[number], log.start(number)), \
+                f"low-water {at.low_water} of {number} passes the unpublished pane"
     for place, end in log.ends().items():
         assert last[place].next == end, f"{place}: committed {last[place].next}, its end is {end}"
 
@@ -299,29 +314,33 @@ def check_states(log, run):
         informative = sum(information.factor_of(fields["request_id"], answered, (), 0) > 0
                           for fields in information.members(run.entries, window))
         assert state.counted == informative, f"{who}: {state.counted} labels in Sigma"
-    for state in log.states["quiet"] + log.states["restored"]:
-        check_matrices(log, state, run)
-    if log.long_lived and len(information.spaces(run.entries)) == 1:
+    for states in log.states.values():
+        entries = [entry for transaction in log.transactions[:states[0].transactions]
+                   for entry in transaction.entries]
+        for state in states if information.of_kind(entries, "space") else ():
+            check_matrices(log, state, entries)
+    if log.all_held:
         for when in ("quiet", "restored"):
             held = sum(state.held for state in log.states[when])
             pools = sum(state.pools for state in log.states[when])
             judge.check_completions_held(run, held, pools)
 
 
-def check_matrices(log, state, run):
+def check_matrices(log, state, entries):
+    """Sigma, I and psi of an engine that has read these entries."""
     who = f"{state.when} {state.who}"
     if state.inverse:
-        sigma = information.labelled_information(run.entries, log.options.labels_window)
+        sigma = information.labelled_information(entries, log.options.labels_window)
         d = len(sigma)
         error = numpy.abs(sigma @ numpy.reshape(state.inverse, (d, d)) - numpy.eye(d)).max()
         assert error < 1e-9, f"{who}: Sigma differs from the ledger's by {error:.2g}"
     if state.policy and not log.options.cuts:
-        space = information.space_in_force(run.entries)["feature_space"]
-        policy = information.policy_information(information.panes(run.entries), space)
+        space = information.space_in_force(entries)["feature_space"]
+        policy = information.policy_information(information.panes(entries), space)
         error = numpy.abs(policy - numpy.reshape(state.policy, policy.shape)).max()
         assert error < 1e-9 * numpy.abs(policy).max(), \
             f"{who}: I differs from the ledger's by {error:.2g}"
-    fit = information.newest_fit(run.entries)
+    fit = information.newest_fit(entries)
     if fit is not None:
         assert numpy.frombuffer(fit["psi"]).tolist() == state.psi, f"{who}: psi"
 
@@ -352,7 +371,7 @@ def check_log(log):
     check_budget(log)
     if run.of("space"):
         judge.check_differences(run, features_of)
-        if log.long_lived and len(information.spaces(run.entries)) == 1:
+        if log.all_held:
             judge.check_panes(run, ready_pools(log))
         else:
             information.check_panes(information.panes(run.entries))

@@ -177,13 +177,12 @@ bool shell_group(struct shell *shell, int64_t now)
 
 /* ---- taking over ---- */
 
-static bool offsets_are_stable(const struct shell *shell)
+static bool read_offsets(struct shell *shell)
 {
-    struct committed committed;
     for (int input = 0; input < INPUTS; input++) {
         for (int32_t k = 0; k < PARTITIONS_MAX; k++) {
             if (shell->gaining[input][k] &&
-                !cluster_committed(shell->cluster, (enum input)input, k, &committed))
+                !cluster_committed(shell->cluster, (enum input)input, k, &shell->found[input][k]))
                 return false;
         }
     }
@@ -192,8 +191,7 @@ static bool offsets_are_stable(const struct shell *shell)
 
 static void gain(struct shell *shell, enum input input, int32_t partition)
 {
-    struct committed committed;
-    cluster_committed(shell->cluster, input, partition, &committed);
+    const struct committed committed = shell->found[input][partition];
     int64_t start = shell->cluster->inputs[input][partition].start;
     const char *waiting = "";
     struct event event = {.kind = EVENT_GAIN, .input = input, .partition = partition};
@@ -216,7 +214,7 @@ static void gain(struct shell *shell, enum input input, int32_t partition)
 
 bool shell_takeover(struct shell *shell)
 {
-    if (shell->takeover == TAKEOVER_OFFSETS && offsets_are_stable(shell))
+    if (shell->takeover == TAKEOVER_OFFSETS && read_offsets(shell))
         shell->takeover = TAKEOVER_BARRIER;
     if (shell->takeover == TAKEOVER_BARRIER) {
         watermarks(shell, shell->goal);

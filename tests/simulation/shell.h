@@ -51,6 +51,7 @@ struct shell {
     bool holds[INPUTS][PARTITIONS_MAX];
     enum takeover takeover;
     bool gaining[INPUTS][PARTITIONS_MAX];
+    struct committed found[INPUTS][PARTITIONS_MAX]; /* stable offsets, read before the barrier */
     struct flight flight;
     int64_t events; /* that its engines were given */
 };

@@ -169,6 +169,7 @@ static void cut(struct simulation *simulation)
         int64_t next = cluster->committed[INPUT_COMPLETIONS][k].next;
         if (next > log->start && happens(simulation, .3))
             log->start += below(simulation, (int)(next - log->start) + 1) / 2;
+        trace_cut(k, log->start);
     }
     for (int32_t k = 0; k < LEDGER_PARTITIONS; k++) {
         struct ledger_log *log = &cluster->ledger[k];

@@ -42,6 +42,11 @@ void trace_poison(int32_t partition, int64_t offset)
     printf("{\"event\":\"poison\",\"partition\":%d,\"offset\":%" PRId64 "}\n", partition, offset);
 }
 
+void trace_cut(int32_t partition, int64_t start)
+{
+    printf("{\"event\":\"cut\",\"partition\":%d,\"start\":%" PRId64 "}\n", partition, start);
+}
+
 void trace_number(const char *event, const char *name, int64_t number)
 {
     printf("{\"event\":\"%s\",\"%s\":%" PRId64 "}\n", event, name, number);

@@ -10,6 +10,8 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts);
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,
                  struct span record, bool broken);
 void trace_poison(int32_t partition, int64_t offset);
+/* What lies below `start` of a completions partition was deleted. */
+void trace_cut(int32_t partition, int64_t start);
 void trace_number(const char *event, const char *name, int64_t number);
 void trace_crash(int worker, const char *boundary);
 void trace_begin(int64_t transaction, int worker, int64_t now);
