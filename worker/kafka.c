@@ -254,10 +254,19 @@ bool kafka_failure(rd_kafka_t *kafka, rd_kafka_resp_err_t code, const char *doin
                      reason[0] == '\0' ? "" : ": ", reason, rd_kafka_err2name(code));
 }
 
-bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *count,
-                      struct error *error)
+static int32_t fewest_replicas(const struct rd_kafka_metadata_topic *topic)
 {
-    *count = 0;
+    int fewest = topic->partition_cnt == 0 ? 0 : topic->partitions[0].replica_cnt;
+    for (int k = 1; k < topic->partition_cnt; k++)
+        if (topic->partitions[k].replica_cnt < fewest)
+            fewest = topic->partitions[k].replica_cnt;
+    return fewest;
+}
+
+bool kafka_topic(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *partitions,
+                 int32_t *replicas, struct error *error)
+{
+    *partitions = *replicas = 0;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka, topic, NULL);
     if (handle == NULL)
         return error_set(error, ERROR_FATAL, "topic '%s': %s", topic,
@@ -270,11 +279,34 @@ bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int3
     const struct rd_kafka_metadata_topic *found =
         metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
     code = found == NULL ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART : found->err;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        *count = found->partition_cnt;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        *partitions = found->partition_cnt;
+        *replicas = fewest_replicas(found);
+    }
     rd_kafka_metadata_destroy(metadata);
     /* Not authorized to see it is something else than absent; just made is neither. */
     return code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
            code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
            error_set(error, ERROR_RETRY, "topic '%s': %s", topic, rd_kafka_err2str(code));
+}
+
+bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *count,
+                      struct error *error)
+{
+    int32_t replicas;
+    return kafka_topic(kafka, topic, timeout_ms, count, &replicas, error);
+}
+
+rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struct error *error)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_ANSWER_TIMEOUT);
+    if (event == NULL) {
+        error_set(error, ERROR_RETRY, "%s: no answer", doing);
+        return NULL;
+    }
+    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return event;
+    error_set(error, ERROR_FATAL, "%s: %s", doing, rd_kafka_event_error_string(event));
+    rd_kafka_event_destroy(event);
+    return NULL;
 }

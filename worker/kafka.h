@@ -36,5 +36,13 @@ bool kafka_failure(rd_kafka_t *kafka, rd_kafka_resp_err_t code, const char *doin
  * (ERROR_RETRY): no broker answered in time, or the topic cannot be used now. */
 bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *count,
                       struct error *error);
+/* The same, and the replicas of the partition that has the fewest. */
+bool kafka_topic(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *partitions,
+                 int32_t *replicas, struct error *error);
+
+/* Waits for the answer to a request of the admin interface; the caller destroys it. NULL: none came
+ * in time, or it says that the request failed. */
+enum { KAFKA_ANSWER_TIMEOUT = 30000 };
+rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struct error *error);
 
 #endif

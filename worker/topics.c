@@ -128,6 +128,7 @@ static void plan_ledger(const struct options *options, struct topic_plan *plan)
                  "labels.deadline + labels.late + a day)");
     demand_equal(plan, "retention.bytes", "-1", "entries vanish while they still count");
     choose(plan, "message.timestamp.type", "LogAppendTime");
+    plan->settings[plan->count - 1].why = "a worker whose clock is wrong can change what is kept";
 }
 
 void topics_plan(const struct options *options, struct topic_plan plans[TOPICS])

@@ -31,7 +31,7 @@ struct topic_setting {
     char text[24];    /* at creation */
     enum topic_demand demand;
     int64_t least;   /* of DEMAND_LEAST */
-    const char *why; /* what breaks without; NULL with DEMAND_NONE */
+    const char *why; /* what breaks without; with DEMAND_NONE what is worse, or NULL */
 };
 
 enum { TOPIC_SETTINGS_MAX = 8 };
