@@ -69,9 +69,7 @@ static int print_help(const struct parse *parse)
     }
     if (usage->examples != NULL)
         printf("\nExamples:\n%s", usage->examples);
-    puts("\nExit codes: 0 done, 1 failed, 2 usage or configuration, 3 fenced by another worker, 4 "
-         "no\n"
-         "broker reached at the start with --no-wait.");
+    puts("\n" COMMAND_EXIT_CODES);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

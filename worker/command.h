@@ -32,8 +32,12 @@ enum exit_code {
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,       /* usage or configuration */
     EXIT_FENCED = 3,      /* another worker holds our slot */
-    EXIT_UNREACHABLE = 4, /* no broker at the start, with --no-wait */
+    EXIT_UNREACHABLE = 4, /* no broker at the start, with --no-wait; in check --online, at all */
 };
+
+#define COMMAND_EXIT_CODES                                                                         \
+    "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 fenced by another worker, 4 no\n"   \
+    "broker reached, at the start with --no-wait or by check --online."
 
 #define COMMAND_GO_ON (-1) /* command_parse: nothing to return yet */
 

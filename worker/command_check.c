@@ -1,10 +1,37 @@
-/* infopair check: everything that can be known of a configuration without a broker. */
+/* infopair check: everything that can be known of a configuration without a broker, and with
+ * --online everything that brokers and topics could break. */
 #include "command.h"
+#include "command_kafka.h"
+#include "interrupt.h"
 #include "kafka_properties.h"
 #include "memory.h"
+#include "online.h"
 #include "schemas/contracts.h"
 
 #include <stdio.h>
+#include <string.h>
+
+struct check_command {
+    bool online;
+    struct command_patience patience;
+};
+
+static const struct command_option OPTIONS[] = {
+    {"online", 'o', NULL, "also check topics, brokers and committed offsets"},
+    {"timeout", 0, "SECONDS", "with --online: wait so long for a broker (5)"},
+    {0}};
+
+static bool take(void *closure, const char *name, const char *value, struct error *error)
+{
+    struct check_command *check = closure;
+    if (name == NULL)
+        return error_set(error, ERROR_FATAL, "takes no argument '%.80s'", value);
+    bool good;
+    if (command_take_patience(&check->patience, name, value, &good, error))
+        return good;
+    check->online = true;
+    return true;
+}
 
 static const struct command_usage USAGE = {
     .name = "check",
@@ -12,10 +39,24 @@ static const struct command_usage USAGE = {
         "Loads the configuration as `infopair run` would, prints every value with its source\n"
         "(secrets masked), and checks the properties of librdkafka, the schema files and the sum "
         "of\n"
-        "the memory.",
+        "the memory.\n\n"
+        "With --online it then connects to kafka.brokers, changes nothing, and names each setting "
+        "of\n"
+        "topics and brokers under which a promise would break (NOT FIT: what it is, what it must "
+        "be,\n"
+        "what breaks), what could not be looked at (NOT CHECKED) and what is worth knowing "
+        "(note),\n"
+        "the bytes a day by which the ledger grows, and what the group would miss that starts "
+        "from\n"
+        "its committed offsets. The exit code is 0 when nothing breaks, 1 when something does or "
+        "was\n"
+        "not checked, and 4 when no broker answers.",
     .examples = "  infopair check --config infopair.cfg\n"
+                "  infopair check --online --config infopair.cfg\n"
                 "  infopair check --set policy.beta=0.1 --set budget.per_second=5 \\\n"
                 "      --set kafka.brokers=localhost:9092\n",
+    .options = OPTIONS,
+    .take = take,
 };
 
 static bool check_required(const struct options *options, struct error *error)
@@ -46,23 +87,51 @@ static bool (*const CHECKS[])(const struct options *options, struct error *error
     check_memory,
 };
 
-int command_check(int argc, char **argv)
+static int check_alone(const struct options *options)
 {
-    struct options *options = NULL;
-    int code = command_parse(&USAGE, argc, argv, NULL, &options);
-    if (code != COMMAND_GO_ON)
-        return code;
     char digest[OPTIONS_DIGEST_SIZE];
     options_digest(options, digest);
-    code = options_print(options, stdout, true) ? EXIT_DONE : EXIT_FAILED;
+    if (!options_print(options, stdout, true))
+        return EXIT_FAILED;
     printf("# digest of the shared options: %.*s\n", OPTIONS_DIGEST_HASH, digest);
     fflush(stdout);
     struct error error = {ERROR_NONE, ""};
-    for (size_t k = 0; code == EXIT_DONE && k < sizeof CHECKS / sizeof *CHECKS; k++)
+    for (size_t k = 0; k < sizeof CHECKS / sizeof *CHECKS; k++)
         if (!CHECKS[k](options, &error))
-            code = command_fail(USAGE.name, &error, EXIT_USAGE);
-    if (code == EXIT_DONE)
-        puts("configuration is good");
+            return command_fail(USAGE.name, &error, EXIT_USAGE);
+    puts("configuration is good");
+    return EXIT_DONE;
+}
+
+static int check_online(const struct options *options, const struct command_patience *patience)
+{
+    int code;
+    fflush(stdout);
+    interrupt_catch();
+    rd_kafka_t *admin = command_admin(USAGE.name, options, patience, &code);
+    if (admin == NULL)
+        return code;
+    struct findings findings = {.out = stdout};
+    online_check(options, admin, &findings);
+    rd_kafka_destroy(admin);
+    if (findings.broken == 0)
+        puts("topics and brokers keep the promises");
+    else
+        printf("topics and brokers do NOT keep the promises: %d lines above\n", findings.broken);
+    return findings.broken == 0 && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+int command_check(int argc, char **argv)
+{
+    /* Whoever asks for the brokers wants to know that there is none. */
+    struct check_command check = {.patience = {.no_wait = true}};
+    struct options *options = NULL;
+    int code = command_parse(&USAGE, argc, argv, &check, &options);
+    if (code != COMMAND_GO_ON)
+        return code;
+    code = check_alone(options);
+    if (code == EXIT_DONE && check.online)
+        code = check_online(options, &check.patience);
     options_free(options);
     return code;
 }

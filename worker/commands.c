@@ -25,11 +25,9 @@ static void print_usage(FILE *out)
     for (const struct command *command = COMMANDS; command->name != NULL; command++)
         if (command->summary != NULL)
             fprintf(out, "  %-10s %s\n", command->name, command->summary);
-    fputs(
-        "\n'infopair COMMAND --help' explains one. 'infopair --version' prints the version.\n\n"
-        "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 fenced by another worker, 4 no\n"
-        "broker reached at the start with --no-wait.\n",
-        out);
+    fputs("\n'infopair COMMAND --help' explains one. 'infopair --version' prints the "
+          "version.\n\n" COMMAND_EXIT_CODES "\n",
+          out);
 }
 
 static int unknown_command(const char *name)

@@ -79,12 +79,14 @@ class Broker:
             raise RuntimeError(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def format(self, cluster_id, **settings):
+    def format(self, cluster_id, more, **settings):
+        """more: {name: value} over PROPERTIES, whose gaps `settings` fill."""
         self.folder.mkdir(exist_ok=True)
         properties = self.folder / "server.properties"
         properties.write_text(PROPERTIES.format(
             number=self.number, port=self.port, controller=self.controller, inner=self.inner,
-            proxy=self.proxy, folder=self.folder, **settings))
+            proxy=self.proxy, folder=self.folder, **settings)
+            + "".join(f"{name}={value}\n" for name, value in more.items()))
         self.run_java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties)
 
     def start(self):
@@ -103,13 +105,15 @@ class Broker:
 class KafkaCluster:
     """Starts on construction unless start=False; use as a context manager. `port` may be given, for
     a broker that appears where somebody waits for it. With several brokers every topic of Kafka's
-    own has a replica on up to three of them, and two must have a record before it counts."""
+    own has a replica on up to three of them, and two must have a record before it counts.
+    settings: of every broker, over those above."""
 
-    def __init__(self, port=None, start=True, keep=False, count=1):
+    def __init__(self, port=None, start=True, keep=False, count=1, settings=None):
         if not any((CACHE / f"kafka-{VERSION}").glob("kafka-server-*.jar")):
             skip(f"no Kafka in .cache/kafka-{VERSION}; tests/run.sh fetches it")
         self.count = count
         self.keep = keep
+        self.settings = settings or {}
         self.folder = Path(tempfile.mkdtemp(prefix="infopair-kafka-"))
         self.members = [Broker(number, self.folder / f"broker-{number}", port if number == 1 else None,
                                heap=768 if count == 1 else 384)
@@ -130,10 +134,11 @@ class KafkaCluster:
 
     def _format(self):
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = cluster_id.replace("-", "A", 1)  # a dash in front would be read as an option
         voters = ",".join(f"{member.number}@127.0.0.1:{member.controller}"
                           for member in self.members)
         for member in self.members:
-            member.format(cluster_id, voters=voters, replicas=min(self.count, 3),
+            member.format(cluster_id, self.settings, voters=voters, replicas=min(self.count, 3),
                           in_sync=2 if self.count > 2 else 1)
         self.formatted = True
 

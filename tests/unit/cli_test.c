@@ -104,6 +104,7 @@ static void test_wrong_usage(void **state)
     expect("check -s", EXIT_USAGE, "option '-s' needs a value");
     expect("check --verbose=3", EXIT_USAGE, "option '--verbose=3' takes no value");
     expect("check argument", EXIT_USAGE, "takes no argument 'argument'");
+    expect("check --online --timeout=soon", EXIT_USAGE, "--timeout: expected a number above 0");
     expect("check -- --help", EXIT_USAGE, "takes no argument '--help'");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
 }
