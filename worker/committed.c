@@ -64,11 +64,8 @@ static bool find(rd_kafka_t *kafka, const rd_kafka_topic_partition_t *partition,
     *found = (struct committed_found){.committed = partition->offset,
                                       .metadata = {partition->metadata, partition->metadata_size}};
     return kafka_failure(kafka, partition->err, "its committed offset", error) &&
-           kafka_failure(kafka,
-                         rd_kafka_query_watermark_offsets(kafka, partition->topic,
-                                                          partition->partition, &found->low,
-                                                          &found->high, KAFKA_ANSWER_TIMEOUT),
-                         "its start", error);
+           kafka_watermarks(kafka, partition->topic, partition->partition, &found->low,
+                            &found->high, error);
 }
 
 /* Returns how many partitions have a committed offset. */

@@ -45,4 +45,9 @@ bool kafka_topic(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *
 enum { KAFKA_ANSWER_TIMEOUT = 30000 };
 rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struct error *error);
 
+/* The first offset of a partition's log and the next one to be written (of a read_committed handle:
+ * the last stable offset). Errors that pass are waited out, for up to KAFKA_ANSWER_TIMEOUT. */
+bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,
+                      int64_t *high, struct error *error);
+
 #endif

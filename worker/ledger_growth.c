@@ -33,13 +33,10 @@ struct tail_reading {
 /* The reader is read_committed: its high watermark is the last stable offset. */
 static bool find_ends(struct tail_reading *reading, struct error *error)
 {
-    for (int32_t k = 0; k < reading->partitions; k++) {
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(reading->reader, reading->topic, k, &reading->low[k],
-                                             &reading->high[k], KAFKA_ANSWER_TIMEOUT);
-        if (!kafka_failure(reading->reader, code, "its end", error))
+    for (int32_t k = 0; k < reading->partitions; k++)
+        if (!kafka_watermarks(reading->reader, reading->topic, k, &reading->low[k],
+                              &reading->high[k], error))
             return false;
-    }
     return true;
 }
 

@@ -1,0 +1,80 @@
+/* Questions to the brokers and their answers. */
+#include "clock.h"
+#include "interrupt.h"
+#include "kafka.h"
+
+static int32_t fewest_replicas(const struct rd_kafka_metadata_topic *topic)
+{
+    int fewest = topic->partition_cnt == 0 ? 0 : topic->partitions[0].replica_cnt;
+    for (int k = 1; k < topic->partition_cnt; k++)
+        if (topic->partitions[k].replica_cnt < fewest)
+            fewest = topic->partitions[k].replica_cnt;
+    return fewest;
+}
+
+bool kafka_topic(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *partitions,
+                 int32_t *replicas, struct error *error)
+{
+    *partitions = *replicas = 0;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka, topic, NULL);
+    if (handle == NULL)
+        return error_set(error, ERROR_FATAL, "topic '%s': %s", topic,
+                         rd_kafka_err2str(rd_kafka_last_error()));
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(kafka, 0, handle, &metadata, timeout_ms);
+    rd_kafka_topic_destroy(handle);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return error_set(error, ERROR_RETRY, "no broker answers: %s", rd_kafka_err2str(code));
+    const struct rd_kafka_metadata_topic *found =
+        metadata->topic_cnt == 1 ? &metadata->topics[0] : NULL;
+    code = found == NULL ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART : found->err;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        *partitions = found->partition_cnt;
+        *replicas = fewest_replicas(found);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    /* Not authorized to see it is something else than absent; just made is neither. */
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+           error_set(error, ERROR_RETRY, "topic '%s': %s", topic, rd_kafka_err2str(code));
+}
+
+bool kafka_partitions(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *count,
+                      struct error *error)
+{
+    int32_t replicas;
+    return kafka_topic(kafka, topic, timeout_ms, count, &replicas, error);
+}
+
+rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struct error *error)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, KAFKA_ANSWER_TIMEOUT);
+    if (event == NULL) {
+        error_set(error, ERROR_RETRY, "%s: no answer", doing);
+        return NULL;
+    }
+    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return event;
+    error_set(error, ERROR_FATAL, "%s: %s", doing, rd_kafka_event_error_string(event));
+    rd_kafka_event_destroy(event);
+    return NULL;
+}
+
+/* Right after a topic was made, and while leaders move, an answer is an error that passes. */
+bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,
+                      int64_t *high, struct error *error)
+{
+    enum { LOOK_AGAIN = 100 };
+    const int64_t end = clock_monotonic_ms() + KAFKA_ANSWER_TIMEOUT;
+    for (;;) {
+        int64_t left = end - clock_monotonic_ms();
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+            kafka, topic, partition, low, high, left > LOOK_AGAIN ? (int)left : LOOK_AGAIN);
+        struct error seen = {ERROR_NONE, ""};
+        if (kafka_failure(kafka, code, "its start and end", &seen))
+            return true;
+        if (seen.class != ERROR_RETRY || left <= 0 || interrupt_seen())
+            return error_set(error, seen.class, "%s", seen.message);
+        rd_kafka_poll(kafka, LOOK_AGAIN);
+    }
+}
