@@ -49,5 +49,8 @@ rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struc
  * the last stable offset). Errors that pass are waited out, for up to KAFKA_ANSWER_TIMEOUT. */
 bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,
                       int64_t *high, struct error *error);
+/* Fills in what the group of the handle has committed for the partitions, in the same way. */
+bool kafka_committed(rd_kafka_t *kafka, rd_kafka_topic_partition_list_t *partitions,
+                     struct error *error);
 
 #endif

@@ -60,21 +60,38 @@ rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struc
     return NULL;
 }
 
-/* Right after a topic was made, and while leaders move, an answer is an error that passes. */
+/* True after a pause when the question had an error that passes: right after a topic was made,
+ * while leaders or coordinators move. */
+static bool ask_again(rd_kafka_t *kafka, rd_kafka_resp_err_t code, int64_t end)
+{
+    enum { PAUSE = 100 };
+    struct error seen;
+    if (kafka_failure(kafka, code, "", &seen) || seen.class != ERROR_RETRY ||
+        clock_monotonic_ms() >= end || interrupt_seen())
+        return false;
+    rd_kafka_poll(kafka, PAUSE);
+    return true;
+}
+
 bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,
                       int64_t *high, struct error *error)
 {
-    enum { LOOK_AGAIN = 100 };
     const int64_t end = clock_monotonic_ms() + KAFKA_ANSWER_TIMEOUT;
-    for (;;) {
-        int64_t left = end - clock_monotonic_ms();
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-            kafka, topic, partition, low, high, left > LOOK_AGAIN ? (int)left : LOOK_AGAIN);
-        struct error seen = {ERROR_NONE, ""};
-        if (kafka_failure(kafka, code, "its start and end", &seen))
-            return true;
-        if (seen.class != ERROR_RETRY || left <= 0 || interrupt_seen())
-            return error_set(error, seen.class, "%s", seen.message);
-        rd_kafka_poll(kafka, LOOK_AGAIN);
-    }
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_query_watermark_offsets(kafka, topic, partition, low, high,
+                                                KAFKA_ANSWER_TIMEOUT);
+    } while (ask_again(kafka, code, end));
+    return kafka_failure(kafka, code, "its start and end", error);
+}
+
+bool kafka_committed(rd_kafka_t *kafka, rd_kafka_topic_partition_list_t *partitions,
+                     struct error *error)
+{
+    const int64_t end = clock_monotonic_ms() + KAFKA_ANSWER_TIMEOUT;
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_committed(kafka, partitions, KAFKA_ANSWER_TIMEOUT);
+    } while (ask_again(kafka, code, end));
+    return kafka_failure(kafka, code, "its committed offsets", error);
 }

@@ -35,21 +35,22 @@ BROKEN_BROKER = {
 GO_ON = "`infopair run --accept-loss` goes on without them"
 # Each line whole, in the order of the page; the rest of the page are notes.
 BREAKS = f"""\
-{COMPLETIONS}: NOT FIT: unclean.leader.election.enable is true, must be false: acknowledged records \
-can vanish
-{COMPLETIONS}: NOT FIT: retention.ms is 3599999, must be at least 3600000: open pools are read again \
-from here (pool.age)
-{LABELS}: NOT FIT: min.insync.replicas is 2, must be at most the number of replicas, 1: \
-nothing can be written
-{PAIRS}: NOT FIT: max.message.bytes is 1000000, must be at least 1081344: a pair with two long texts \
-could not be written (limits.record)
+{COMPLETIONS}: NOT FIT: unclean.leader.election.enable is true, must be false: acknowledged \
+records can vanish
+{COMPLETIONS}: NOT FIT: retention.ms is 3599999, must be at least 3600000: open pools are read \
+again from here (pool.age)
+{LABELS}: NOT FIT: min.insync.replicas is 2, must be at most the number of replicas, 1: nothing \
+can be written
+{PAIRS}: NOT FIT: max.message.bytes is 1000000, must be at least 1081344: a pair with two long \
+texts could not be written (limits.record)
 {LEDGER}: NOT FIT: has 2 partitions, must have at least 3: each entry has its place by its key
 {LEDGER}: NOT FIT: cleanup.policy is compact, must be delete: compaction deletes what Sigma and I \
 are made of
 {LEDGER}: NOT FIT: retention.bytes is 1000000000, must be -1: entries vanish while they still count
-{LETTERS}: NOT FIT: does not exist, must exist before a worker is ready; `infopair topics` creates it
-broker 1: NOT FIT: transaction.max.timeout.ms is 10000, must be at least 15000: no transaction could \
-begin (kafka.transaction_timeout)
+{LETTERS}: NOT FIT: does not exist, must exist before a worker is ready; `infopair topics` \
+creates it
+broker 1: NOT FIT: transaction.max.timeout.ms is 10000, must be at least 15000: no transaction \
+could begin (kafka.transaction_timeout)
 broker 1: NOT FIT: group.min.session.timeout.ms is 50000, must be at most 45000: no worker could \
 join the group (kafka.session_timeout)
 broker 1: NOT FIT: offset.metadata.max.bytes is 32, must be at least 64: offsets could not be \
@@ -60,25 +61,25 @@ broker 1: NOT FIT: unclean.leader.election.enable is true, must be false: commit
 transactions can vanish
 broker 1: NOT FIT: message.max.bytes is 1000000, must be at least 1081344: topics without a \
 max.message.bytes of their own cannot take our records
-{COMPLETIONS} [0]: NOT FIT: 5 records were deleted before they were read (the committed offset is 3, \
-must be at least the log's start 8); {GO_ON}
+{COMPLETIONS} [0]: NOT FIT: 5 records were deleted before they were read (the committed offset is \
+3, must be at least the log's start 8); {GO_ON}
 {COMPLETIONS} [0]: NOT FIT: 6 records of open pools were deleted (the low-water is 2, must be at \
 least the log's start 8); {GO_ON}
-{COMPLETIONS} [1]: NOT FIT: the metadata of its committed offset is damaged or not a worker's: which \
-open pools are to be read again is lost; {GO_ON}
+{COMPLETIONS} [1]: NOT FIT: the metadata of its committed offset is damaged or not a worker's: \
+which open pools are to be read again is lost; {GO_ON}
 {COMPLETIONS} [2]: NOT FIT: 3 records of open pools were deleted (the low-water is 5, must be at \
 least the log's start 8); {GO_ON}
 {LABELS} [1]: NOT FIT: the committed offset is 4, must be at most the log's end 0: the topic was \
 made anew or lost records
 """
 NOTES = f"""\
-{LEDGER}: note: message.timestamp.type is CreateTime; a new topic would get LogAppendTime: a worker \
-whose clock is wrong can change what is kept
+{LEDGER}: note: message.timestamp.type is CreateTime; a new topic would get LogAppendTime: a \
+worker whose clock is wrong can change what is kept
 {LEDGER}: note: has 1 replica: what a broker loses is lost
-{LEDGER}: note: grows by 11.4 MiB a day (from the last 12 records, 12.0 h; before compression, each \
-copy)
-broker 1: note: transaction.state.log.min.isr is 1, should be at least 2: what one broker alone has \
-acknowledged of a transaction is lost with it
+{LEDGER}: note: grows by 11.4 MiB a day (from the last 12 records, 12.0 h; before compression, \
+each copy)
+broker 1: note: transaction.state.log.min.isr is 1, should be at least 2: what one broker alone \
+has acknowledged of a transaction is lost with it
 broker 1: note: transaction.state.log.replication.factor is 1, should be at least 2: the state of \
 transactions is lost with one broker
 broker 1: note: transactional.id.expiration.ms is 3600000, should be at least 86400000: who was \
@@ -186,8 +187,8 @@ def check_beside_a_worker(stage):
     assert stage.worker.terminate() == 0
     code, lines, _ = check(stage, options={"kafka.group": "other"})
     assert code == DONE, lines
-    assert ("group other: note: has no committed offsets although the ledger is written: the inputs "
-            "are read again from their start") in lines, lines
+    assert ("group other: note: has no committed offsets although the ledger is written: the "
+            "inputs are read again from their start") in lines, lines
 
 
 def check_unreachable(stage):
