@@ -61,12 +61,12 @@ bool intake(struct session *session, const rd_kafka_message_t *message, struct e
     enum input input = assignment_input(session, rd_kafka_topic_name(message->rkt));
     if (input == INPUTS)
         return true;
-    struct event event = {.kind = EVENT_RECORD};
+    struct event event = {.kind = EVENT_RECORD,
+                          .input = input,
+                          .partition = message->partition,
+                          .offset = message->offset};
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-        event = (struct event){.kind = EVENT_END,
-                               .input = input,
-                               .partition = message->partition,
-                               .offset = message->offset};
+        event.kind = EVENT_END;
     else
         event.source = source_of(message, input);
     return session_event(session, &event, error);

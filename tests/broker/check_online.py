@@ -53,7 +53,7 @@ broker 1: NOT FIT: transaction.max.timeout.ms is 10000, must be at least 15000: 
 could begin (kafka.transaction_timeout)
 broker 1: NOT FIT: group.min.session.timeout.ms is 50000, must be at most 45000: no worker could \
 join the group (kafka.session_timeout)
-broker 1: NOT FIT: offset.metadata.max.bytes is 32, must be at least 64: offsets could not be \
+broker 1: NOT FIT: offset.metadata.max.bytes is 32, must be at least 1408: offsets could not be \
 committed with the place from which open pools are read again
 broker 1: NOT FIT: offsets.retention.minutes is 59, must be at least 60: a group that rests loses \
 its offsets while pools are still open (pool.age)

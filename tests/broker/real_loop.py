@@ -83,6 +83,7 @@ def run_loop(stage, labels):
     stage.worker.start()
     accepted.reach(0.65 * labels)
     assert stage.worker.kill() == -signal.SIGKILL
+    stage.worker.arguments = ("--journal", stage.folder / "worker.journal")
     stage.worker.start()
     accepted.reach(labels)
     assert labeller.wait(60) == 0, labeller.log_tail()
@@ -142,6 +143,18 @@ def check_design(run, world, build, labels):
     assert through_kafka <= 1.1 * alone, "Kafka costs more than a tenth of the design"
 
 
+def check_journal(stage):
+    """A replay of what the last process was given decides the same, byte for byte; a journal that
+    was changed does not."""
+    journal = stage.folder / "worker.journal"
+    said = stage.command("replay", "--journal", journal).stdout
+    print(f"journal of {journal.stat().st_size >> 20} MiB: {said.strip()}")
+    assert "all equal" in said, said
+    journal.write_bytes(journal.read_bytes().replace(b"alpaca-2024", b"alpaca-2025"))
+    spoiled = stage.command("replay", "--journal", journal, check=False)
+    assert spoiled.returncode == 1, f"a spoiled journal: {spoiled.stdout}{spoiled.stderr}"
+
+
 def main():
     chosen = environment.arguments(__doc__, labels=2000)
     world = alpaca.load()
@@ -154,6 +167,7 @@ def main():
         check_design(run, world, chosen.build, chosen.labels)
         status = stage.worker.terminate()
         assert status == 0, f"SIGTERM at rest ended with {status}"
+        check_journal(stage)
     print(json.dumps({"pairs": len(run.pairs), "entries": len(run.entries),
                       "fits": len(run.of("fit")), "labels": len(run.labels)}))
 

@@ -185,7 +185,7 @@ static void settings_at_their_bounds_fit(void **state)
         {{"transaction.max.timeout.ms", "30000", false},
          {"group.min.session.timeout.ms", "45000", false},
          {"group.max.session.timeout.ms", "45000", false},
-         {"offset.metadata.max.bytes", "64", false},
+         {"offset.metadata.max.bytes", "1408", false},
          {"offsets.retention.minutes", "10080", false},
          {"message.max.bytes", "1000", false},
          {"unclean.leader.election.enable", "false", false},
@@ -207,7 +207,7 @@ static void every_setting_of_a_broker_that_breaks_a_promise_is_named(void **stat
         {{"transaction.max.timeout.ms", "29999", false},
          {"group.min.session.timeout.ms", "45001", false},
          {"group.max.session.timeout.ms", "44999", false},
-         {"offset.metadata.max.bytes", "63", false},
+         {"offset.metadata.max.bytes", "1407", false},
          {"offsets.retention.minutes", "119", false},
          {"message.max.bytes", "999", false},
          {"unclean.leader.election.enable", "true", false},
@@ -225,7 +225,8 @@ static void every_setting_of_a_broker_that_breaks_a_promise_is_named(void **stat
         "worker could join the group (kafka.session_timeout)\n"
         "broker 1: NOT FIT: group.max.session.timeout.ms is 44999, must be at least 45000: no "
         "worker could join the group (kafka.session_timeout)\n"
-        "broker 1: NOT FIT: offset.metadata.max.bytes is 63, must be at least 64: offsets could "
+        "broker 1: NOT FIT: offset.metadata.max.bytes is 1407, must be at least 1408: offsets "
+        "could "
         "not be committed with the place from which open pools are read again\n"
         "broker 1: NOT FIT: offsets.retention.minutes is 119, must be at least 120: a group that "
         "rests loses its offsets while pools are still open (pool.age)\n"

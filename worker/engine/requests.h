@@ -66,8 +66,8 @@ struct request {
     enum pair_arm arm;
     bool selected, expired, withdrawn, open;
     bool imported; /* its label came without a request */
-    bool counted; /* among the labelled pairs of Sigma */
-    bool cut;     /* beyond labels.max */
+    bool counted;  /* among the labelled pairs of Sigma */
+    bool cut;      /* beyond labels.max */
 };
 
 struct requests_of_prompt;
