@@ -588,6 +588,56 @@ static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
     cluster_free(cluster);
 }
 
+/* A completion of `size` bytes of text for a prompt of its own. */
+static void give_text(struct shell *shell, int64_t offset, size_t size)
+{
+    struct error error;
+    char prompt[32];
+    const float features[D] = {1, 2, 3, 4};
+    char *text = calloc(1, size + 1);
+    assert_non_null(text);
+    memset(text, 'x', size);
+    snprintf(prompt, sizeof prompt, "prompt %lld", (long long)offset);
+    const struct source source = {
+        .offset = offset, .timestamp = 1000000, .value = span_of("raw bytes")};
+    struct completion completion = records_completion(prompt, "c", features, D);
+    completion.text = (struct span){text, size};
+    check(engine_completion(shell->engine, &source, &completion, &error), &error);
+    free(text);
+}
+
+static void a_long_completion_costs_a_full_memory_few_of_its_pools(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.limits_text = 8 << 20;
+    options.pools_bytes = 4 << 20;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    int64_t offset = 0;
+    while (stats->pools_closed[POOL_MEMORY] == 0)
+        give_text(&shell, offset++, 10);
+    int64_t full = stats->pools_open;
+    assert_true(full > 3000);
+    /* What closes is a few times what the long one needs, and it enters. */
+    give_text(&shell, offset++, 9000);
+    give_text(&shell, offset++, 50000);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 0);
+    assert_int_equal(stats->completions, offset);
+    assert_true(stats->pools_open > full / 2);
+    /* What can never fit closes nothing. */
+    full = stats->pools_open;
+    give_text(&shell, offset++, 5 << 20);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 1);
+    assert_non_null(strstr(cluster->last_reason, "memory.limit"));
+    assert_in_range(stats->pools_open, full - 10, full);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
 {
     (void)state;
@@ -757,6 +807,7 @@ int main(void)
         cmocka_unit_test(an_early_label_waits_and_holds_its_offset),
         cmocka_unit_test(unanswered_requests_expire_and_late_labels_still_count),
         cmocka_unit_test(a_skip_frees_the_slot_and_tells_nothing),
+        cmocka_unit_test(a_long_completion_costs_a_full_memory_few_of_its_pools),
         cmocka_unit_test(a_newer_space_takes_over_once_it_has_a_scale),
         cmocka_unit_test(scales_come_from_pools_that_are_never_open_together),
         cmocka_unit_test(labels_beyond_the_most_are_forgotten_and_a_restart_agrees),

@@ -133,10 +133,21 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
     return true;
 }
 
-/* Closes the oldest pool of all; false when there is none but `spared`. */
-static bool evict(struct engine *engine, const struct pool *spared)
+/* Room that is made for one completion by closing pools: never more than a few times what it
+ * needs, so that a completion that cannot be had all the same costs few of the others. */
+struct eviction {
+    size_t need; /* of the block that was refused last */
+    size_t done; /* bytes that closed pools have given back */
+};
+
+/* Closes the oldest pool of all; false when there is none but `spared`, or enough were closed. */
+static bool evict(struct engine *engine, const struct pool *spared, struct eviction *eviction)
 {
+    enum { TIMES = 4 };
     struct pool *oldest = NULL;
+    const struct store *store = &engine->pools.store;
+    if (eviction->need > store->limit || eviction->done >= TIMES * eviction->need)
+        return false;
     for (int32_t k = 0; k < engine->partition_count; k++) {
         struct pool *first = engine->partitions[k].pools.first;
         if (first == spared && first != NULL)
@@ -146,7 +157,9 @@ static bool evict(struct engine *engine, const struct pool *spared)
     }
     if (oldest == NULL)
         return false;
+    size_t used = store->used;
     completions_close_pool(engine, oldest, POOL_MEMORY);
+    eviction->done += used - store->used;
     return true;
 }
 
@@ -161,10 +174,10 @@ static void watch_split(struct engine *engine, int32_t partition, struct id key)
 }
 
 /* The pool of the completion's prompt, opened where there is none; NULL: no memory even after
- * closing all others. */
+ * closing others. */
 static struct pool *pool_for(struct engine *engine, struct partition *partition, struct id space,
                              const struct source *source, const struct completion *completion,
-                             int64_t time_before)
+                             int64_t time_before, struct eviction *eviction)
 {
     struct id key = pool_key(space, identity_of(completion->prompt_id));
     struct pool *pool = pool_find(&partition->pools, key);
@@ -174,7 +187,8 @@ static struct pool *pool_for(struct engine *engine, struct partition *partition,
     do {
         pool = pool_open(&engine->pools, &partition->pools, space, source, completion,
                          partition->record_time, time_before);
-    } while (pool == NULL && evict(engine, NULL));
+        eviction->need = pool == NULL ? engine->pools.refused : 0;
+    } while (pool == NULL && evict(engine, NULL, eviction));
     return pool;
 }
 
@@ -183,11 +197,14 @@ static bool enter(struct engine *engine, struct partition *partition, struct id 
                   const struct source *source, const struct completion *completion,
                   int64_t time_before, bool reread, struct error *error)
 {
-    struct pool *pool = pool_for(engine, partition, space, source, completion, time_before);
+    struct eviction eviction = {0};
+    struct pool *pool =
+        pool_for(engine, partition, space, source, completion, time_before, &eviction);
     enum pool_added added = POOL_FULL_MEMORY;
     while (pool != NULL) {
         added = pool_add(&engine->pools, pool, source, completion);
-        if (added != POOL_FULL_MEMORY || !evict(engine, pool))
+        eviction.need = engine->pools.refused;
+        if (added != POOL_FULL_MEMORY || !evict(engine, pool, &eviction))
             break;
     }
     if (added == POOL_FULL_MEMORY) {

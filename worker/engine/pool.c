@@ -41,6 +41,15 @@ struct pool *pool_find(const struct partition_pools *partition, struct id key)
     return pool;
 }
 
+/* A block of the pools' store; what was refused is remembered. */
+static void *take(struct pools *pools, size_t size)
+{
+    void *block = store_take(&pools->store, size);
+    if (block == NULL)
+        pools->refused = store_need(&pools->store, size);
+    return block;
+}
+
 static size_t pool_bytes(size_t capacity)
 {
     return sizeof(struct pool) + capacity * sizeof(struct held *);
@@ -63,8 +72,8 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
     size_t capacity = pools->options->pool_max;
     struct span prompt = text_cut(completion->prompt, pools->options->limits_text);
     size_t texts = completion->prompt_id.size + prompt.size + completion->domain.size;
-    struct pool *pool = store_take(&pools->store, pool_bytes(capacity));
-    char *text = pool == NULL ? NULL : store_take(&pools->store, texts);
+    struct pool *pool = take(pools, pool_bytes(capacity));
+    char *text = pool == NULL ? NULL : take(pools, texts);
     if (text == NULL) {
         store_give(&pools->store, pool, pool_bytes(capacity));
         return NULL;
@@ -124,7 +133,7 @@ static struct held *held_new(struct pools *pools, const struct source *source,
                               .candidate = completion->candidate,
                               .text_cut = text.size < completion->text.size,
                               .dimension = (uint32_t)completion->dimension};
-    struct held *held = store_take(&pools->store, held_bytes(&head));
+    struct held *held = take(pools, held_bytes(&head));
     if (held == NULL)
         return NULL;
     *held = head;

@@ -65,6 +65,7 @@ struct partition_pools {
 
 struct pools {
     struct store store;
+    size_t refused; /* what the block needed that could not be had last (store_need) */
     const struct engine_options *options;
     struct engine_stats *stats;
     struct pool **ready; /* of all partitions */
