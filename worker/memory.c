@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum { MIB = 1024 * 1024 };
+enum { KIB = 1024, MIB = 1024 * 1024 };
 
 static size_t at_most(size_t value, size_t most)
 {
@@ -48,31 +48,109 @@ struct engine_options memory_engine_options(const struct options *options,
         .seed = options->seed,
         .pools_bytes = plan->pools_bytes,
         .window_bytes = plan->window_bytes,
-        .waiting_max = MEMORY_LABELS_WAITING,
+        .model_bytes = plan->model_bytes,
+        .waiting_max = plan->waiting_max,
+        .waiting_bytes = plan->waiting_bytes,
     };
 }
 
-bool memory_plan(const struct options *options, struct memory_plan *plan, struct error *error)
+/* Requests that the window may hold: those that count, those that the fit has not seen, those that
+ * are forgotten in bulk only, and those under way. Open pools remember what was asked of them; of
+ * that labels.max more are planned for, and a full window stops the picks. */
+static int64_t window_requests(const struct options *options)
+{
+    int64_t most = options->labels_max;
+    int64_t kept = engine_labels_kept(&(struct engine_options){.labels_max = options->labels_max,
+                                                               .fit_every = options->fit_every});
+    double recent = options->budget_per_second * (double)options->pool_age / 1000;
+    double more = recent - (double)kept;
+    return kept + options->budget_in_flight +
+           (more <= 0             ? 0
+            : more < (double)most ? (int64_t)more
+                                  : most);
+}
+
+/* What a tick adds to a batch: as many pairs as slots may have gathered, with their entries, and
+ * the moments of each partition. */
+static size_t tick_bytes(const struct options *options, size_t d)
+{
+    enum { ROOM = 4096 }; /* ids, reason, headers and the like of a pair and its entry */
+    size_t partitions = (size_t)options->topics_partitions;
+    size_t pair = at_most(3 * options->limits_text + ROOM, options->limits_record);
+    int64_t picks = options->budget_burst < options->budget_in_flight ? options->budget_burst
+                                                                      : options->budget_in_flight;
+    return ((size_t)picks + partitions) * (pair + d * sizeof(float) + ROOM) +
+           partitions * engine_moments_bytes(d);
+}
+
+/* A few labels as large as can be fit into the half that a pause leaves free. */
+static size_t waiting_bytes(const struct options *options)
+{
+    size_t share = at_most(options->memory_limit / 32, 64 * MIB);
+    size_t least = 4 * (options->limits_record + 128 * KIB);
+    return share < least ? least : share;
+}
+
+/* Everything but the pools, for spaces of `d` features. Returns the sum. */
+static size_t divide(const struct options *options, size_t d, struct memory_plan *plan)
 {
     const size_t limit = options->memory_limit;
-    /* Room for this many full pools is the least that makes sense. */
-    enum { POOLS_LEAST = 8 };
-    size_t d = options->features_dimension;
-    if (d == 0)
-        d = at_most(options->limits_dimension, MEMORY_DIMENSION);
     *plan = (struct memory_plan){.dimension = d,
                                  .consumer_bytes = at_most(limit / 8, 64 * MIB),
                                  .follower_bytes = at_most(limit / 16, 16 * MIB),
                                  .producer_bytes = at_most(limit / 8, 64 * MIB),
-                                 .batch_bytes = at_most(limit / 16, 32 * MIB)};
+                                 .batch_bytes = at_most(limit / 16, 32 * MIB),
+                                 .waiting_bytes = waiting_bytes(options),
+                                 .waiting_max = MEMORY_LABELS_WAITING,
+                                 .requests = window_requests(options)};
     const struct engine_options engine = memory_engine_options(options, plan);
+    plan->tick_bytes = 2 * tick_bytes(options, d);
     plan->model_bytes = engine_fixed_bytes(&engine, d);
-    /* A sixteenth more: slabs are never quite full. */
-    size_t requests = (size_t)options->labels_max + (size_t)options->budget_in_flight;
-    plan->window_bytes = requests * engine_request_bytes(d) / 16 * 17 + 2 * MIB;
-    size_t sum = plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes +
-                 plan->batch_bytes + plan->model_bytes + plan->window_bytes;
-    size_t least = POOLS_LEAST * options->pool_max * (d * sizeof(float) + options->limits_text);
+    plan->panes_bytes = (size_t)options->topics_partitions * engine_pane_bytes(d) +
+                        4 * engine_moments_bytes(d); /* being written, and read of the ledger */
+    /* A sixteenth more: slabs are never quite full, and picks stop before the window is. */
+    plan->window_bytes = (size_t)plan->requests * engine_request_bytes(d) / 16 * 17 + 2 * MIB;
+    return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
+           plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +
+           plan->window_bytes;
+}
+
+/* Whatever one record becomes can be sent. */
+static bool check_record(const struct options *options, const struct memory_plan *plan,
+                         struct error *error)
+{
+    enum { EXTRA = 64 * 1024 }; /* headers, and what a dead letter adds */
+    size_t record = options->limits_record;
+    if (record + EXTRA > plan->producer_bytes)
+        return error_set(
+            error, ERROR_FATAL,
+            "limits.record: %zu KiB + %d KiB = %zu KiB do not fit into the producer queue of %zu "
+            "KiB (an eighth of memory.limit = %zu MiB, at most 64 MiB); lower limits.record or "
+            "raise memory.limit",
+            record / KIB, EXTRA / KIB, (record + EXTRA) / KIB, plan->producer_bytes / KIB,
+            options->memory_limit / MIB);
+    return true;
+}
+
+bool memory_plan(const struct options *options, struct memory_plan *plan, struct error *error)
+{
+    /* Room for this many full pools is the least that makes sense. */
+    enum { POOLS_LEAST = 8 };
+    const size_t limit = options->memory_limit;
+    size_t d = options->features_dimension;
+    bool given = d > 0;
+    size_t sum, least;
+    if (!given)
+        d = at_most(options->limits_dimension, MEMORY_DIMENSION);
+    while (true) {
+        sum = divide(options, d, plan);
+        least = POOLS_LEAST * options->pool_max * (d * sizeof(float) + options->limits_text);
+        if (given || sum + least <= limit || d < 32)
+            break;
+        d -= d / 16;
+    }
+    if (!check_record(options, plan, error))
+        return false;
     if (sum + least <= limit) {
         plan->pools_bytes = limit - sum;
         return true;
@@ -80,11 +158,12 @@ bool memory_plan(const struct options *options, struct memory_plan *plan, struct
     return error_set(
         error, ERROR_FATAL,
         "memory.limit: %zu MiB cannot hold %zu features: consumer queue %zu + ledger queue %zu + "
-        "producer queue %zu + batches %zu + model %zu + window of %lld labels %zu + at least %d "
-        "pools %zu = %zu MiB; raise memory.limit or lower labels.max, pool.max, limits.text or "
-        "features.dimension",
+        "producer queue %zu + batches %zu + model %zu + moments of %lld partitions %zu + waiting "
+        "labels %zu + window of %lld labels %zu + %d pools %zu = %zu MiB; raise memory.limit or "
+        "lower labels.max, pool.max, limits.text or features.dimension",
         limit / MIB, d, plan->consumer_bytes / MIB, plan->follower_bytes / MIB,
-        plan->producer_bytes / MIB, plan->batch_bytes / MIB, plan->model_bytes / MIB,
-        (long long)options->labels_max, plan->window_bytes / MIB, POOLS_LEAST, least / MIB,
-        (sum + least) / MIB);
+        plan->producer_bytes / MIB, (plan->batch_bytes + plan->tick_bytes) / MIB,
+        plan->model_bytes / MIB, (long long)options->topics_partitions, plan->panes_bytes / MIB,
+        plan->waiting_bytes / MIB, (long long)plan->requests, plan->window_bytes / MIB, POOLS_LEAST,
+        least / MIB, (sum + least) / MIB);
 }

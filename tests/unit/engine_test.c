@@ -638,6 +638,73 @@ static void a_long_completion_costs_a_full_memory_few_of_its_pools(void **state)
     cluster_free(cluster);
 }
 
+static void a_space_beyond_the_planned_memory_is_refused(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.features_scale = 1;
+    options.model_bytes = engine_fixed_bytes(&options, 2 * D);
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completion_of(&shell, 0, 0, "wide", 0, 4 * D);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 1);
+    char needed[64], left[64];
+    snprintf(needed, sizeof needed, "space of 16 needs %zu KiB",
+             (engine_fixed_bytes(&options, 4 * D) + 1023) / 1024);
+    snprintf(left, sizeof left, "memory.limit leaves %zu KiB", options.model_bytes / 1024);
+    assert_non_null(strstr(cluster->last_reason, "features: "));
+    assert_non_null(strstr(cluster->last_reason, needed));
+    assert_non_null(strstr(cluster->last_reason, left));
+    give_completion_of(&shell, 0, 1, "fitting", 0, 2 * D);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 1);
+    assert_int_equal(engine_stats(shell.engine)->completions, 1);
+    /* One that another worker has put in force ends this one before it allocates anything. */
+    struct error error;
+    const double centre[4 * D] = {0};
+    const struct entry entry = {.version = LEDGER_VERSION,
+                                .kind = ENTRY_SPACE,
+                                .time = 1,
+                                .space = {.feature_space = span_of("wide"),
+                                          .feature_epoch = 9,
+                                          .dimension = 4 * D,
+                                          .centre = {(const char *)centre, sizeof centre},
+                                          .scale = 1}};
+    assert_false(engine_entry(shell.engine, &entry, 0, 77, &error));
+    assert_int_equal(error.class, ERROR_FATAL);
+    assert_non_null(strstr(error.message, needed));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_waiting_room_fills_by_bytes_too(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.waiting_max = 10000;
+    options.waiting_bytes = 1 << 20;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct error error;
+    char unknown[ID_TEXT_SIZE];
+    static char record[100000];
+    identity_format(identity_of(span_of("nobody asked")), unknown);
+    const struct label label = {.request_id = span_of(unknown), .confidence = 1};
+    struct source source = {.input = INPUT_LABELS, .value = {record, sizeof record}};
+    assert_true(engine_waiting(shell.engine, 0) == 0);
+    while (engine_waiting(shell.engine, 0) < .5) {
+        check(engine_label(shell.engine, &source, &label, &error), &error);
+        source.offset++;
+    }
+    assert_int_equal(source.offset, 6);
+    /* The other half takes what was fetched already. */
+    for (int k = 0; k < 4; k++, source.offset++)
+        check(engine_label(shell.engine, &source, &label, &error), &error);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
 {
     (void)state;
@@ -808,6 +875,8 @@ int main(void)
         cmocka_unit_test(unanswered_requests_expire_and_late_labels_still_count),
         cmocka_unit_test(a_skip_frees_the_slot_and_tells_nothing),
         cmocka_unit_test(a_long_completion_costs_a_full_memory_few_of_its_pools),
+        cmocka_unit_test(a_space_beyond_the_planned_memory_is_refused),
+        cmocka_unit_test(a_waiting_room_fills_by_bytes_too),
         cmocka_unit_test(a_newer_space_takes_over_once_it_has_a_scale),
         cmocka_unit_test(scales_come_from_pools_that_are_never_open_together),
         cmocka_unit_test(labels_beyond_the_most_are_forgotten_and_a_restart_agrees),

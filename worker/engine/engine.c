@@ -167,10 +167,16 @@ static bool pool_is_open(void *context, const struct request *request)
     return false;
 }
 
+/* Requests that come between two times of forgetting. */
+static int64_t forget_step(const struct engine_options *options)
+{
+    return options->labels_max / 32 + 64;
+}
+
 /* Forgets what cannot matter any more, each time the window has grown by a thirty-second part. */
 static bool forget_tick(struct engine *engine, struct error *error)
 {
-    int64_t step = engine->options.labels_max / 32 + 64;
+    int64_t step = forget_step(&engine->options);
     if (engine->requests.count < engine->forget_at)
         return true;
     if (!model_forget(&engine->model, pool_is_open, engine))
@@ -231,7 +237,7 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         applied = fit_entry(engine, entry, error);
         break;
     case ENTRY_SPACE:
-        applied = space_entry(engine, entry, offset, error);
+        done = space_entry(engine, entry, offset, &applied, error);
         break;
     case ENTRY_PRICE:
         break;
@@ -394,6 +400,21 @@ double engine_budget_level(const struct engine *engine)
 size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension)
 {
     return model_bytes(dimension) + select_bytes(options, dimension);
+}
+
+size_t engine_pane_bytes(size_t dimension)
+{
+    return dimension * dimension * sizeof(double);
+}
+
+size_t engine_moments_bytes(size_t dimension)
+{
+    return dimension * (dimension + 1) / 2 * sizeof(float);
+}
+
+int64_t engine_labels_kept(const struct engine_options *options)
+{
+    return options->labels_max + model_slack(options) + forget_step(options);
 }
 
 size_t engine_request_bytes(size_t dimension)

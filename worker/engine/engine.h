@@ -62,6 +62,7 @@ struct engine_options {
     int64_t budget_burst;
     int64_t budget_in_flight;
     uint64_t seed;
+    size_t model_bytes;   /* most that engine_fixed_bytes of a space may be; 0: no limit */
     size_t pools_bytes;   /* memory for open pools; 0: no limit */
     size_t window_bytes;  /* memory for requests and labels; 0: no limit */
     size_t waiting_max;   /* labels that may wait for their pair */
@@ -163,8 +164,9 @@ void engine_refuse(struct engine *engine, int32_t partition, int64_t offset, con
  * watermarks; when the follower has passed those, call engine_ledger_passed with that number. */
 int64_t engine_ticket(const struct engine *engine);
 bool engine_ledger_passed(struct engine *engine, int64_t ticket, struct error *error);
-/* Share of a labels partition's waiting room that is taken. From 1 on the partition must be paused:
- * the next label that has to wait may find no memory, which is fatal. */
+/* Share of a labels partition's waiting room that is taken, by labels or by bytes, whichever is
+ * more. Shell: pause the partition from a half on; the rest is for what was fetched already. From 1
+ * on the next label that has to wait may find no memory, which is fatal. */
 double engine_waiting(const struct engine *engine, int32_t partition);
 
 bool engine_tick(struct engine *engine, int64_t now, struct error *error);
@@ -186,8 +188,14 @@ int64_t engine_reread_left(const struct engine *engine);
 double engine_budget_level(const struct engine *engine);
 /* Memory that selection and the model take at a dimension, beside pools and window. */
 size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension);
+/* Memory of the moments that a partition gathers, and of those of one pane on their way. */
+size_t engine_pane_bytes(size_t dimension);
+size_t engine_moments_bytes(size_t dimension);
 /* Memory that one request and its label take in the window, with ids of usual length. */
 size_t engine_request_bytes(size_t dimension);
+/* Labelled requests that are kept at most, but for those that an open pool remembers: labels.max,
+ * those that a fit has not seen yet, and what is forgotten in bulk. */
+int64_t engine_labels_kept(const struct engine_options *options);
 /* The partitions of completions are this many from now on: each has its part of the budget. */
 bool engine_resize(struct engine *engine, int32_t completions_partitions, struct error *error);
 /* Digest of what all engines must agree on once they have read the same ledger: requests, labels

@@ -61,7 +61,7 @@ struct labels_partition {
     int64_t undecided[BATCH_WAITING_MAX];
     size_t undecided_count;
     struct waiting *waiting; /* in order of offset */
-    size_t waiting_count;
+    size_t waiting_count, waiting_bytes;
 };
 
 enum { SPACE_NAME_MAX = 200 };
@@ -173,8 +173,8 @@ bool space_tick(struct engine *engine, struct error *error);
 /* Writes SPACE in force again before it is deleted from the topic: the fitter's. */
 bool space_renew(struct engine *engine, struct error *error);
 /* Adopts SPACE; false only for memory. */
-enum applied space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
-                         struct error *error);
+bool space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
+                 enum applied *applied, struct error *error);
 
 /* ---- labels.c ---- */
 /* Where reading of labels stands after this record; false with ERROR_NONE: it was given before. */

@@ -76,6 +76,7 @@ static void waiting_remove(struct engine *engine, struct labels_partition *parti
     struct waiting *waiting = *link;
     *link = waiting->next;
     partition->waiting_count--;
+    partition->waiting_bytes -= waiting->bytes;
     store_give(&engine->room, waiting, waiting->bytes);
     engine->stats.labels_waiting--;
     engine->moved = true;
@@ -87,21 +88,28 @@ void labels_drop(struct engine *engine, struct labels_partition *partition)
         waiting_remove(engine, partition, &partition->waiting);
 }
 
-/* Each partition that is held has its part of the room, so that one cannot stop the others. */
-static size_t room_of(const struct engine *engine)
+/* Each partition that is held has its part of the room, so that one cannot stop the others; by
+ * bytes the whole room counts too, for a few large labels of many partitions. */
+double engine_waiting(const struct engine *engine, int32_t number)
 {
-    size_t held = 0;
+    const struct engine_options *options = &engine->options;
+    if (number < 0 || number >= engine->labels_count)
+        return 0;
+    const struct labels_partition *partition = &engine->labels[number];
+    double held = 0;
     for (int32_t k = 0; k < engine->labels_count; k++)
         held += engine->labels[k].held;
-    size_t part = engine->options.waiting_max / (held == 0 ? 1 : held);
-    return part == 0 ? 1 : part;
-}
-
-double engine_waiting(const struct engine *engine, int32_t partition)
-{
-    if (partition < 0 || partition >= engine->labels_count)
-        return 0;
-    return (double)engine->labels[partition].waiting_count / (double)room_of(engine);
+    if (held == 0)
+        held = 1;
+    double most = (double)options->waiting_max / held;
+    double share = (double)partition->waiting_count / (most < 1 ? 1 : most);
+    if (options->waiting_bytes == 0)
+        return share;
+    double bytes = (double)partition->waiting_bytes * held / (double)options->waiting_bytes;
+    size_t taken = engine->room.bytes - engine->room.empty_bytes;
+    double all = (double)taken / (double)options->waiting_bytes;
+    share = bytes > share ? bytes : share;
+    return all > share ? all : share;
 }
 
 int64_t engine_ticket(const struct engine *engine)
@@ -131,6 +139,7 @@ static bool wait_for_pair(struct engine *engine, struct labels_partition *partit
         link = &(*link)->next;
     *link = waiting;
     partition->waiting_count++;
+    partition->waiting_bytes += bytes;
     engine->stats.labels_waiting++;
     return true;
 }

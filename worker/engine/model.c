@@ -567,10 +567,9 @@ out:
 
 /* ---- forgetting ---- */
 
-/* Labels beyond labels.max that are kept, so that what a fit has not seen yet cannot matter. */
-static int64_t slack(const struct model *model)
+int64_t model_slack(const struct engine_options *options)
 {
-    return model->options->labels_max / 16 + 4 * model->options->fit_every;
+    return options->labels_max / 16 + 4 * options->fit_every;
 }
 
 /* Whatever comes, this request is not among those that count in Sigma, and no label of it is waited
@@ -581,7 +580,7 @@ static bool is_spent(const struct model *model, const struct request *request, i
     int64_t now = model->requests->time_last;
     if (request->open || request->body == NULL)
         return false;
-    if (request->labels != NULL && newer >= options->labels_max + slack(model))
+    if (request->labels != NULL && newer >= options->labels_max + model_slack(options))
         return now > request->issued_at + options->pool_age;
     return request->issued_at < window_edge(model) &&
            now > request->deadline + options->labels_late;

@@ -101,5 +101,7 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);
 size_t model_bytes(size_t dimension);
+/* Labels beyond labels.max that are kept, so that what a fit has not seen yet cannot matter. */
+int64_t model_slack(const struct engine_options *options);
 
 #endif

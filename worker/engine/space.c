@@ -48,6 +48,20 @@ static bool wrong_dimension(const struct completion *completion, size_t dimensio
     return true;
 }
 
+/* False, with the reason in `text`, for a space whose matrices are beyond what was planned. */
+static bool space_fits(const struct engine *engine, size_t dimension, char *text, size_t size)
+{
+    size_t most = engine->options.model_bytes;
+    size_t bytes = most == 0 ? 0 : engine_fixed_bytes(&engine->options, dimension);
+    if (bytes <= most)
+        return true;
+    snprintf(text, size,
+             "features: a space of %zu needs %zu KiB for its matrices, memory.limit leaves %zu "
+             "KiB; set features.dimension to plan for it and raise memory.limit",
+             dimension, (bytes + 1023) / 1024, most / 1024);
+    return false;
+}
+
 /* A completion of a space not seen before. */
 static bool admit_new(struct engine *engine, const struct completion *completion, struct id id,
                       char *reason, size_t size)
@@ -64,7 +78,8 @@ static bool admit_new(struct engine *engine, const struct completion *completion
                  (long long)completion->feature_epoch, newest, (long long)epoch);
         return false;
     }
-    if (wrong_dimension(completion, engine->options.features_dimension, reason, size))
+    if (wrong_dimension(completion, engine->options.features_dimension, reason, size) ||
+        !space_fits(engine, completion->dimension, reason, size))
         return false;
     forget_coming(engine);
     *coming = (struct coming_space){.known = true,
@@ -224,23 +239,31 @@ static void follow_current(struct engine *engine)
         moments_clear(&engine->partitions[k].pane);
 }
 
-enum applied space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
-                         struct error *error)
+bool space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
+                 enum applied *applied, struct error *error)
 {
     const struct space *current = &engine->model.space;
-    struct span name = entry->space.feature_space;
+    const struct entry_space *space = &entry->space;
+    struct span name = space->feature_space;
     struct span wanted = span_of(engine->options.features_space);
     bool same = current->name != NULL && identity_equal(current->id, identity_of(name));
-    bool older = current->name != NULL && entry->space.feature_epoch <= current->epoch;
+    bool older = current->name != NULL && space->feature_epoch <= current->epoch;
     if (name.size > SPACE_NAME_MAX) {
+        *applied = APPLIED_REFUSED;
         error_set(error, ERROR_DATA, "feature_space: has %zu bytes, the limit is %d", name.size,
                   SPACE_NAME_MAX);
-        return APPLIED_REFUSED;
+        return true;
     }
     if ((wanted.size > 0 && !span_equal(wanted, name)) || (!same && older))
-        return APPLIED_KNOWN;
-    enum applied applied = model_space(&engine->model, &entry->space, entry->time, offset, error);
-    if (applied == APPLIED_NEW)
+        return true;
+    /* Others work in this space by now: to go on in another one would contradict them. */
+    char reason[256];
+    bool possible =
+        space->dimension > 0 && (size_t)space->dimension <= engine->options.limits_dimension;
+    if (possible && !same && !space_fits(engine, (size_t)space->dimension, reason, sizeof reason))
+        return error_set(error, ERROR_FATAL, "%s", reason);
+    *applied = model_space(&engine->model, space, entry->time, offset, error);
+    if (*applied == APPLIED_NEW)
         follow_current(engine);
-    return applied;
+    return true;
 }
