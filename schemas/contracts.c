@@ -15,7 +15,6 @@ struct contracts *contracts_new(const struct contracts_options *options, struct 
     contracts->record_max = options->record_max;
     /* Items of no size could be as many as a number can say; all others take a byte at least. */
     contracts->limits = (struct plan_limits){.dimension_max = options->dimension_max,
-                                             .text_max = options->text_max,
                                              .items_max = options->record_max,
                                              .attributes_max = options->attributes_max};
     contracts->scratch.maximum = (size_t)1 << 30;

@@ -25,11 +25,9 @@ struct contracts_options {
     const char *const *ids; /* "id=file" each, file relative to directory; may be empty: then
                              * 1=completion.avsc 2=label.avsc 3=pair.avsc 4=ledger.avsc */
     size_t id_count;
-    size_t record_max;     /* bytes of one record */
+    size_t record_max;     /* bytes of one record; prompt, text and uri are bounded by this alone,
+                            * and whoever publishes them cuts */
     size_t dimension_max;  /* values of one feature vector */
-    size_t text_max;       /* bytes of an id, version, space, domain or annotator: longer is an
-                            * error. (prompt, text and uri are bounded by record_max alone; whoever
-                            * publishes them cuts) */
     size_t attributes_max; /* entries of `attributes` */
 };
 

@@ -38,19 +38,19 @@ enum {
 };
 
 static const struct target COMPLETION[C_COUNT] = {
-    [C_PROMPT_ID] = {"prompt_id", WANT_TEXT, true, NULL},
-    [C_COMPLETION_ID] = {"completion_id", WANT_TEXT, true, NULL},
+    [C_PROMPT_ID] = {"prompt_id", WANT_ID, true, NULL},
+    [C_COMPLETION_ID] = {"completion_id", WANT_ID, true, NULL},
     [C_FEATURES] = {"features", WANT_VECTOR, true, NULL},
-    [C_POLICY_VERSION] = {"policy_version", WANT_TEXT, false, NULL},
+    [C_POLICY_VERSION] = {"policy_version", WANT_ID, false, NULL},
     [C_POLICY_EPOCH] = {"policy_epoch", WANT_LONG, false, NULL},
-    [C_FEATURE_SPACE] = {"feature_space", WANT_TEXT, false, NULL},
+    [C_FEATURE_SPACE] = {"feature_space", WANT_ID, false, NULL},
     [C_FEATURE_EPOCH] = {"feature_epoch", WANT_LONG, false, NULL},
     [C_POLICY_LOGPROB] = {"policy_logprob", WANT_DOUBLE, false, NULL},
     [C_REFERENCE_LOGPROB] = {"reference_logprob", WANT_DOUBLE, false, NULL},
     [C_REWARD] = {"reward", WANT_DOUBLE, false, NULL},
     [C_TRAFFIC_WEIGHT] = {"traffic_weight", WANT_DOUBLE, false, NULL},
     [C_CANDIDATE] = {"candidate", WANT_BOOLEAN, false, NULL},
-    [C_DOMAIN] = {"domain", WANT_TEXT, false, NULL},
+    [C_DOMAIN] = {"domain", WANT_ID, false, NULL},
     [C_PROMPT] = {"prompt", WANT_LONGTEXT, false, NULL},
     [C_TEXT] = {"text", WANT_LONGTEXT, false, NULL},
     [C_URI] = {"uri", WANT_LONGTEXT, false, NULL},
@@ -76,17 +76,17 @@ enum {
 };
 
 static const struct target LABEL[L_COUNT] = {
-    [L_LABEL_ID] = {"label_id", WANT_TEXT, false, NULL},
-    [L_REQUEST_ID] = {"request_id", WANT_TEXT, false, NULL},
-    [L_PAIR_ID] = {"pair_id", WANT_TEXT, false, NULL},
+    [L_LABEL_ID] = {"label_id", WANT_ID, false, NULL},
+    [L_REQUEST_ID] = {"request_id", WANT_ID, false, NULL},
+    [L_PAIR_ID] = {"pair_id", WANT_ID, false, NULL},
     [L_OUTCOME] = {"outcome", WANT_ENUM, false, OUTCOMES},
     [L_PROBABILITY_LEFT] = {"probability_left", WANT_DOUBLE, false, NULL},
     [L_CONFIDENCE] = {"confidence", WANT_DOUBLE, false, NULL},
-    [L_ANNOTATOR_ID] = {"annotator_id", WANT_TEXT, false, NULL},
-    [L_ANNOTATOR_KIND] = {"annotator_kind", WANT_TEXT, false, NULL},
+    [L_ANNOTATOR_ID] = {"annotator_id", WANT_ID, false, NULL},
+    [L_ANNOTATOR_KIND] = {"annotator_kind", WANT_ID, false, NULL},
     [L_LEAD_TIME] = {"lead_time", WANT_LONG, false, NULL},
     [L_LABELLED_AT] = {"labelled_at", WANT_LONG, false, NULL},
-    [L_SUPERSEDES] = {"supersedes", WANT_TEXT, false, NULL},
+    [L_SUPERSEDES] = {"supersedes", WANT_ID, false, NULL},
 };
 
 /* ---- ledger ---- */
@@ -138,7 +138,7 @@ bool decode_values(struct contracts *contracts, enum contract contract, struct s
     bool validation = false;
     if (record.size > contracts->record_max && contract != CONTRACT_LEDGER) {
         *stage = "decode";
-        return error_set(error, ERROR_DATA, "record: has %zu bytes, limits.record is %zu",
+        return error_set(error, ERROR_DATA, "record: has %zu bytes, more than limits.record = %zu",
                          record.size, contracts->record_max);
     }
     *writer = source_find(contracts, contract, &record, stage, error);

@@ -39,6 +39,7 @@ static int find_target(const struct plan *plan, const char *path)
 static bool readable(enum want want, avro_type_t type)
 {
     switch (want) {
+    case WANT_ID:
     case WANT_TEXT:
     case WANT_LONGTEXT:
     case WANT_BYTES:
@@ -332,7 +333,7 @@ static bool vector_add(struct decoding *decoding, const struct node *node, doubl
     struct vector *vector = decoding->vector;
     char text[96];
     if (vector->dimension >= decoding->limits->dimension_max) {
-        snprintf(text, sizeof text, "has more than %zu values (limits.dimension)",
+        snprintf(text, sizeof text, "has more values than limits.dimension = %zu",
                  decoding->limits->dimension_max);
         return invalid(decoding, node, text);
     }
@@ -355,7 +356,7 @@ static bool vector_bytes(struct decoding *decoding, const struct node *node, str
     }
     size_t dimension = bytes.size / sizeof(float);
     if (dimension > decoding->limits->dimension_max) {
-        snprintf(text, sizeof text, "has %zu values, limits.dimension is %zu", dimension,
+        snprintf(text, sizeof text, "has %zu values, more than limits.dimension = %zu", dimension,
                  decoding->limits->dimension_max);
         return invalid(decoding, node, text);
     }
@@ -391,9 +392,11 @@ static bool take_bytes(struct decoding *decoding, const struct node *node)
         return vector_bytes(decoding, node, bytes);
     if (target->want == WANT_BYTES)
         return true;
-    if (target->want == WANT_TEXT && bytes.size > decoding->limits->text_max) {
-        snprintf(text, sizeof text, "has %zu bytes, the limit is %zu", bytes.size,
-                 decoding->limits->text_max);
+    size_t most = target->want == WANT_ID     ? PLAN_ID_MAX
+                  : target->want == WANT_TEXT ? PLAN_TEXT_MAX
+                                              : SIZE_MAX;
+    if (bytes.size > most) {
+        snprintf(text, sizeof text, "has %zu bytes, may have %zu", bytes.size, most);
         return invalid(decoding, node, text);
     }
     return text_valid(bytes) || invalid(decoding, node, "is not valid UTF-8");
@@ -494,7 +497,7 @@ static bool take_array(struct decoding *decoding, const struct node *node)
         if (count == 0)
             return true;
         if (!vector && (uint64_t)count > decoding->items)
-            return invalid(decoding, node, "has more items than a record may have");
+            return invalid(decoding, node, "has more items than limits.record has bytes");
         decoding->items -= vector ? 0 : (size_t)count;
         for (; count > 0; count--) {
             if (!take_item(decoding, node, vector))
@@ -521,7 +524,11 @@ static bool take_map(struct decoding *decoding, const struct node *node)
             return true;
         }
         if ((uint64_t)count > most) {
-            snprintf(text, sizeof text, "has more than %zu entries", most);
+            if (node->slot >= 0)
+                snprintf(text, sizeof text, "has more entries than limits.attributes = %zu",
+                         decoding->limits->attributes_max);
+            else
+                snprintf(text, sizeof text, "has more entries than limits.record has bytes");
             return invalid(decoding, node, text);
         }
         most -= (size_t)count;

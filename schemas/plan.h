@@ -15,9 +15,14 @@
 
 enum { PLAN_DEPTH = 16, PLAN_NODES_MAX = 4096, PLAN_SLOTS_MAX = 160 };
 
+/* Bytes of an id, version, space, domain or annotator of an input, and of any text of the ledger.
+ * Fixed: a ledger must stay readable whatever the options of the one who reads it. */
+enum { PLAN_ID_MAX = 1024, PLAN_TEXT_MAX = 64 * 1024 };
+
 enum want {
-    WANT_TEXT,     /* string or bytes, valid UTF-8, at most text_max bytes */
-    WANT_LONGTEXT, /* the same without text_max */
+    WANT_ID,       /* string or bytes, valid UTF-8, at most PLAN_ID_MAX bytes */
+    WANT_TEXT,     /* the same, at most PLAN_TEXT_MAX bytes */
+    WANT_LONGTEXT, /* the same without a limit of its own */
     WANT_BYTES,    /* bytes or string */
     WANT_LONG,     /* int or long */
     WANT_DOUBLE,   /* int, long, float or double; finite */
@@ -44,7 +49,6 @@ struct value {
 
 struct plan_limits {
     size_t dimension_max;
-    size_t text_max;
     size_t items_max;      /* of all arrays and maps of a record that are skipped, together */
     size_t attributes_max; /* of a map that is kept */
 };

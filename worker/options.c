@@ -277,6 +277,5 @@ struct contracts_options options_contracts(const struct options *options)
                                       .id_count = options->schemas_ids.count,
                                       .record_max = options->limits_record,
                                       .dimension_max = options->limits_dimension,
-                                      .text_max = options->limits_text,
                                       .attributes_max = options->limits_attributes};
 }

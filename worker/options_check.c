@@ -6,31 +6,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "pool.min: 17 is above pool.size = 16", each value as people write it. */
+static bool conflict(const struct options *options, const char *name, const char *relation,
+                     const char *other, struct error *error)
+{
+    char value[64], against[64];
+    options_text(options, name, value, sizeof value);
+    options_text(options, other, against, sizeof against);
+    return error_set(error, ERROR_FATAL, "%s: %s is %s %s = %s", name, value, relation, other,
+                     against);
+}
+
 static bool check_pools(const struct options *options, struct error *error)
 {
     if (options->pool_min > options->pool_size)
-        return error_set(error, ERROR_FATAL, "pool.min: %zu is above pool.size = %zu",
-                         options->pool_min, options->pool_size);
+        return conflict(options, "pool.min", "above", "pool.size", error);
     if (options->pool_size > options->pool_max)
-        return error_set(error, ERROR_FATAL, "pool.size: %zu is above pool.max = %zu",
-                         options->pool_size, options->pool_max);
+        return conflict(options, "pool.size", "above", "pool.max", error);
+    /* Pools would be closed before they are ready. */
     if (options->pool_wait > options->pool_age)
-        return error_set(error, ERROR_FATAL,
-                         "pool.wait: pools would be closed by pool.age before they are ready");
+        return conflict(options, "pool.wait", "above", "pool.age", error);
     return true;
 }
 
 static bool check_features(const struct options *options, struct error *error)
 {
     if (options->features_dimension > options->limits_dimension)
-        return error_set(error, ERROR_FATAL,
-                         "features.dimension: %zu is above limits.dimension = %zu",
-                         options->features_dimension, options->limits_dimension);
+        return conflict(options, "features.dimension", "above", "limits.dimension", error);
     if (options->limits_text > options->limits_record)
-        return error_set(error, ERROR_FATAL, "limits.text: is above limits.record");
+        return conflict(options, "limits.text", "above", "limits.record", error);
     if (options->fit_lambda_max > 0 && options->fit_lambda > options->fit_lambda_max)
-        return error_set(error, ERROR_FATAL, "fit.lambda: %g is above fit.lambda_max = %g",
-                         options->fit_lambda, options->fit_lambda_max);
+        return conflict(options, "fit.lambda", "above", "fit.lambda_max", error);
     return true;
 }
 
@@ -100,8 +106,8 @@ static bool check_topics(const struct options *options, struct error *error)
 static bool check_kafka(const struct options *options, struct error *error)
 {
     if (options->commit_interval >= options->kafka_transaction_timeout)
-        return error_set(error, ERROR_FATAL,
-                         "kafka.transaction_timeout: must be above commit.interval");
+        return conflict(options, "kafka.transaction_timeout", "not above", "commit.interval",
+                        error);
     const char *message = options_property(options, "message.timeout.ms");
     if (message == NULL)
         message = options_property(options, "delivery.timeout.ms");
@@ -111,9 +117,9 @@ static bool check_kafka(const struct options *options, struct error *error)
     long long timeout = strtoll(message, &end, 10);
     if (*end != '\0' || timeout <= 0 || timeout > options->kafka_transaction_timeout)
         return error_set(error, ERROR_FATAL,
-                         "kafka.properties: message.timeout.ms must lie between 1 and "
+                         "kafka.properties: message.timeout.ms = %.40s must lie between 1 and "
                          "kafka.transaction_timeout = %lld ms",
-                         (long long)options->kafka_transaction_timeout);
+                         message, (long long)options->kafka_transaction_timeout);
     return true;
 }
 

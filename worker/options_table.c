@@ -117,8 +117,7 @@ const struct option_row OPTION_ROWS[] = {
      .text = "A larger input record is dead-lettered."},
     {ROW(limits, dimension), TYPE_COUNT, 1, 65536, .fallback = "4096",
      .text = "Most features of a completion."},
-    /* The texts of the ledger's own entries, the digest among them, are held to it too. */
-    {ROW(limits, text), TYPE_SIZE, OPTIONS_DIGEST_SIZE, 64 * MIB, .fallback = "16KiB",
+    {ROW(limits, text), TYPE_SIZE, 16, 64 * MIB, .fallback = "16KiB",
      .text = "Longer prompts and completions are cut in the pairs, and flagged."},
     {ROW(limits, attributes), TYPE_COUNT, 0, 65536, .fallback = "64",
      .text = "Most entries of `attributes`."},

@@ -13,7 +13,6 @@ static inline struct contracts *records_contracts(struct error *error)
                                               .directory = TEST_SOURCE_DIRECTORY "/schemas",
                                               .record_max = 1 << 20,
                                               .dimension_max = 64,
-                                              .text_max = 1024,
                                               .attributes_max = 8};
     return contracts_new(&options, error);
 }

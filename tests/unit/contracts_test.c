@@ -12,7 +12,7 @@
 
 #include "schemas/contracts.h"
 
-enum { D = 5, DIMENSION_MAX = 8, RECORD_MAX = 4096, TEXT_MAX = 64 };
+enum { D = 5, DIMENSION_MAX = 8, RECORD_MAX = 4096, ID_MAX = 1024 };
 
 static struct contracts *load(enum framing framing, const char *directory, const char *const *ids,
                               size_t count, struct error *error)
@@ -23,7 +23,6 @@ static struct contracts *load(enum framing framing, const char *directory, const
                                               .id_count = count,
                                               .record_max = RECORD_MAX,
                                               .dimension_max = DIMENSION_MAX,
-                                              .text_max = TEXT_MAX,
                                               .attributes_max = 3};
     return contracts_new(&options, error);
 }
@@ -237,6 +236,31 @@ static void every_kind_of_entry_survives_a_round_trip(void **state)
         buffer_free(&first);
         buffer_free(&second);
     }
+    contracts_free(contracts);
+}
+
+static void texts_of_the_ledger_have_a_limit_of_their_own(void **state)
+{
+    (void)state;
+    enum { MOST = 64 * 1024 };
+    struct contracts *contracts = ours(FRAMING_CONFLUENT);
+    struct buffer record = {.maximum = 1 << 20};
+    struct error error;
+    static char text[MOST + 1];
+    memset(text, 'x', sizeof text);
+    struct entry in = entry_of(ENTRY_WITHDRAWN), out;
+    in.digest = (struct span){text, 200};
+    in.withdrawn.request_id = (struct span){text, 32};
+    in.withdrawn.reason = (struct span){text, MOST};
+    assert_true(contracts_encode_entry(contracts, &in, &record, &error));
+    if (!contracts_decode_entry(contracts, taken(&record), &out, NULL, &error))
+        fail_msg("%s", error.message);
+    in.withdrawn.reason.size++;
+    record.size = 0;
+    assert_true(contracts_encode_entry(contracts, &in, &record, &error));
+    assert_false(contracts_decode_entry(contracts, taken(&record), &out, NULL, &error));
+    assert_non_null(strstr(error.message, "reason: has 65537 bytes, may have 65536"));
+    buffer_free(&record);
     contracts_free(contracts);
 }
 
@@ -496,14 +520,14 @@ static void bad_values_are_refused_by_name(void **state)
     (void)state;
     struct contracts *contracts = ours(FRAMING_CONFLUENT);
     static const float nan_at_1[2] = {0, (float)NAN}, many[DIMENSION_MAX + 1] = {0};
-    static const char long_id[TEXT_MAX + 2] = {'x', 'x'};
+    static const char long_id[ID_MAX + 2] = {'x', 'x'};
     struct completion cases[7];
     static const char *const said[7] = {"prompt_id",
                                         "completion_id",
                                         "features: value 1",
-                                        "features: has",
+                                        "features: has 9 values, more than limits.dimension = 8",
                                         "prompt_id: is not valid UTF-8",
-                                        "policy_version",
+                                        "policy_version: has 1025 bytes, may have 1024",
                                         "traffic_weight"};
     for (size_t k = 0; k < 7; k++)
         cases[k] = a_completion();
@@ -514,7 +538,7 @@ static void bad_values_are_refused_by_name(void **state)
     cases[3].features = many;
     cases[3].dimension = DIMENSION_MAX + 1;
     cases[4].prompt_id = span_of("\xc3(");
-    cases[5].policy_version = (struct span){long_id, TEXT_MAX + 1};
+    cases[5].policy_version = (struct span){long_id, ID_MAX + 1};
     cases[6].traffic_weight = -1;
     for (size_t k = 0; k < 7; k++) {
         struct buffer record = {.maximum = RECORD_MAX};
@@ -607,6 +631,7 @@ int main(void)
         cmocka_unit_test(a_completion_survives_a_round_trip),
         cmocka_unit_test(a_label_survives_a_round_trip),
         cmocka_unit_test(every_kind_of_entry_survives_a_round_trip),
+        cmocka_unit_test(texts_of_the_ledger_have_a_limit_of_their_own),
         cmocka_unit_test(records_print_as_json),
         cmocka_unit_test(a_foreign_writer_may_order_skip_and_widen),
         cmocka_unit_test(a_schema_that_cannot_serve_stops_the_start),

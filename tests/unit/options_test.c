@@ -379,15 +379,18 @@ static void test_options_that_contradict_each_other_are_refused(void **state)
     (void)state;
     refuse_set("pool.min=17", "pool.min: 17 is above pool.size = 16");
     refuse_set("pool.size=65", "pool.size: 65 is above pool.max = 64");
-    refuse_set("pool.wait=2h", "pool.wait");
-    refuse_set("features.dimension=5000", "limits.dimension");
-    refuse_set("limits.text=2MiB", "limits.record");
+    refuse_set("pool.wait=2h", "pool.wait: \"2h\" is above pool.age = \"1h\"");
+    refuse_set("features.dimension=5000",
+               "features.dimension: 5000 is above limits.dimension = 4096");
+    refuse_set("limits.text=2MiB", "limits.text: \"2MiB\" is above limits.record = \"1MiB\"");
     refuse_set("topics.labels=infopair.pairs",
                "topics.pairs: 'infopair.pairs' is already topics.labels");
     refuse_set("topics.labels=a b", "not a topic name");
     refuse_set("topics.labels=..", "not a topic name");
-    refuse_set("commit.interval=15s", "kafka.transaction_timeout");
-    refuse_set("kafka.properties.message.timeout.ms=15001", "message.timeout.ms");
+    refuse_set("commit.interval=15s",
+               "kafka.transaction_timeout: \"15s\" is not above commit.interval = \"15s\"");
+    refuse_set("kafka.properties.message.timeout.ms=15001",
+               "message.timeout.ms = 15001 must lie between 1 and kafka.transaction_timeout");
     refuse_set("schemas.ids=x=completion.avsc", "schemas.ids");
     refuse_set("http.address=8080", "http.address: expected HOST:PORT");
     refuse_set("selection.when=price", "not in this release");
@@ -395,7 +398,7 @@ static void test_options_that_contradict_each_other_are_refused(void **state)
     refuse_set("selection.rule=polcy_trace", "the nearest valid name is 'policy_trace'");
     const char *const lambdas[] = {"fit.lambda=3", "fit.lambda_max=2", NULL};
     expect_failure(&(struct options_input){.no_default_file = true, .sets = lambdas},
-                   "fit.lambda_max");
+                   "fit.lambda: 3 is above fit.lambda_max = 2");
 }
 
 static void test_a_rule_goes_by_its_own_name(void **state)

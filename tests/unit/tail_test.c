@@ -56,7 +56,6 @@ static int start(void **state)
     const struct contracts_options contracts = {.directory = TEST_SOURCE_DIRECTORY "/schemas",
                                                 .record_max = 1 << 20,
                                                 .dimension_max = 8,
-                                                .text_max = 1024,
                                                 .attributes_max = 8};
     printer.contracts = contracts_new(&contracts, &error);
     if (printer.contracts == NULL)

@@ -110,7 +110,7 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
                  {"uri", completion->uri, URI_MAX}};
     for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
         if (texts[k].text.size > texts[k].most) {
-            snprintf(reason, size, "%s: has %zu bytes, the limit is %zu", texts[k].name,
+            snprintf(reason, size, "%s: has %zu bytes, may have %zu", texts[k].name,
                      texts[k].text.size, texts[k].most);
             return false;
         }

@@ -250,7 +250,7 @@ bool space_entry(struct engine *engine, const struct entry *entry, int64_t offse
     bool older = current->name != NULL && space->feature_epoch <= current->epoch;
     if (name.size > SPACE_NAME_MAX) {
         *applied = APPLIED_REFUSED;
-        error_set(error, ERROR_DATA, "feature_space: has %zu bytes, the limit is %d", name.size,
+        error_set(error, ERROR_DATA, "feature_space: has %zu bytes, may have %d", name.size,
                   SPACE_NAME_MAX);
         return true;
     }
