@@ -178,9 +178,10 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(budget, per_second), TYPE_NUMBER, 0, 1e6, .above_minimum = true, .required = true,
      .shared = true, .text = "Label slots that open each second, over all workers."},
     {ROW(budget, burst), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
-     .text = "Most slots that may gather while none are used."},
+     .text = "Most slots that may gather while none are used; at least one a partition."},
     {ROW(budget, in_flight), TYPE_INTEGER, 1, MANY, .fallback = "500", .shared = true,
-     .text = "Most requests that wait for their label, over all workers."},
+     .text =
+         "Most requests that wait for their label, over all workers; at least one a partition."},
 
     {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
      .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},

@@ -202,6 +202,10 @@ static void a_partition_can_always_hold_one_label(void **state)
     struct bucket bucket = {0};
     budget_init(&budget, 1, 1, 100, 64);
     assert_true(budget_allows(&budget, &bucket, 63, 5));
+    budget_init(&budget, 1, 100, 5, 64);
+    assert_true(budget_allows(&budget, &bucket, 63, 5));
+    bucket.open = 1;
+    assert_false(budget_allows(&budget, &bucket, 63, 5));
 }
 
 /* ---- batch ---- */

@@ -9,16 +9,12 @@ void budget_init(struct budget *budget, double per_second, int64_t burst, int64_
                               .partitions = partitions};
 }
 
-/* Whole labels of `total` that fall to partition `number`. */
+/* Whole labels of `total` that fall to partition `number`: at least one, or its pools would never
+ * be asked. */
 static int64_t share(int64_t total, int32_t partitions, int32_t number)
 {
-    return total / partitions + (number < total % partitions ? 1 : 0);
-}
-
-static int64_t burst_of(const struct budget *budget, int32_t number)
-{
-    int64_t burst = share(budget->burst, budget->partitions, number);
-    return burst < 1 ? 1 : burst;
+    int64_t part = total / partitions + (number < total % partitions ? 1 : 0);
+    return part < 1 ? 1 : part;
 }
 
 double budget_level(const struct budget *budget, const struct bucket *bucket, int32_t number,
@@ -26,7 +22,7 @@ double budget_level(const struct budget *budget, const struct bucket *bucket, in
 {
     double ahead = bucket->arrival - (double)now;
     double used = ahead > 0 ? ahead / budget->interval : 0;
-    return (double)burst_of(budget, number) - used;
+    return (double)share(budget->burst, budget->partitions, number) - used;
 }
 
 bool budget_allows(const struct budget *budget, const struct bucket *bucket, int32_t number,

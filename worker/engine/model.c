@@ -135,7 +135,8 @@ static bool space_is_valid(const struct model *model, const struct entry_space *
 {
     size_t dimension = (size_t)entry->dimension;
     if (entry->dimension < 1 || dimension > model->options->limits_dimension)
-        return error_set(error, ERROR_DATA, "dimension: %d is not within 1 to limits.dimension = %zu",
+        return error_set(error, ERROR_DATA,
+                         "dimension: %d is not within 1 to limits.dimension = %zu",
                          entry->dimension, model->options->limits_dimension);
     if (entry->centre.size != dimension * sizeof(double))
         return error_set(error, ERROR_DATA, "centre: its size is not that of the dimension");
