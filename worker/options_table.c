@@ -161,8 +161,9 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Labels between two fits."},
     {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
      .fallback = "auto", .shared = true, .text = "λ of the fit. `auto`: by evidence."},
-    {ROW(fit, lambda_max), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
-     .fallback = "auto", .shared = true, .text = "Cap of that λ. `auto`: 2 d / 0.09."},
+    /* The evidence looks for no smaller λ than this. */
+    {ROW(fit, lambda_max), TYPE_NUMBER, .01, 1e300, .automatic = "auto", .fallback = "auto",
+     .shared = true, .text = "Cap of that λ. `auto`: 2 d / 0.09."},
 
     {ROW(selection, rule), TYPE_STRING, .minimum = 1, .fallback = "policy_trace", .shared = true,
      .text = "How pairs are scored; the rules are listed below."},
