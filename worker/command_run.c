@@ -1,5 +1,6 @@
 /* infopair run: the worker as a process. */
 #include "command.h"
+#include "kafka_properties.h"
 #include "log.h"
 #include "worker.h"
 
@@ -73,7 +74,9 @@ int command_run(int argc, char **argv)
         return code;
     struct error error = {ERROR_NONE, ""};
     struct worker *worker = NULL;
-    if (options_require(options, &error, "kafka.brokers", "policy.beta", "budget.per_second", NULL))
+    if (options_require(options, &error, "kafka.brokers", "policy.beta", "budget.per_second",
+                        NULL) &&
+        kafka_properties_check(options, &error))
         worker = worker_new(options, &flags, &error);
     if (worker == NULL) {
         options_free(options);

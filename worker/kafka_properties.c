@@ -64,9 +64,13 @@ static bool apply(const char *item, rd_kafka_conf_t *conf, struct error *error)
 bool kafka_properties_apply(const struct options *options, rd_kafka_conf_t *conf,
                             struct error *error)
 {
-    for (size_t k = 0; k < options->kafka_properties.count; k++)
-        if (!apply(options->kafka_properties.items[k], conf, error))
-            return false;
+    const struct string_list *list = &options->kafka_properties;
+    for (size_t k = 0; k < list->count; k++) {
+        if (apply(list->items[k], conf, error))
+            continue;
+        const char *place = list->places == NULL ? NULL : list->places[k];
+        return place == NULL ? false : error_prefix(error, "%s", place);
+    }
     return true;
 }
 

@@ -6,8 +6,9 @@
 
 #include <librdkafka/rdkafka.h>
 
-/* Sets every property on `conf`. The error names the property and, where librdkafka does not know
- * it or the worker sets it itself, what to do instead; it never shows a secret. */
+/* Sets every property on `conf`. The error says where the property was given, names it and, where
+ * librdkafka does not know it or the worker sets it itself, what to do instead; it never shows a
+ * secret. */
 bool kafka_properties_apply(const struct options *options, rd_kafka_conf_t *conf,
                             struct error *error);
 

@@ -124,7 +124,7 @@ static bool set_text(struct options *options, const char *text, const char *orig
     if (!done)
         return error_prefix(error, "%s: %s", origin, name);
     option_mark(options, row, source);
-    return true;
+    return row->type != TYPE_LIST || option_place(options, row, SIZE_MAX, origin, error);
 }
 
 static bool read_texts(struct options *options, const char *const *texts, const char *origin,
@@ -168,7 +168,7 @@ static bool read_variable(struct options *options, const char *text, struct erro
     if (!option_parse(options, row, value, error))
         return error_prefix(error, "environment: %s", name);
     option_mark(options, row, OPTION_ENVIRONMENT);
-    return true;
+    return row->type != TYPE_LIST || option_place(options, row, SIZE_MAX, name, error);
 }
 
 static bool read_environment(struct options *options, const char *const *environment,

@@ -23,6 +23,7 @@
 struct string_list {
     char **items; /* owned */
     size_t count;
+    char **places; /* where each was given: "file:line", "--set"; owned; NULL: unknown */
 };
 
 enum kafka_assignment { ASSIGNMENT_RANGE, ASSIGNMENT_COOPERATIVE };

@@ -74,7 +74,17 @@ static bool wrong_type(const struct option_row *row, struct error *error)
     return error_set(error, ERROR_FATAL, "%s: expected %s", row->name, option_expected(row));
 }
 
-static bool read_list(struct options *options, const struct option_row *row,
+/* What is checked of an item later than the file is read can still say where it stands. */
+static bool place_item(struct options *options, const struct option_row *row, size_t item,
+                       const config_setting_t *setting, const char *path, struct error *error)
+{
+    char full[PATH_SIZE], place[PATH_SIZE + 16];
+    source_path(setting, path, full);
+    snprintf(place, sizeof place, "%s:%u", full, config_setting_source_line(setting));
+    return option_place(options, row, item, place, error);
+}
+
+static bool read_list(struct options *options, const struct option_row *row, const char *path,
                       const config_setting_t *setting, struct error *error)
 {
     if (!config_setting_is_array(setting) && !config_setting_is_list(setting))
@@ -91,6 +101,9 @@ static bool read_list(struct options *options, const struct option_row *row,
     done = done && (option_assign_list(options, row, items, count, error) ||
                     error_prefix(error, "%s", row->name));
     free(items);
+    for (size_t k = 0; done && k < count; k++)
+        done =
+            place_item(options, row, k, config_setting_get_elem(setting, (unsigned)k), path, error);
     return done;
 }
 
@@ -125,7 +138,7 @@ static bool read_option(struct options *options, const struct option_row *row, c
     if (config_setting_type(setting) == CONFIG_TYPE_INT && !check_cut(row, path, setting, error))
         return false;
     if (row->type == TYPE_LIST) {
-        if (!read_list(options, row, setting, error))
+        if (!read_list(options, row, path, setting, error))
             return false;
     } else {
         char number[64];

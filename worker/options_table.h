@@ -61,6 +61,9 @@ bool option_assign_list(struct options *options, const struct option_row *row,
 /* Puts "name=value" in the list, in place of an item of the same name. */
 bool option_put_property(struct options *options, const struct option_row *row,
                          const char *property, struct error *error);
+/* Notes where an item of a list was given, unless that is known; item SIZE_MAX: all of them. */
+bool option_place(struct options *options, const struct option_row *row, size_t item,
+                  const char *place, struct error *error);
 /* Releases the member and clears it. */
 void option_clear(struct options *options, const struct option_row *row);
 /* Writes the value as libconfig reads it. mask: secrets as ********. */

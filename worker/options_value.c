@@ -198,12 +198,20 @@ static bool parse_string(struct options *options, const struct option_row *row, 
     return true;
 }
 
+static void free_item(struct string_list *list, size_t k)
+{
+    free(list->items[k]);
+    if (list->places != NULL)
+        free(list->places[k]);
+}
+
 static void free_list(struct string_list *list)
 {
     for (size_t k = 0; k < list->count; k++)
-        free(list->items[k]);
+        free_item(list, k);
     free(list->items);
-    *list = (struct string_list){NULL, 0};
+    free(list->places);
+    *list = (struct string_list){0};
 }
 
 static bool append(struct string_list *list, const char *text, size_t size)
@@ -212,6 +220,11 @@ static bool append(struct string_list *list, const char *text, size_t size)
     if (items == NULL)
         return false;
     list->items = items;
+    char **places = reallocarray(list->places, list->count + 1, sizeof *places);
+    if (places == NULL)
+        return false;
+    list->places = places;
+    places[list->count] = NULL;
     items[list->count] = strndup(text, size);
     if (items[list->count] == NULL)
         return false;
@@ -248,7 +261,7 @@ static bool replace_list(struct options *options, const struct option_row *row,
 bool option_assign_list(struct options *options, const struct option_row *row,
                         const char *const *items, size_t count, struct error *error)
 {
-    struct string_list list = {NULL, 0};
+    struct string_list list = {0};
     for (size_t k = 0; k < count; k++)
         if (!append(&list, items[k], strlen(items[k]))) {
             free_list(&list);
@@ -308,7 +321,7 @@ static bool take_commas(struct string_list *list, const char *text)
 static bool parse_list(struct options *options, const struct option_row *row, const char *text,
                        struct error *error)
 {
-    struct string_list list = {NULL, 0};
+    struct string_list list = {0};
     bool taken = text[0] == '[' ? take_bracketed(&list, text) : take_commas(&list, text);
     if (!taken) {
         free_list(&list);
@@ -328,13 +341,28 @@ bool option_put_property(struct options *options, const struct option_row *row,
     for (size_t k = 0; k < list->count; k++) {
         if (strncmp(list->items[k], property, name) != 0)
             continue;
-        free(list->items[k]);
+        free_item(list, k);
         list->items[k] = copy;
+        list->places[k] = NULL;
         return true;
     }
     bool done = append(list, copy, strlen(copy));
     free(copy);
     return done || error_set(error, ERROR_FATAL, "out of memory");
+}
+
+bool option_place(struct options *options, const struct option_row *row, size_t item,
+                  const char *place, struct error *error)
+{
+    struct string_list *list = option_member(options, row);
+    for (size_t k = 0; k < list->count; k++) {
+        if (list->places[k] != NULL || (item != SIZE_MAX && item != k))
+            continue;
+        list->places[k] = strdup(place);
+        if (list->places[k] == NULL)
+            return error_set(error, ERROR_FATAL, "out of memory");
+    }
+    return true;
 }
 
 bool option_parse(struct options *options, const struct option_row *row, const char *text,

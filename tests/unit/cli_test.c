@@ -126,6 +126,35 @@ static void test_wrong_configuration(void **state)
     expect("check " EXAMPLE " --set schemas.directory=/nonexistent", EXIT_USAGE, "/nonexistent");
 }
 
+static void test_bad_properties_stop_the_start_with_their_place(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/infopair-cli-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    static const char TEXT[] = "kafka: {\n"
+                               "    brokers = \"127.0.0.1:1\";\n"
+                               "    properties = [\"client.rack=a\",\n"
+                               "                  \"no.such=1\"];\n"
+                               "};\n"
+                               "policy: { beta = 1.0; };\n"
+                               "budget: { per_second = 1.0; };\n"
+                               "http: { address = \"\"; };\n";
+    assert_int_equal(write(file, TEXT, sizeof TEXT - 1), sizeof TEXT - 1);
+    close(file);
+    static const char *const STARTS[] = {"check", "run --no-wait"};
+    for (size_t k = 0; k < 2; k++) {
+        char line[256], said[256];
+        snprintf(line, sizeof line, "%s --config %s" SCHEMAS, STARTS[k], path);
+        snprintf(said, sizeof said,
+                 "%s:4: kafka.properties: no.such: No such configuration property", path);
+        expect(line, EXIT_USAGE, said);
+    }
+    unlink(path);
+    expect("run --no-wait " EXAMPLE SCHEMAS " --set kafka.properties.no.such=1", EXIT_USAGE,
+           "--set: kafka.properties: no.such");
+}
+
 static void test_check_accepts_the_example(void **state)
 {
     (void)state;
@@ -162,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_help_and_version),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_wrong_configuration),
+        cmocka_unit_test(test_bad_properties_stop_the_start_with_their_place),
         cmocka_unit_test(test_check_accepts_the_example),
         cmocka_unit_test(test_environment_is_read),
         cmocka_unit_test(test_reference_page_is_current),
