@@ -289,6 +289,7 @@ bool contracts_encode_pair(struct contracts *contracts, const struct pair *pair,
     put_long(&encoding, record, "deadline", pair->deadline);
     put_optional_text(&encoding, record, "domain", pair->domain);
     put_double(&encoding, record, "cost", pair->cost);
+    put_boolean(&encoding, record, "prompt_cut", pair->prompt_cut);
     return finish(&encoding, CONTRACT_PAIR, out, error);
 }
 

@@ -98,6 +98,7 @@ struct pair {
     int64_t deadline;
     struct span domain;
     double cost;
+    bool prompt_cut;         /* the prompt was longer than limits.text or than the record allows */
     struct span traceparent; /* Kafka headers */
     struct span tracestate;
 };

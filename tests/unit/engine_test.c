@@ -30,6 +30,7 @@ struct cluster {
     struct buffer effects; /* every effect's bytes, in order */
     size_t pairs, dead_letters;
     char last_reason[512];
+    struct buffer last_pair; /* its bytes */
 };
 
 struct shell {
@@ -141,7 +142,11 @@ static void keep(struct cluster *cluster, const struct effect *effect)
 {
     assert_true(buffer_append(&cluster->effects, effect->key.data, effect->key.size));
     assert_true(buffer_append(&cluster->effects, effect->value.data, effect->value.size));
-    cluster->pairs += effect->output == OUTPUT_PAIRS;
+    if (effect->output == OUTPUT_PAIRS) {
+        cluster->pairs++;
+        cluster->last_pair.size = 0;
+        assert_true(buffer_append(&cluster->last_pair, effect->value.data, effect->value.size));
+    }
     if (effect->output == OUTPUT_DEAD_LETTERS) {
         cluster->dead_letters++;
         const struct span reason = effect->headers[5].value;
@@ -182,7 +187,7 @@ static struct cluster *cluster_new(void)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
     assert_non_null(cluster);
-    cluster->effects.maximum = 1 << 28;
+    cluster->effects.maximum = cluster->last_pair.maximum = 1 << 28;
     return cluster;
 }
 
@@ -191,6 +196,7 @@ static void cluster_free(struct cluster *cluster)
     for (size_t k = 0; k < cluster->entries; k++)
         free((void *)(uintptr_t)cluster->ledger[k].bytes.data);
     buffer_free(&cluster->effects);
+    buffer_free(&cluster->last_pair);
     free(cluster);
 }
 
@@ -705,6 +711,87 @@ static void a_waiting_room_fills_by_bytes_too(void **state)
     cluster_free(cluster);
 }
 
+/* The pairs of one pool whose completions carry these prompts and domains ("": none). Returns the
+ * last one's bytes in the cluster. */
+static void ask_about(struct cluster *cluster, size_t limit, const char *const (*carried)[2],
+                      size_t count)
+{
+    struct error error;
+    struct engine_options options = options_of();
+    options.features_scale = 1;
+    options.pool_size = 2;
+    options.limits_record = limit;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    for (size_t k = 0; k < count; k++) {
+        char name[16];
+        const float features[D] = {(float)k, 1, 2, (float)(k * k)};
+        snprintf(name, sizeof name, "%zu", k);
+        struct source source = {
+            .offset = (int64_t)k, .timestamp = 1000000, .value = span_of("raw bytes")};
+        struct completion completion = records_completion("p", name, features, D);
+        completion.prompt = span_of(carried[k][0]);
+        completion.domain = span_of(carried[k][1]);
+        check(engine_completion(shell.engine, &source, &completion, &error), &error);
+    }
+    for (int k = 0; k < 5; k++)
+        turn(&shell, 2000);
+    assert_true(cluster->pairs > 0);
+    stop(&shell);
+}
+
+static bool pair_says(const struct cluster *cluster, const char *text)
+{
+    return memmem(cluster->last_pair.data, cluster->last_pair.size, text, strlen(text)) != NULL;
+}
+
+/* prompt_cut is the last field of a pair. */
+static bool pair_prompt_cut(const struct cluster *cluster)
+{
+    return cluster->last_pair.data[cluster->last_pair.size - 1] != 0;
+}
+
+static void the_first_completion_that_carries_the_prompt_gives_it(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    static const char *const CARRIED[][2] = {
+        {"", ""}, {"the question", ""}, {"another question", "law"}, {"", "poetry"}};
+    ask_about(cluster, 1 << 20, CARRIED, 4);
+    assert_true(pair_says(cluster, "the question"));
+    assert_true(pair_says(cluster, "law"));
+    assert_false(pair_says(cluster, "another question"));
+    assert_false(pair_says(cluster, "poetry"));
+    assert_false(pair_prompt_cut(cluster));
+    cluster_free(cluster);
+}
+
+static void a_prompt_that_was_cut_is_flagged(void **state)
+{
+    (void)state;
+    char longer[151], within[101];
+    memset(longer, 'q', sizeof longer);
+    memset(within, 'q', sizeof within);
+    longer[150] = within[100] = '\0'; /* limits.text is 100 */
+    const char *const too_long[][2] = {{longer, ""}, {"", ""}};
+    struct cluster *cluster = cluster_new();
+    ask_about(cluster, 1 << 20, too_long, 2);
+    assert_true(pair_says(cluster, within));
+    assert_true(pair_prompt_cut(cluster));
+    cluster_free(cluster);
+    /* The record has no room for what limits.text allows. */
+    const char *const fits[][2] = {{within, ""}, {"", ""}};
+    cluster = cluster_new();
+    ask_about(cluster, 1 << 20, fits, 2);
+    assert_false(pair_prompt_cut(cluster));
+    size_t room = cluster->last_pair.size - 30;
+    cluster_free(cluster);
+    cluster = cluster_new();
+    ask_about(cluster, room, fits, 2);
+    assert_true(pair_prompt_cut(cluster));
+    assert_false(pair_says(cluster, within));
+    cluster_free(cluster);
+}
+
 static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
 {
     (void)state;
@@ -877,6 +964,8 @@ int main(void)
         cmocka_unit_test(a_long_completion_costs_a_full_memory_few_of_its_pools),
         cmocka_unit_test(a_space_beyond_the_planned_memory_is_refused),
         cmocka_unit_test(a_waiting_room_fills_by_bytes_too),
+        cmocka_unit_test(the_first_completion_that_carries_the_prompt_gives_it),
+        cmocka_unit_test(a_prompt_that_was_cut_is_flagged),
         cmocka_unit_test(a_newer_space_takes_over_once_it_has_a_scale),
         cmocka_unit_test(scales_come_from_pools_that_are_never_open_together),
         cmocka_unit_test(labels_beyond_the_most_are_forgotten_and_a_restart_agrees),

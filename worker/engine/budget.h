@@ -2,11 +2,10 @@
  *
  * Each completions partition holds 1/P of `budget.per_second`, `budget.burst` and
  * `budget.in_flight` (whole labels; what does not divide goes to the lowest partitions, and each
- * holds at least 1 of either, however many partitions there are). The bucket is kept as its theoretical arrival time (generic cell
- * rate algorithm): after the pairs issued at t_1 <= t_2 <= ..., it is
- *   T <- max(T, t_k) + interval,
- * and a slot is open at t when T - t <= (burst - 1) interval. So a restart that reads the issue
- * times again arrives at the same level. */
+ * holds at least 1 of either, however many partitions there are). The bucket is kept as its
+ * theoretical arrival time (generic cell rate algorithm): after the pairs issued at t_1 <= t_2 <=
+ * ..., it is T <- max(T, t_k) + interval, and a slot is open at t when T - t <= (burst - 1)
+ * interval. So a restart that reads the issue times again arrives at the same level. */
 #ifndef INFOPAIR_BUDGET_H
 #define INFOPAIR_BUDGET_H
 

@@ -129,7 +129,9 @@ bool effect_pair(struct engine *engine, struct pair *pair, bool *fits, struct er
         most /= 2;
         cut_side(&pair->left, most);
         cut_side(&pair->right, most);
-        pair->prompt = text_cut(pair->prompt, most);
+        struct span prompt = text_cut(pair->prompt, most);
+        pair->prompt_cut = pair->prompt_cut || prompt.size < pair->prompt.size;
+        pair->prompt = prompt;
     }
     if (!*fits) {
         arena->size = mark;

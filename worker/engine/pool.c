@@ -65,19 +65,48 @@ static struct span put(char **at, struct span text)
     return copy;
 }
 
+static void free_texts(struct pools *pools, struct pool *pool)
+{
+    /* One block that starts with prompt_id. */
+    store_give(&pools->store, (void *)(uintptr_t)pool->prompt_id.data,
+               pool->prompt_id.size + pool->prompt_text.size + pool->domain.size);
+}
+
+/* The prompt's texts: those that the pool has, and of the completion what it still lacks. */
+static bool set_texts(struct pools *pools, struct pool *pool, const struct completion *completion)
+{
+    bool lacks_prompt = pool->prompt_text.size == 0, lacks_domain = pool->domain.size == 0;
+    bool opened = pool->prompt_id.data == NULL;
+    if (!opened && !(lacks_prompt && completion->prompt.size > 0) &&
+        !(lacks_domain && completion->domain.size > 0))
+        return true;
+    struct span cut = text_cut(completion->prompt, pools->options->limits_text);
+    struct span prompt = lacks_prompt ? cut : pool->prompt_text;
+    struct span domain = lacks_domain ? completion->domain : pool->domain;
+    struct pool had = *pool;
+    char *text = take(pools, completion->prompt_id.size + prompt.size + domain.size);
+    if (text == NULL)
+        return false;
+    if (lacks_prompt) {
+        pool->prompt_cut = cut.size < completion->prompt.size;
+        pools->stats->texts_cut += pool->prompt_cut;
+    }
+    pool->prompt_id = put(&text, completion->prompt_id);
+    pool->prompt_text = put(&text, prompt);
+    pool->domain = put(&text, domain);
+    if (!opened)
+        free_texts(pools, &had);
+    return true;
+}
+
 struct pool *pool_open(struct pools *pools, struct partition_pools *partition, struct id space,
                        const struct source *source, const struct completion *completion,
                        int64_t time, int64_t time_before)
 {
     size_t capacity = pools->options->pool_max;
-    struct span prompt = text_cut(completion->prompt, pools->options->limits_text);
-    size_t texts = completion->prompt_id.size + prompt.size + completion->domain.size;
     struct pool *pool = take(pools, pool_bytes(capacity));
-    char *text = pool == NULL ? NULL : take(pools, texts);
-    if (text == NULL) {
-        store_give(&pools->store, pool, pool_bytes(capacity));
+    if (pool == NULL)
         return NULL;
-    }
     *pool = (struct pool){.prompt = identity_of(completion->prompt_id),
                           .space = space,
                           .first_offset = source->offset,
@@ -86,9 +115,10 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
                           .partition = source->partition,
                           .capacity = capacity,
                           .before = partition->last};
-    pool->prompt_id = put(&text, completion->prompt_id);
-    pool->prompt_text = put(&text, prompt);
-    pool->domain = put(&text, completion->domain);
+    if (!set_texts(pools, pool, completion)) {
+        store_give(&pools->store, pool, pool_bytes(capacity));
+        return NULL;
+    }
     pool->key = pool_key(space, pool->prompt);
     HASH_ADD(hh, partition->by_key, key, sizeof pool->key, pool);
     if (partition->last != NULL)
@@ -158,7 +188,8 @@ enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct so
         if (identity_equal(pool->held[k]->id, id))
             return POOL_DUPLICATE;
     }
-    struct held *held = held_new(pools, source, completion);
+    struct held *held =
+        set_texts(pools, pool, completion) ? held_new(pools, source, completion) : NULL;
     if (held == NULL)
         return POOL_FULL_MEMORY;
     if (pool->count == pool->capacity) {
@@ -198,9 +229,7 @@ void pool_close(struct pools *pools, struct partition_pools *partition, struct p
     HASH_DEL(partition->by_key, pool);
     for (size_t k = 0; k < pool->count; k++)
         held_free(pools, pool->held[k]);
-    /* The texts of a pool are one block that starts with prompt_id. */
-    store_give(&pools->store, (void *)(uintptr_t)pool->prompt_id.data,
-               pool->prompt_id.size + pool->prompt_text.size + pool->domain.size);
+    free_texts(pools, pool);
     store_give(&pools->store, pool, pool_bytes(pool->capacity));
     pools->stats->pools_open--;
     pools->stats->pools_closed[reason]++;

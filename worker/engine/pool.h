@@ -6,7 +6,8 @@
  * partition, which never goes back, so the pools of a partition stand in order of first_offset and
  * first_time alike.
  *
- * Each completion is one block: its features as they came (float32) and its texts. */
+ * Each completion is one block: its features as they came (float32) and its texts. The prompt's
+ * text and domain are those of the first completion that carries them. */
 #ifndef INFOPAIR_POOL_H
 #define INFOPAIR_POOL_H
 
@@ -49,6 +50,7 @@ struct pool {
     bool measured;  /* it has gone into the scale of a coming space */
     bool scored;    /* score is not older than its completions */
     bool exhausted; /* no pair of it may be asked, as of the last scoring */
+    bool prompt_cut;
     double score;
     int64_t score_fit;                          /* the fit it was made under */
     struct span prompt_id, prompt_text, domain; /* one block */
