@@ -11,6 +11,8 @@
 #include "worker/engine/batch.h"
 #include "worker/engine/budget.h"
 #include "worker/engine/identity.h"
+#include "worker/engine/index.h"
+#include "worker/engine/names.h"
 #include "worker/engine/pool.h"
 #include "worker/engine/requests.h"
 #include "worker/engine/store.h"
@@ -149,6 +151,111 @@ static void at_most_a_sixteenth_of_a_block_is_wasted(void **state)
         assert_true(store.used - size <= size / 16 + 16);
         store_give(&store, block, size);
     }
+    store_fini(&store);
+}
+
+/* ---- index and names ---- */
+
+struct thing {
+    struct id key;
+};
+
+static struct id key_of(const void *context, const void *thing)
+{
+    (void)context;
+    return ((const struct thing *)thing)->key;
+}
+
+static void an_index_finds_what_is_there_and_nothing_else(void **state)
+{
+    (void)state;
+    enum { THINGS = 3000 };
+    static struct thing things[THINGS] __attribute__((aligned(16)));
+    static bool there[THINGS];
+    struct store store;
+    struct index index;
+    struct sel_random random = sel_random_init(5, 1);
+    store_init(&store, 64u << 20);
+    index_init(&index, &store, key_of, NULL);
+    for (size_t k = 0; k < THINGS; k++)
+        things[k].key = identity_of((struct span){(const char *)&k, sizeof k});
+    for (size_t round = 0; round < 20000; round++) {
+        /* The first rounds fill, then as many go as come. */
+        size_t k = sel_random_below(&random, THINGS);
+        if (!there[k]) {
+            assert_true(index_reserve(&index));
+            index_add(&index, &things[k]);
+        } else if (round > 4000) {
+            index_remove(&index, &things[k]);
+        }
+        there[k] = !there[k] || round <= 4000;
+        k = sel_random_below(&random, THINGS);
+        assert_ptr_equal(index_find(&index, things[k].key), there[k] ? &things[k] : NULL);
+    }
+    size_t count = 0, at = 0;
+    for (size_t k = 0; k < THINGS; k++) {
+        assert_ptr_equal(index_find(&index, things[k].key), there[k] ? &things[k] : NULL);
+        count += there[k];
+    }
+    assert_int_equal(index.count, count);
+    assert_true(index.capacity * 8 <= THINGS * 16);
+    for (struct thing *thing; (thing = index_next(&index, &at)) != NULL; count--)
+        index_remove(&index, thing);
+    assert_int_equal(count, 0);
+    assert_int_equal(index.count, 0);
+    index_fini(&index);
+    assert_int_equal(store.used, 0);
+    store_fini(&store);
+}
+
+static void things_of_one_key_go_one_by_one(void **state)
+{
+    (void)state;
+    static struct thing things[5] __attribute__((aligned(16)));
+    struct store store;
+    struct index index;
+    store_init(&store, 1u << 20);
+    index_init(&index, &store, key_of, NULL);
+    for (size_t k = 0; k < 5; k++) {
+        things[k].key = identity_of(span_of("the same"));
+        assert_true(index_reserve(&index));
+        index_add(&index, &things[k]);
+    }
+    static const size_t order[] = {2, 0, 4, 1};
+    for (size_t k = 0; k < 4; k++) {
+        index_remove(&index, &things[order[k]]);
+        assert_non_null(index_find(&index, things[0].key));
+    }
+    assert_ptr_equal(index_find(&index, things[0].key), &things[3]);
+    index_fini(&index);
+    store_fini(&store);
+}
+
+static void a_name_is_kept_once_and_as_long_as_it_is_used(void **state)
+{
+    (void)state;
+    struct store store;
+    struct names names;
+    uint32_t one, two, again, other;
+    store_init(&store, 1u << 20);
+    names_init(&names, &store, 3);
+    assert_true(names_take(&names, span_of("v1"), 7, &one));
+    assert_true(names_take(&names, span_of("v1"), 8, &two));
+    assert_true(names_take(&names, span_of("v1"), 7, &again));
+    assert_int_equal(one, again);
+    assert_int_not_equal(one, two);
+    assert_int_equal(names_get(&names, two)->value, 8);
+    assert_int_equal(names_get(&names, one)->size, 2);
+    assert_true(names_take(&names, span_of(""), 0, &other));
+    uint32_t none;
+    assert_false(names_take(&names, span_of("one too many"), 0, &none));
+    names_give(&names, one);
+    assert_false(names_take(&names, span_of("one too many"), 0, &none));
+    names_give(&names, again);
+    assert_true(names_take(&names, span_of("v9"), 0, &again));
+    assert_int_equal(again, one);
+    names_fini(&names);
+    assert_int_equal(store.used, 0);
     store_fini(&store);
 }
 
@@ -330,6 +437,13 @@ static struct entry labelled_of(const struct fixture *fixture, const char *label
                                        .confidence = .5}};
 }
 
+/* What the label that counts says; NaN: none does. */
+static double probability_of(const struct request *request)
+{
+    struct request_label label;
+    return request_counting(request, &label) ? label.probability : (double)NAN;
+}
+
 static void an_entry_seen_twice_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -366,11 +480,11 @@ static void the_order_of_entries_does_not_matter(void **state)
     assert_float_equal(request_share(request, 1), 0, 0);
     assert_int_equal(requests_labelled(&fixture->requests, &second, 0, 9, &request, &error),
                      APPLIED_NEW);
-    assert_float_equal(request->counting->probability, 0, 0);
+    assert_float_equal(probability_of(request), 0, 0);
     assert_int_equal(requests_labelled(&fixture->requests, &first, 0, 5, &request, &error),
                      APPLIED_NEW);
     /* The label that stands first in the ledger counts, though it was read second. */
-    assert_float_equal(request->counting->probability, 1, 0);
+    assert_float_equal(probability_of(request), 1, 0);
     assert_int_equal(requests_selected(&fixture->requests, &selected, &request, &error),
                      APPLIED_NEW);
     assert_int_equal(fixture->requests.open_count, 0);
@@ -389,7 +503,7 @@ static void a_correction_counts_in_place_of_what_it_corrects(void **state)
     requests_selected(&fixture->requests, &selected, &request, &error);
     requests_labelled(&fixture->requests, &right, 0, 9, &request, &error);
     requests_labelled(&fixture->requests, &wrong, 0, 5, &request, &error);
-    assert_float_equal(request->counting->probability, 0, 0);
+    assert_float_equal(probability_of(request), 0, 0);
 }
 
 static void a_label_of_ours_stands_behind_those_read_until_it_is_read(void **state)
@@ -400,12 +514,12 @@ static void a_label_of_ours_stands_behind_those_read_until_it_is_read(void **sta
     const struct entry ours = labelled_of(fixture, "ours", 1);
     const struct entry theirs = labelled_of(fixture, "theirs", 0);
     requests_labelled(&fixture->requests, &ours, -1, INT64_MAX, &request, &error);
-    assert_float_equal(request->counting->probability, 1, 0);
+    assert_float_equal(probability_of(request), 1, 0);
     requests_labelled(&fixture->requests, &theirs, 0, 7, &request, &error);
-    assert_float_equal(request->counting->probability, 0, 0);
+    assert_float_equal(probability_of(request), 0, 0);
     assert_int_equal(requests_labelled(&fixture->requests, &ours, 0, 6, &request, &error),
                      APPLIED_NEW);
-    assert_float_equal(request->counting->probability, 1, 0);
+    assert_float_equal(probability_of(request), 1, 0);
 }
 
 static void a_label_of_ours_says_what_the_ledger_says_once_it_is_read(void **state)
@@ -419,10 +533,79 @@ static void a_label_of_ours_says_what_the_ledger_says_once_it_is_read(void **sta
     /* Another worker has accepted the same label, sent again with another outcome. */
     assert_int_equal(requests_labelled(&fixture->requests, &theirs, 0, 7, &request, &error),
                      APPLIED_NEW);
-    assert_float_equal(request->counting->probability, 0, 0);
+    assert_float_equal(probability_of(request), 0, 0);
     assert_int_equal(requests_labelled(&fixture->requests, &ours, 0, 8, &request, &error),
                      APPLIED_KNOWN);
-    assert_float_equal(request->counting->probability, 0, 0);
+    assert_float_equal(probability_of(request), 0, 0);
+}
+
+/* The usual label stands within its request, every other beside it: both must be the same to see.
+ */
+static void usual_and_unusual_labels_live_together(void **state)
+{
+    struct fixture *fixture = *state;
+    struct requests *requests = &fixture->requests;
+    struct request *request;
+    struct request_label label;
+    struct error error;
+    struct entry usual = labelled_of(fixture, "usual", 1), odd = labelled_of(fixture, "odd", .25);
+    usual.labelled.confidence = 1;
+    const struct entry selected = selected_of(fixture);
+    requests_selected(requests, &selected, &request, &error);
+    assert_int_equal(requests_labelled(requests, &usual, 2, 40, &request, &error), APPLIED_NEW);
+    assert_int_equal(request->labels, LABELS_PLAIN);
+    assert_true(request_counting(request, &label));
+    assert_true(identity_equal(label.id, identity_of(span_of("usual"))));
+    assert_int_equal(label.ledger_partition, 2);
+    assert_int_equal(label.ledger_offset, 40);
+    assert_int_equal(label.accepted_at, 20);
+    assert_float_equal(label.probability, 1, 0);
+    assert_false(requests_has_label(requests, identity_of(span_of("odd"))));
+    /* A second one that stands lower in the ledger takes its place, and the first is still known.
+     */
+    assert_int_equal(requests_labelled(requests, &odd, 1, 90, &request, &error), APPLIED_NEW);
+    assert_int_equal(request->labels, LABELS_LISTED);
+    assert_float_equal(probability_of(request), .25, 0);
+    assert_true(requests_has_label(requests, identity_of(span_of("usual"))));
+    assert_true(requests_has_label(requests, identity_of(span_of("odd"))));
+    assert_int_equal(requests_labelled(requests, &usual, 2, 41, &request, &error), APPLIED_KNOWN);
+    requests_forget(requests, request);
+    assert_false(requests_has_label(requests, identity_of(span_of("usual"))));
+    assert_false(requests_has_label(requests, identity_of(span_of("odd"))));
+    assert_int_equal(requests->count, 0);
+}
+
+static void a_request_is_found_by_pair_and_prompt_until_it_is_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct requests *requests = &fixture->requests;
+    struct request *first, *second;
+    struct error error;
+    char other[ID_TEXT_SIZE];
+    struct id pair = identity_pair(span_of("p"), span_of("a"), span_of("b"));
+    const struct entry selected = selected_of(fixture);
+    struct entry again = selected_of(fixture);
+    identity_format(identity_request(span_of("s"), pair, 1, 2), other);
+    again.selected.request_id = span_of(other);
+    again.selected.attempt = 2;
+    /* EXPIRED may be read first: the request moves once SELECTED completes it. */
+    requests_closed(requests, span_of(other), true, &second, &error);
+    assert_null(requests_find_pair(requests, pair));
+    requests_selected(requests, &selected, &first, &error);
+    requests_selected(requests, &again, &second, &error);
+    assert_ptr_equal(requests_find_pair(requests, pair), second);
+    assert_true(second->expired && !second->open);
+    struct id prompt = identity_of(span_of("p"));
+    assert_ptr_equal(requests_of(requests, prompt), second);
+    assert_ptr_equal(second->of_prompt, first);
+    assert_true(span_equal(request_right_id(requests, first), span_of("b")));
+    assert_true(span_equal(request_space(requests, first), span_of("s")));
+    assert_int_equal(first->deadline, 1000);
+    requests_forget(requests, second);
+    assert_ptr_equal(requests_of(requests, prompt), first);
+    assert_null(first->of_prompt);
+    requests_forget(requests, first);
+    assert_null(requests_of(requests, prompt));
 }
 
 static void a_label_of_other_completions_than_its_request_is_refused(void **state)
@@ -437,7 +620,7 @@ static void a_label_of_other_completions_than_its_request_is_refused(void **stat
     label.labelled.x.data = (const char *)other;
     assert_int_equal(requests_labelled(&fixture->requests, &label, 0, 1, &request, &error),
                      APPLIED_REFUSED);
-    assert_true(request->open && request->labels == NULL);
+    assert_true(request->open && request->labels == LABELS_NONE);
 }
 
 static void entries_that_contradict_themselves_are_refused_whole(void **state)
@@ -454,6 +637,7 @@ static void entries_that_contradict_themselves_are_refused_whole(void **state)
     fixture->x[1] = (float)NAN;
     assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
                      APPLIED_REFUSED);
+    size_t used = fixture->store.used; /* the indexes keep their first slots */
     fixture->x[1] = 0;
     entry.selected.x.size = 7;
     assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
@@ -471,8 +655,13 @@ static void entries_that_contradict_themselves_are_refused_whole(void **state)
     entry = labelled_of(fixture, "l", 1.5);
     assert_int_equal(requests_labelled(&fixture->requests, &entry, 0, 1, &request, &error),
                      APPLIED_REFUSED);
+    entry = selected_of(fixture);
+    entry.selected.deadline = INT64_MAX;
+    assert_int_equal(requests_selected(&fixture->requests, &entry, &request, &error),
+                     APPLIED_REFUSED);
+    assert_non_null(strstr(error.message, "deadline"));
     assert_int_equal(fixture->requests.count, 0);
-    assert_int_equal(fixture->store.used, 0);
+    assert_int_equal(fixture->store.used, used);
 }
 
 #define WITH_REQUESTS(test) cmocka_unit_test_setup_teardown(test, fixture_make, fixture_end)
@@ -488,6 +677,9 @@ int main(void)
         cmocka_unit_test(what_one_size_gave_back_serves_every_other),
         cmocka_unit_test(an_empty_store_gives_its_memory_back),
         cmocka_unit_test(at_most_a_sixteenth_of_a_block_is_wasted),
+        cmocka_unit_test(an_index_finds_what_is_there_and_nothing_else),
+        cmocka_unit_test(things_of_one_key_go_one_by_one),
+        cmocka_unit_test(a_name_is_kept_once_and_as_long_as_it_is_used),
         cmocka_unit_test(a_bucket_gives_its_burst_and_then_its_rate),
         cmocka_unit_test(shares_of_partitions_add_up_to_the_whole),
         cmocka_unit_test(a_partition_can_always_hold_one_label),
@@ -499,6 +691,8 @@ int main(void)
         WITH_REQUESTS(a_correction_counts_in_place_of_what_it_corrects),
         WITH_REQUESTS(a_label_of_ours_stands_behind_those_read_until_it_is_read),
         WITH_REQUESTS(a_label_of_ours_says_what_the_ledger_says_once_it_is_read),
+        WITH_REQUESTS(usual_and_unusual_labels_live_together),
+        WITH_REQUESTS(a_request_is_found_by_pair_and_prompt_until_it_is_forgotten),
         WITH_REQUESTS(a_label_of_other_completions_than_its_request_is_refused),
         WITH_REQUESTS(entries_that_contradict_themselves_are_refused_whole),
     };

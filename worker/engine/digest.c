@@ -15,15 +15,17 @@ static void add(struct id *sum, const void *bytes, size_t size)
 
 static void add_request(struct id *sum, const struct request *request)
 {
+    struct request_label label = {0};
     if (!request->counted && !request->open)
         return;
+    request_counting(request, &label);
     const struct {
         struct id request, label;
         double weight;
         int64_t fit_id, issued_at;
         int64_t selected, expired, withdrawn, arm;
     } said = {.request = request->id,
-              .label = request->counting == NULL ? (struct id){0} : request->counting->id,
+              .label = label.id,
               .weight = request->weight,
               .fit_id = request->fit_id,
               .issued_at = request->issued_at,
@@ -38,8 +40,8 @@ void engine_digest(const struct engine *engine, char text[ID_TEXT_SIZE])
 {
     const struct model *model = &engine->model;
     struct id sum = {0};
-    for (const struct request *request = engine->requests.by_id; request != NULL;
-         request = request->hh.next)
+    const struct request *request;
+    for (size_t at = 0; (request = requests_next(&engine->requests, &at)) != NULL; at++)
         add_request(&sum, request);
     if (model->space.name != NULL) {
         add(&sum, model->psi, model->space.dimension * sizeof(double));

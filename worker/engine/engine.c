@@ -159,7 +159,10 @@ static enum applied fit_entry(struct engine *engine, const struct entry *entry, 
 static bool pool_is_open(void *context, const struct request *request)
 {
     const struct engine *engine = context;
-    struct id key = pool_key(request->space, request->prompt);
+    if (!request->whole)
+        return false;
+    struct id key = pool_key(request_space_id(&engine->requests, request),
+                             request_prompt(&engine->requests, request));
     for (int32_t k = 0; k < engine->partition_count; k++) {
         if (pool_find(&engine->partitions[k].pools, key) != NULL)
             return true;
@@ -420,8 +423,7 @@ int64_t engine_labels_kept(const struct engine_options *options)
 size_t engine_request_bytes(size_t dimension)
 {
     enum { TEXTS = 128 };
-    return sizeof(struct request) + sizeof(struct request_label) + sizeof(struct request_body) +
-           dimension * sizeof(float) + TEXTS;
+    return requests_bytes(dimension, TEXTS);
 }
 
 bool engine_obstacle(struct engine *engine, char *text, size_t size)

@@ -168,32 +168,33 @@ static bool accept(struct engine *engine, const struct source *source, const str
 {
     char request_id[ID_TEXT_SIZE], pair_id[ID_TEXT_SIZE];
     identity_format(request->id, request_id);
-    identity_format(request->pair, pair_id);
-    const struct request_body *body = request->body;
+    const struct requests *requests = &engine->requests;
+    identity_format(request_pair(requests, request), pair_id);
     struct entry entry = {
         .kind = ENTRY_LABELLED,
-        .labelled = {.label_id = label_id,
-                     .request_id = span_of(request_id),
-                     .pair_id = span_of(pair_id),
-                     .prompt_id = request_prompt_id(request),
-                     .left_id = request_left_id(request),
-                     .right_id = request_right_id(request),
-                     .feature_space = request_space(request),
-                     .policy_version = request_policy_version(request),
-                     .policy_epoch = request->policy_epoch,
-                     .x = {(const char *)body->x, body->dimension * sizeof(float)},
-                     .source_topic = span_of(engine->options.topics[INPUT_LABELS]),
-                     .source_partition = source->partition,
-                     .source_offset = source->offset,
-                     .outcome = label->outcome,
-                     .probability_left = probability_of(label),
-                     .confidence = label->confidence,
-                     .annotator_id = label->annotator_id,
-                     .annotator_kind = label->annotator_kind,
-                     .labelled_at = label->labelled_at,
-                     .origin = ORIGIN_REQUEST,
-                     .supersedes = label->supersedes,
-                     .arm = request->arm}};
+        .labelled = {
+            .label_id = label_id,
+            .request_id = span_of(request_id),
+            .pair_id = span_of(pair_id),
+            .prompt_id = request_prompt_id(requests, request),
+            .left_id = request_left_id(requests, request),
+            .right_id = request_right_id(requests, request),
+            .feature_space = request_space(requests, request),
+            .policy_version = request_policy_version(requests, request),
+            .policy_epoch = request_policy_epoch(requests, request),
+            .x = {(const char *)request->x, request_dimension(requests, request) * sizeof(float)},
+            .source_topic = span_of(engine->options.topics[INPUT_LABELS]),
+            .source_partition = source->partition,
+            .source_offset = source->offset,
+            .outcome = label->outcome,
+            .probability_left = probability_of(label),
+            .confidence = label->confidence,
+            .annotator_id = label->annotator_id,
+            .annotator_kind = label->annotator_kind,
+            .labelled_at = label->labelled_at,
+            .origin = ORIGIN_REQUEST,
+            .supersedes = label->supersedes,
+            .arm = (enum pair_arm)request->arm}};
     bool was_open = request->open;
     if (!effect_entry(engine, &entry, ledger_partition_of(engine, request->id), error))
         return false;
@@ -236,7 +237,7 @@ static bool decide(struct engine *engine, const struct source *source, const str
     }
     struct id id;
     struct request *request = NULL;
-    if (requests_find_label(&engine->requests, NULL, identity_of(label_id)) != NULL) {
+    if (requests_has_label(&engine->requests, identity_of(label_id))) {
         engine->stats.labels_duplicate++;
         return true;
     }
@@ -250,7 +251,7 @@ static bool decide(struct engine *engine, const struct source *source, const str
             return labels_refuse(engine, source, "label", "pair_id: is not 32 hex digits", error);
         request = requests_find_pair(&engine->requests, id);
     }
-    if (request == NULL || request->body == NULL) {
+    if (request == NULL || !request->whole) {
         *fate = FATE_UNKNOWN;
         return true;
     }
@@ -347,7 +348,7 @@ bool expiry_tick(struct engine *engine, struct error *error)
 {
     struct request *next;
     for (struct request *request = engine->requests.open_first; request != NULL; request = next) {
-        next = request->open_next;
+        next = request->under_way.next;
         bool ours = request->partition >= 0 && request->partition < engine->partition_count &&
                     partition_live(&engine->partitions[request->partition]);
         /* By the clock too: a record dated ahead takes no time from the labellers. */

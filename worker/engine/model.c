@@ -117,16 +117,17 @@ static bool all_finite(const double *values, size_t count)
 
 void model_label_arrived(struct model *model, const struct request *request)
 {
-    model->fresh += request_informative(request) &&
-                    identity_equal(request->space, model->space.id) &&
-                    request->counting->accepted_at >= model->fit_time;
+    struct request_label label;
+    model->fresh += request_informative(request) && request_counting(request, &label) &&
+                    identity_equal(request_space_id(model->requests, request), model->space.id) &&
+                    label.accepted_at >= model->fit_time;
 }
 
 static void count_fresh(struct model *model)
 {
     model->fresh = 0;
-    for (const struct request *request = model->requests->by_id; request != NULL;
-         request = request->hh.next)
+    const struct request *request;
+    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++)
         model_label_arrived(model, request);
 }
 
@@ -305,8 +306,10 @@ static int64_t window_edge(const struct model *model)
 /* True when a request may count in Sigma: of this space and not older than the window. */
 static bool in_window(const struct model *model, const struct request *request)
 {
-    return request->body != NULL && request->body->dimension == model->space.dimension &&
-           identity_equal(request->space, model->space.id) && request->issued_at >= model->edge;
+    const struct requests *requests = model->requests;
+    return request->whole && request_dimension(requests, request) == model->space.dimension &&
+           identity_equal(request_space_id(requests, request), model->space.id) &&
+           request->issued_at >= model->edge;
 }
 
 static int compare_id(const void *left, const void *right)
@@ -341,7 +344,8 @@ static bool member_add(struct model *model, struct request *request)
  * stands in Sigma depends on the entries and the fit alone. */
 static bool seen_by_fit(const struct model *model, const struct request *request)
 {
-    return request->counting != NULL && request->counting->accepted_at < model->fit_time;
+    struct request_label label;
+    return request_counting(request, &label) && label.accepted_at < model->fit_time;
 }
 
 /* Keeps the newest labels.max of the requests whose label the fit has seen, and all others. */
@@ -372,13 +376,14 @@ static bool collect(struct model *model)
 {
     model->member_count = 0;
     model->counted = 0;
-    for (struct request *request = model->requests->by_id; request != NULL;
-         request = request->hh.next) {
+    struct request *request;
+    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
         request->applied = 0;
         request->counted = request->cut = false;
         if (!in_window(model, request))
             continue;
-        bool member = request->labels != NULL || request_share(request, model->return_rate) > 0;
+        bool member =
+            request->labels != LABELS_NONE || request_share(request, model->return_rate) > 0;
         if (member && !member_add(model, request))
             return false;
         request->counted = request_informative(request);
@@ -395,7 +400,7 @@ static double current_weight(const struct model *model, const struct request *re
 {
     if (request->selected && request->fit_id == model->fit_id)
         return request->weight;
-    return sel_weight_lapse(model_margin(model, request->body->x), model->lapse);
+    return sel_weight_lapse(model_margin(model, request->x), model->lapse);
 }
 
 static enum sel_status rebuild(struct model *model)
@@ -416,9 +421,9 @@ static enum sel_status rebuild(struct model *model)
     size_t filled = 0;
     for (size_t k = 0; k < model->member_count && status == SEL_OK; k++) {
         struct request *request = model->members[k];
-        request->current = current_weight(model, request);
-        request->applied = request_share(request, model->return_rate) * request->current;
-        x[filled] = request->body->x;
+        request->applied =
+            request_share(request, model->return_rate) * current_weight(model, request);
+        x[filled] = request->x;
         w[filled++] = request->applied;
         if (filled == BLOCK || k + 1 == model->member_count) {
             status = sel_information_accumulate(model->information, x, w, filled);
@@ -440,16 +445,15 @@ void model_follow(struct model *model, struct request *request)
         model->stale = true; /* it may push another one out of the newest labels.max */
         return;
     }
-    request->current = current_weight(model, request);
-    double target = request_share(request, model->return_rate) * request->current;
+    double target = request_share(request, model->return_rate) * current_weight(model, request);
     model->counted += request_informative(request) - request->counted;
     request->counted = request_informative(request);
     double change = target - request->applied;
     if (change == 0)
         return;
-    enum sel_status status =
-        change > 0 ? sel_information_add(model->information, request->body->x, change)
-                   : sel_information_remove(model->information, request->body->x, -change);
+    enum sel_status status = change > 0
+                                 ? sel_information_add(model->information, request->x, change)
+                                 : sel_information_remove(model->information, request->x, -change);
     request->applied = target;
     model->moved = true;
     if (status != SEL_OK || sel_information_stale(model->information))
@@ -519,13 +523,14 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     bool filled = set->x != NULL && set->y != NULL && set->weight != NULL && ids != NULL;
     for (size_t k = 0; filled && k < model->member_count; k++) {
         const struct request *request = model->members[k];
-        if (!request_informative(request))
+        struct request_label label;
+        if (!request_informative(request) || !request_counting(request, &label))
             continue;
         ids[2 * set->count] = request->id;
-        ids[2 * set->count + 1] = request->counting->id;
-        set->x[set->count] = request->body->x;
-        set->y[set->count] = request->counting->probability;
-        set->weight[set->count] = request->counting->confidence;
+        ids[2 * set->count + 1] = label.id;
+        set->x[set->count] = request->x;
+        set->y[set->count] = label.probability;
+        set->weight[set->count] = label.confidence;
         set->count++;
     }
     if (filled) {
@@ -579,9 +584,9 @@ static bool is_spent(const struct model *model, const struct request *request, i
 {
     const struct engine_options *options = model->options;
     int64_t now = model->requests->time_last;
-    if (request->open || request->body == NULL)
+    if (request->open || !request->whole)
         return false;
-    if (request->labels != NULL && newer >= options->labels_max + model_slack(options))
+    if (request->labels != LABELS_NONE && newer >= options->labels_max + model_slack(options))
         return now > request->issued_at + options->pool_age;
     return request->issued_at < window_edge(model) &&
            now > request->deadline + options->labels_late;
@@ -590,9 +595,9 @@ static bool is_spent(const struct model *model, const struct request *request, i
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context)
 {
     model->member_count = 0;
-    for (struct request *request = model->requests->by_id; request != NULL;
-         request = request->hh.next) {
-        if (!member_add(model, request))
+    struct request *each;
+    for (size_t at = 0; (each = requests_next(model->requests, &at)) != NULL; at++) {
+        if (!member_add(model, each))
             return false;
     }
     if (model->member_count > 0)
@@ -600,7 +605,7 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
     int64_t labelled = 0;
     for (size_t k = 0; k < model->member_count; k++) {
         struct request *request = model->members[k];
-        bool has_label = request->labels != NULL;
+        bool has_label = request->labels != LABELS_NONE;
         if (is_spent(model, request, labelled) && !kept(context, request)) {
             model->counted -= request->counted;
             model->stale = model->stale || request->applied != 0;

@@ -81,8 +81,8 @@ static bool restore_bucket(struct engine *engine, int32_t number, struct error *
     int64_t *times = malloc(((size_t)engine->requests.count + 1) * sizeof *times);
     if (times == NULL)
         return error_set(error, ERROR_FATAL, "out of memory for a budget");
-    for (const struct request *request = engine->requests.by_id; request != NULL;
-         request = request->hh.next) {
+    const struct request *request;
+    for (size_t at = 0; (request = requests_next(&engine->requests, &at)) != NULL; at++) {
         if (request->selected && request->partition == number)
             times[count++] = request->issued_at;
     }

@@ -2,98 +2,100 @@
 
 #include <string.h>
 
-struct requests_of_prompt {
-    UT_hash_handle hh;
-    struct id prompt;
-    struct request *first;
-};
+_Static_assert(offsetof(struct request, x) == 104, "window pairs are many");
+
+static struct id id_of(const void *context, const void *thing)
+{
+    (void)context;
+    return ((const struct request *)thing)->id;
+}
+
+static struct id plain_label_of(const void *context, const void *thing)
+{
+    (void)context;
+    return ((const struct request *)thing)->plain.id;
+}
+
+static struct id listed_label_of(const void *context, const void *thing)
+{
+    (void)context;
+    return ((const struct listed_label *)thing)->said.id;
+}
+
+static struct id pair_of(const void *context, const void *thing)
+{
+    return request_pair(context, thing);
+}
+
+static struct id prompt_of(const void *context, const void *thing)
+{
+    return request_prompt(context, thing);
+}
 
 void requests_init(struct requests *requests, struct store *store)
 {
     *requests = (struct requests){.store = store, .slot_last = -1};
-}
-
-static void free_body(struct requests *requests, struct request *request)
-{
-    if (request->body != NULL)
-        store_give(requests->store, request->body, request->body->bytes);
-    request->body = NULL;
+    index_init(&requests->by_id, store, id_of, requests);
+    index_init(&requests->by_pair, store, pair_of, requests);
+    index_init(&requests->by_prompt, store, prompt_of, requests);
+    index_init(&requests->by_plain_label, store, plain_label_of, requests);
+    index_init(&requests->by_listed_label, store, listed_label_of, requests);
+    names_init(&requests->spaces, store, REQUEST_SPACES_MAX);
+    names_init(&requests->policies, store, UINT32_MAX);
 }
 
 void requests_fini(struct requests *requests)
 {
-    struct request *request, *next;
-    HASH_ITER(hh, requests->by_id, request, next)
-    {
+    size_t at = 0;
+    for (struct request *request; (request = requests_next(requests, &at)) != NULL;)
         requests_forget(requests, request);
-    }
+    index_fini(&requests->by_id);
+    index_fini(&requests->by_pair);
+    index_fini(&requests->by_prompt);
+    index_fini(&requests->by_plain_label);
+    index_fini(&requests->by_listed_label);
+    names_fini(&requests->spaces);
+    names_fini(&requests->policies);
     requests_init(requests, requests->store);
 }
 
+/* ---- looking up ---- */
+
 struct request *requests_find(const struct requests *requests, struct id id)
 {
-    struct request *request;
-    HASH_FIND(hh, requests->by_id, &id, sizeof id, request);
-    return request;
-}
-
-struct request_label *requests_find_label(const struct requests *requests,
-                                          const struct request *request, struct id label_id)
-{
-    struct request_label *label;
-    HASH_FIND(hh, requests->labels, &label_id, sizeof label_id, label);
-    while (label != NULL && request != NULL && label->request != request)
-        label = label->same_id;
-    return label;
-}
-
-/* Labels of one name stand in a chain behind the one in the index. */
-static void label_index(struct requests *requests, struct request_label *label)
-{
-    struct request_label *first = requests_find_label(requests, NULL, label->id);
-    if (first == NULL) {
-        HASH_ADD(hh, requests->labels, id, sizeof label->id, label);
-        return;
-    }
-    label->same_id = first->same_id;
-    first->same_id = label;
-}
-
-static void label_unindex(struct requests *requests, struct request_label *label)
-{
-    struct request_label *first = requests_find_label(requests, NULL, label->id);
-    if (first == label) {
-        HASH_DEL(requests->labels, label);
-        if (label->same_id != NULL)
-            HASH_ADD(hh, requests->labels, id, sizeof label->id, label->same_id);
-        return;
-    }
-    while (first->same_id != label)
-        first = first->same_id;
-    first->same_id = label->same_id;
-}
-
-struct request *requests_of(const struct requests *requests, struct id prompt)
-{
-    struct requests_of_prompt *list;
-    HASH_FIND(hh, requests->by_prompt, &prompt, sizeof prompt, list);
-    return list == NULL ? NULL : list->first;
+    return index_find(&requests->by_id, id);
 }
 
 struct request *requests_find_pair(const struct requests *requests, struct id pair)
 {
-    struct request *request;
-    HASH_FIND(by_pair, requests->by_pair, &pair, sizeof pair, request);
-    return request;
+    return index_find(&requests->by_pair, pair);
 }
+
+struct request *requests_of(const struct requests *requests, struct id prompt)
+{
+    return index_find(&requests->by_prompt, prompt);
+}
+
+struct request *requests_next(const struct requests *requests, size_t *at)
+{
+    return index_next(&requests->by_id, at);
+}
+
+bool requests_has_label(const struct requests *requests, struct id label_id)
+{
+    return index_find(&requests->by_plain_label, label_id) != NULL ||
+           index_find(&requests->by_listed_label, label_id) != NULL;
+}
+
+/* ---- under way ---- */
 
 static void open_insert(struct requests *requests, struct request *request)
 {
     request->open = true;
-    request->open_next = NULL;
-    request->open_before = requests->open_last;
+    request->under_way.next = NULL;
+    request->under_way.before = requests->open_last;
     if (requests->open_last != NULL)
-        requests->open_last->open_next = request;
+        requests->open_last->under_way.next = request;
     else
         requests->open_first = request;
     requests->open_last = request;
@@ -104,145 +106,162 @@ static void open_remove(struct requests *requests, struct request *request)
 {
     if (!request->open)
         return;
+    struct request *next = request->under_way.next, *before = request->under_way.before;
     request->open = false;
-    if (request->open_before != NULL)
-        request->open_before->open_next = request->open_next;
+    if (before != NULL)
+        before->under_way.next = next;
     else
-        requests->open_first = request->open_next;
-    if (request->open_next != NULL)
-        request->open_next->open_before = request->open_before;
+        requests->open_first = next;
+    if (next != NULL)
+        next->under_way.before = before;
     else
-        requests->open_last = request->open_before;
+        requests->open_last = before;
     requests->open_count--;
 }
 
 /* A request is under way from SELECTED until anything closes it. */
 static void open_update(struct requests *requests, struct request *request)
 {
-    bool open =
-        request->selected && !request->expired && !request->withdrawn && request->labels == NULL;
+    bool open = request->selected && !request->expired && !request->withdrawn &&
+                request->labels == LABELS_NONE;
     if (open && !request->open)
         open_insert(requests, request);
     else if (!open)
         open_remove(requests, request);
 }
 
-static struct request *add_request(struct requests *requests, struct id id)
+/* ---- what SELECTED and LABELLED share ---- */
+
+struct body_source {
+    struct span x, prompt, left, right, version, space;
+    int64_t policy_epoch;
+};
+
+static size_t block_bytes(size_t dimension, size_t texts)
 {
-    struct request *request = store_take(requests->store, sizeof *request);
-    if (request == NULL)
-        return NULL;
-    memset(request, 0, sizeof *request);
-    request->id = id;
-    request->partition = -1;
-    HASH_ADD(hh, requests->by_id, id, sizeof request->id, request);
-    requests->count++;
-    return request;
+    return offsetof(struct request, x) + dimension * sizeof(float) + texts;
 }
 
-static bool list_under_prompt(struct requests *requests, struct request *request)
+size_t requests_bytes(size_t dimension, size_t texts)
 {
-    struct requests_of_prompt *list;
-    HASH_FIND(hh, requests->by_prompt, &request->prompt, sizeof request->prompt, list);
-    if (list == NULL) {
-        list = store_take(requests->store, sizeof *list);
-        if (list == NULL)
-            return false;
-        memset(list, 0, sizeof *list);
-        list->prompt = request->prompt;
-        HASH_ADD(hh, requests->by_prompt, prompt, sizeof list->prompt, list);
+    /* Four indexes of at most one and a half slots for each. */
+    enum { INDEXES = 4 * 12 };
+    return block_bytes(dimension, texts) + INDEXES;
+}
+
+static size_t texts_of(const struct request *request)
+{
+    return (size_t)request->prompt_size + request->left_size + request->right_size;
+}
+
+static size_t bytes_of(const struct requests *requests, const struct request *request)
+{
+    return request->whole ? block_bytes(request_dimension(requests, request), texts_of(request))
+                          : sizeof *request;
+}
+
+static bool check_x(struct span x, struct error *error)
+{
+    if (x.size == 0 || x.size % sizeof(float) != 0)
+        return error_set(error, ERROR_DATA, "x: has %zu bytes, not a positive multiple of 4",
+                         x.size);
+    for (size_t k = 0; k < x.size / sizeof(float); k++) {
+        float value;
+        memcpy(&value, x.data + k * sizeof value, sizeof value);
+        if (!isfinite(value))
+            return error_set(error, ERROR_DATA, "x[%zu]: is not finite", k);
     }
-    request->of_prompt = list->first;
-    list->first = request;
     return true;
 }
 
-static void unlist_from_prompt(struct requests *requests, struct request *request)
+/* The names of a request, or none of them. */
+static enum applied take_names(struct requests *requests, const struct body_source *source,
+                               uint32_t *space, uint32_t *policy, struct error *error)
 {
-    struct requests_of_prompt *list;
-    HASH_FIND(hh, requests->by_prompt, &request->prompt, sizeof request->prompt, list);
-    if (list == NULL)
-        return;
-    struct request **link = &list->first;
-    while (*link != NULL && *link != request)
-        link = &(*link)->of_prompt;
-    if (*link == request)
-        *link = request->of_prompt;
-    if (list->first == NULL) {
-        HASH_DEL(requests->by_prompt, list);
-        store_give(requests->store, list, sizeof *list);
-    }
-}
-
-/* The newest request of a pair stands in the index. */
-static void index_pair(struct requests *requests, struct request *request)
-{
-    struct request *before = requests_find_pair(requests, request->pair);
-    if (before != NULL)
-        HASH_DELETE(by_pair, requests->by_pair, before);
-    HASH_ADD(by_pair, requests->by_pair, pair, sizeof request->pair, request);
-}
-
-static void unindex_pair(struct requests *requests, struct request *request)
-{
-    if (requests_find_pair(requests, request->pair) == request)
-        HASH_DELETE(by_pair, requests->by_pair, request);
-}
-
-/* The parts of an entry that SELECTED and LABELLED share. */
-struct body_source {
-    struct span x, prompt, left, right, version, space;
-};
-
-static enum applied attach_body(struct requests *requests, struct request *request,
-                                const struct body_source *source, struct error *error)
-{
-    if (source->x.size == 0 || source->x.size % sizeof(float) != 0) {
-        error_set(error, ERROR_DATA, "x: has %zu bytes, not a positive multiple of 4",
-                  source->x.size);
+    int64_t dimension = (int64_t)(source->x.size / sizeof(float));
+    if (!names_take(&requests->spaces, source->space, dimension, space)) {
+        if (requests->spaces.count < REQUEST_SPACES_MAX)
+            return APPLIED_NO_MEMORY;
+        error_set(error, ERROR_DATA, "feature_space: is one of more than %d", REQUEST_SPACES_MAX);
         return APPLIED_REFUSED;
     }
-    size_t texts = source->prompt.size + source->left.size + source->right.size +
-                   source->version.size + source->space.size;
-    size_t bytes = sizeof(struct request_body) + source->x.size + texts;
-    struct request_body *body = store_take(requests->store, bytes);
-    if (body == NULL)
-        return APPLIED_NO_MEMORY;
-    *body = (struct request_body){.bytes = bytes,
-                                  .dimension = (uint32_t)(source->x.size / sizeof(float)),
-                                  .prompt_size = (uint32_t)source->prompt.size,
-                                  .left_size = (uint32_t)source->left.size,
-                                  .right_size = (uint32_t)source->right.size,
-                                  .version_size = (uint32_t)source->version.size,
-                                  .space_size = (uint32_t)source->space.size};
-    memcpy(body->x, source->x.data, source->x.size);
-    for (size_t k = 0; k < body->dimension; k++) {
-        if (!isfinite(body->x[k])) {
-            store_give(requests->store, body, bytes);
-            error_set(error, ERROR_DATA, "x[%zu]: is not finite", k);
-            return APPLIED_REFUSED;
-        }
+    if (names_take(&requests->policies, source->version, source->policy_epoch, policy))
+        return APPLIED_NEW;
+    names_give(&requests->spaces, *space);
+    return APPLIED_NO_MEMORY;
+}
+
+/* The newest request of a pair and of a prompt stand in the indexes, which have room. */
+static void index_whole(struct requests *requests, struct request *request)
+{
+    struct request *before = requests_find_pair(requests, request_pair(requests, request));
+    if (before != NULL)
+        index_replace(&requests->by_pair, before, request);
+    else
+        index_add(&requests->by_pair, request);
+    before = requests_of(requests, request_prompt(requests, request));
+    request->of_prompt = before;
+    if (before != NULL)
+        index_replace(&requests->by_prompt, before, request);
+    else
+        index_add(&requests->by_prompt, request);
+}
+
+static void unindex_whole(struct requests *requests, struct request *request)
+{
+    if (requests_find_pair(requests, request_pair(requests, request)) == request)
+        index_remove(&requests->by_pair, request);
+    struct request *first = requests_of(requests, request_prompt(requests, request));
+    if (first == request && request->of_prompt == NULL) {
+        index_remove(&requests->by_prompt, request);
+    } else if (first == request) {
+        index_replace(&requests->by_prompt, request, request->of_prompt);
+    } else {
+        while (first->of_prompt != request)
+            first = first->of_prompt;
+        first->of_prompt = request->of_prompt;
     }
-    char *text = (char *)(body->x + body->dimension);
-    const struct span parts[] = {source->prompt, source->left, source->right, source->version,
-                                 source->space};
+}
+
+/* Completes *request, which moves to a block that holds all of it. */
+static enum applied attach_body(struct requests *requests, struct request **request,
+                                const struct body_source *source, struct error *error)
+{
+    uint32_t space, policy;
+    if (!check_x(source->x, error))
+        return APPLIED_REFUSED;
+    if (!index_reserve(&requests->by_pair) || !index_reserve(&requests->by_prompt))
+        return APPLIED_NO_MEMORY;
+    enum applied result = take_names(requests, source, &space, &policy, error);
+    if (result != APPLIED_NEW)
+        return result;
+    size_t texts = source->prompt.size + source->left.size + source->right.size;
+    struct request *whole =
+        store_take(requests->store, block_bytes(source->x.size / sizeof(float), texts));
+    if (whole == NULL) {
+        names_give(&requests->spaces, space);
+        names_give(&requests->policies, policy);
+        return APPLIED_NO_MEMORY;
+    }
+    memcpy(whole, *request, offsetof(struct request, x));
+    whole->whole = true;
+    whole->policy = policy;
+    whole->space = space & 0x1FFF;
+    whole->prompt_size = source->prompt.size & 0x7FF;
+    whole->left_size = source->left.size & 0x7FF;
+    whole->right_size = source->right.size & 0x7FF;
+    memcpy(whole->x, source->x.data, source->x.size);
+    char *text = (char *)whole->x + source->x.size;
+    const struct span parts[] = {source->prompt, source->left, source->right};
     for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
         if (parts[k].size > 0)
             memcpy(text, parts[k].data, parts[k].size);
         text += parts[k].size;
     }
-    request->body = body;
-    request->prompt = identity_of(source->prompt);
-    request->left = identity_of(source->left);
-    request->right = identity_of(source->right);
-    request->space = identity_of(source->space);
-    request->pair = identity_pair(source->prompt, source->left, source->right);
-    index_pair(requests, request);
-    if (!list_under_prompt(requests, request)) {
-        unindex_pair(requests, request);
-        free_body(requests, request);
-        return APPLIED_NO_MEMORY;
-    }
+    index_replace(&requests->by_id, *request, whole);
+    index_whole(requests, whole);
+    store_give(requests->store, *request, sizeof **request);
+    *request = whole;
     return APPLIED_NEW;
 }
 
@@ -257,9 +276,18 @@ static enum applied obtain(struct requests *requests, struct span request_id,
     }
     *request = requests_find(requests, id);
     *fresh = *request == NULL;
-    if (*fresh)
-        *request = add_request(requests, id);
-    return *request == NULL ? APPLIED_NO_MEMORY : APPLIED_NEW;
+    if (!*fresh)
+        return APPLIED_NEW;
+    if (index_reserve(&requests->by_id))
+        *request = store_take(requests->store, sizeof **request);
+    if (*request == NULL)
+        return APPLIED_NO_MEMORY;
+    memset(*request, 0, sizeof **request);
+    (*request)->id = id;
+    (*request)->partition = -1;
+    index_add(&requests->by_id, *request);
+    requests->count++;
+    return APPLIED_NEW;
 }
 
 enum applied requests_selected(struct requests *requests, const struct entry *entry,
@@ -272,41 +300,103 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
     enum applied result = obtain(requests, selected->request_id, out, &fresh, error);
     if (result != APPLIED_NEW)
         return result;
-    struct request *request = *out;
-    if (request->selected)
+    if ((*out)->selected)
         return APPLIED_KNOWN;
-    if (request->body == NULL) {
+    if (!(*out)->whole) {
         const struct body_source source = {
-            selected->x,        selected->prompt_id,      selected->left_id,
-            selected->right_id, selected->policy_version, selected->feature_space};
-        result = attach_body(requests, request, &source, error);
+            selected->x,           selected->prompt_id,      selected->left_id,
+            selected->right_id,    selected->policy_version, selected->feature_space,
+            selected->policy_epoch};
+        result = attach_body(requests, out, &source, error);
         if (result != APPLIED_NEW) {
             if (fresh)
-                requests_forget(requests, request);
+                requests_forget(requests, *out);
             return result;
         }
     }
+    struct request *request = *out;
     request->selected = true;
     request->weight = selected->weight;
-    request->fit_id = selected->fit_id;
-    request->policy_epoch = selected->policy_epoch;
+    request->fit_id = (uint32_t)selected->fit_id;
     request->issued_at = selected->issued_at;
-    request->deadline = selected->deadline;
-    request->slot = selected->slot;
-    request->partition = selected->completions_partition;
-    request->replica = selected->replica;
-    request->attempt = selected->attempt;
-    request->arm = selected->arm;
+    request->deadline = selected->deadline & REQUEST_DEADLINE_MAX;
+    request->partition = selected->completions_partition & REQUEST_PARTITION_MAX;
+    request->arm = (unsigned)selected->arm & 3;
     if (selected->slot > requests->slot_last)
         requests->slot_last = selected->slot;
     open_update(requests, request);
     return APPLIED_NEW;
 }
 
-static bool superseded(const struct request *request, const struct request_label *label)
+/* ---- labels ---- */
+
+static bool is_silent(enum label_outcome outcome)
 {
-    for (const struct request_label *other = request->labels; other != NULL; other = other->next) {
-        if (other != label && other->replaces && identity_equal(other->supersedes, label->id))
+    return outcome == OUTCOME_SKIP || outcome == OUTCOME_INVALID;
+}
+
+/* What an outcome says by itself. */
+static double probability_of(enum label_outcome outcome)
+{
+    return is_silent(outcome)         ? (double)NAN
+           : outcome == OUTCOME_LEFT  ? 1
+           : outcome == OUTCOME_RIGHT ? 0
+                                      : .5;
+}
+
+/* The place of a plain label: the partition's 15 bits before the offset's 48, or, decided here and
+ * not read back, the highest bit and the order of arrival. False: it does not fit. */
+static bool pack_place(const struct request_label *label, uint64_t *place)
+{
+    enum { OFFSET_BITS = 48 };
+    if (label->ledger_offset == INT64_MAX) {
+        *place = (uint64_t)1 << 63 | (uint64_t)label->order;
+        return true;
+    }
+    *place = (uint64_t)label->ledger_partition << OFFSET_BITS | (uint64_t)label->ledger_offset;
+    return label->ledger_partition >= 0 && label->ledger_partition < 1 << 15 &&
+           label->ledger_offset >= 0 && label->ledger_offset >> OFFSET_BITS == 0;
+}
+
+static bool is_plain(const struct request_label *label)
+{
+    uint64_t place;
+    return label->outcome != OUTCOME_PROBABILITY && !label->replaces && label->confidence == 1 &&
+           (is_silent(label->outcome) || label->probability == probability_of(label->outcome)) &&
+           pack_place(label, &place);
+}
+
+static void set_plain(struct request *request, const struct request_label *label)
+{
+    request->labels = LABELS_PLAIN;
+    request->outcome = (unsigned)label->outcome & 7;
+    request->plain.id = label->id;
+    request->plain.accepted_at = label->accepted_at;
+    pack_place(label, &request->plain.place);
+}
+
+struct request_label request_plain_label(const struct request *request)
+{
+    uint64_t place = request->plain.place;
+    bool read = place >> 63 == 0;
+    enum label_outcome outcome = (enum label_outcome)request->outcome;
+    return (struct request_label){.id = request->plain.id,
+                                  .probability = probability_of(outcome),
+                                  .confidence = 1,
+                                  .accepted_at = request->plain.accepted_at,
+                                  .outcome = outcome,
+                                  .ledger_partition = read ? (int32_t)(place >> 48) : -1,
+                                  .ledger_offset =
+                                      read ? (int64_t)(place & 0xFFFFFFFFFFFF) : INT64_MAX,
+                                  .order = read ? 0 : (int64_t)(place & INT64_MAX)};
+}
+
+static bool superseded(const struct request *request, const struct listed_label *label)
+{
+    for (const struct listed_label *other = request->listed.first; other != NULL;
+         other = other->next) {
+        if (other != label && other->said.replaces &&
+            identity_equal(other->said.supersedes, label->said.id))
             return true;
     }
     return false;
@@ -328,72 +418,155 @@ static int label_order(const struct request_label *left, const struct request_la
 
 static void choose_counting(struct request *request)
 {
-    request->counting = NULL;
-    for (const struct request_label *label = request->labels; label != NULL; label = label->next) {
-        if (superseded(request, label))
-            continue;
-        if (request->counting == NULL || label_order(label, request->counting) < 0)
-            request->counting = label;
+    request->listed.counting = NULL;
+    for (const struct listed_label *label = request->listed.first; label != NULL;
+         label = label->next) {
+        const struct listed_label *best = request->listed.counting;
+        if (!superseded(request, label) &&
+            (best == NULL || label_order(&label->said, &best->said) < 0))
+            request->listed.counting = label;
     }
 }
 
-/* A label of a known request must be about the same two completions. */
-static bool same_pair(const struct request *request, const struct entry_labelled *labelled,
-                      struct error *error)
+static bool list_label(struct requests *requests, struct request *request,
+                       const struct request_label *said)
 {
-    return (identity_equal(request->left, identity_of(labelled->left_id)) &&
-            identity_equal(request->right, identity_of(labelled->right_id)) &&
-            labelled->x.size == request->body->dimension * sizeof(float) &&
-            memcmp(labelled->x.data, request->body->x, labelled->x.size) == 0) ||
+    struct listed_label *label = index_reserve(&requests->by_listed_label)
+                                     ? store_take(requests->store, sizeof *label)
+                                     : NULL;
+    if (label == NULL)
+        return false;
+    if (request->labels != LABELS_LISTED)
+        request->listed.first = NULL;
+    request->labels = LABELS_LISTED;
+    *label = (struct listed_label){.said = *said, .next = request->listed.first};
+    request->listed.first = label;
+    index_add(&requests->by_listed_label, label);
+    choose_counting(request);
+    return true;
+}
+
+/* The plain label of a request goes into a list. */
+static bool list_plain(struct requests *requests, struct request *request)
+{
+    const struct request_label said = request_plain_label(request);
+    index_remove(&requests->by_plain_label, request);
+    if (list_label(requests, request, &said))
+        return true;
+    index_add(&requests->by_plain_label, request);
+    return false;
+}
+
+/* A label that the request did not have. False: no memory, and nothing has changed. */
+static bool add_label(struct requests *requests, struct request *request,
+                      const struct request_label *said)
+{
+    bool first = request->labels == LABELS_NONE;
+    if (first && is_plain(said)) {
+        if (!index_reserve(&requests->by_plain_label))
+            return false;
+        open_remove(requests, request);
+        set_plain(request, said);
+        index_add(&requests->by_plain_label, request);
+        return true;
+    }
+    if (request->labels == LABELS_PLAIN && !list_plain(requests, request))
+        return false;
+    open_remove(requests, request);
+    if (list_label(requests, request, said))
+        return true;
+    open_update(requests, request);
+    return false;
+}
+
+/* The request's label of that name in *said; false: it has none. */
+static bool find_label(const struct request *request, struct id id, struct request_label *said,
+                       struct listed_label **listed)
+{
+    *listed = NULL;
+    if (request->labels == LABELS_PLAIN && identity_equal(request->plain.id, id)) {
+        *said = request_plain_label(request);
+        return true;
+    }
+    if (request->labels != LABELS_LISTED)
+        return false;
+    *listed = request->listed.first;
+    while (*listed != NULL && !identity_equal((*listed)->said.id, id))
+        *listed = (*listed)->next;
+    if (*listed != NULL)
+        *said = (*listed)->said;
+    return *listed != NULL;
+}
+
+/* A label of a known request must be about the same two completions. */
+static bool same_pair(const struct requests *requests, const struct request *request,
+                      const struct entry_labelled *labelled, struct error *error)
+{
+    size_t d = request_dimension(requests, request);
+    return (span_equal(request_left_id(requests, request), labelled->left_id) &&
+            span_equal(request_right_id(requests, request), labelled->right_id) &&
+            labelled->x.size == d * sizeof(float) &&
+            memcmp(labelled->x.data, request->x, labelled->x.size) == 0) ||
            error_set(error, ERROR_DATA, "x, left_id, right_id: are not those of the request");
 }
 
-/* What the label says, and where it was read. */
-static void label_fill(struct request_label *label, const struct entry *entry, int32_t partition,
-                       int64_t offset)
+/* What an entry says, and where it was read. */
+static struct request_label label_of(const struct entry *entry, int32_t partition, int64_t offset,
+                                     int64_t order)
 {
     const struct entry_labelled *labelled = &entry->labelled;
-    bool silent = labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID;
-    label->replaces = labelled->supersedes.size > 0;
-    label->supersedes = identity_of(labelled->supersedes);
-    label->outcome = labelled->outcome;
-    label->probability = silent ? (double)NAN : labelled->probability_left;
-    label->confidence = labelled->confidence;
-    label->accepted_at = entry->time;
-    label->ledger_partition = partition;
-    label->ledger_offset = offset;
+    return (struct request_label){
+        .id = identity_of(labelled->label_id),
+        .supersedes = identity_of(labelled->supersedes),
+        .replaces = labelled->supersedes.size > 0,
+        .outcome = labelled->outcome,
+        .probability = is_silent(labelled->outcome) ? (double)NAN : labelled->probability_left,
+        .confidence = labelled->confidence,
+        .accepted_at = entry->time,
+        .ledger_partition = partition,
+        .ledger_offset = offset,
+        .order = order};
 }
 
 /* A label seen again: decided here it now has its place in the ledger, and says what stands there
  * (another worker may have accepted the label before). */
-static enum applied label_again(struct request_label *label, const struct entry *entry,
-                                int32_t partition, int64_t offset)
+static enum applied label_again(struct requests *requests, struct request *request,
+                                struct listed_label *listed, const struct request_label *said,
+                                const struct request_label *read)
 {
-    if (offset == INT64_MAX || label->ledger_offset != INT64_MAX)
+    if (read->ledger_offset == INT64_MAX || said->ledger_offset != INT64_MAX)
         return APPLIED_KNOWN;
-    const struct request_label *before = label->request->counting;
-    const struct request_label said = *label;
-    label_fill(label, entry, partition, offset);
-    choose_counting(label->request);
-    bool same = label->outcome == said.outcome && label->confidence == said.confidence &&
-                (label->probability == said.probability || isnan(said.probability));
-    return same && label->request->counting == before ? APPLIED_KNOWN : APPLIED_NEW;
+    struct request_label before = {0}, now = {0};
+    request_counting(request, &before);
+    if (listed == NULL && is_plain(read)) {
+        set_plain(request, read);
+    } else {
+        if (listed == NULL && !list_plain(requests, request))
+            return APPLIED_NO_MEMORY;
+        listed = listed == NULL ? request->listed.first : listed;
+        listed->said = *read;
+        choose_counting(request);
+    }
+    request_counting(request, &now);
+    bool same = read->outcome == said->outcome && read->confidence == said->confidence &&
+                (read->probability == said->probability || isnan(said->probability));
+    return same && identity_equal(now.id, before.id) ? APPLIED_KNOWN : APPLIED_NEW;
 }
 
-static enum applied body_of_labelled(struct requests *requests, struct request *request,
+static enum applied body_of_labelled(struct requests *requests, struct request **request,
                                      const struct entry *entry, struct error *error)
 {
     const struct entry_labelled *labelled = &entry->labelled;
     const struct body_source source = {
-        labelled->x,        labelled->prompt_id,      labelled->left_id,
-        labelled->right_id, labelled->policy_version, labelled->feature_space};
+        labelled->x,           labelled->prompt_id,      labelled->left_id,
+        labelled->right_id,    labelled->policy_version, labelled->feature_space,
+        labelled->policy_epoch};
     enum applied result = attach_body(requests, request, &source, error);
     if (result != APPLIED_NEW)
         return result;
-    request->issued_at = entry->time;
-    request->policy_epoch = labelled->policy_epoch;
-    request->arm = labelled->arm;
-    request->imported = labelled->origin != ORIGIN_REQUEST;
+    (*request)->issued_at = entry->time;
+    (*request)->arm = (unsigned)labelled->arm & 3;
+    (*request)->imported = labelled->origin != ORIGIN_REQUEST;
     return APPLIED_NEW;
 }
 
@@ -408,31 +581,24 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
     enum applied result = obtain(requests, labelled->request_id, out, &fresh, error);
     if (result != APPLIED_NEW)
         return result;
-    struct request *request = *out;
-    struct request_label *label =
-        requests_find_label(requests, request, identity_of(labelled->label_id));
-    if (label != NULL)
-        return label_again(label, entry, partition, offset);
-    if (request->body == NULL)
-        result = body_of_labelled(requests, request, entry, error);
-    else if (!same_pair(request, labelled, error))
+    struct request_label read = label_of(entry, partition, offset, requests->label_order), said;
+    struct listed_label *listed;
+    if (find_label(*out, read.id, &said, &listed)) {
+        read.order = said.order;
+        return label_again(requests, *out, listed, &said, &read);
+    }
+    if (!(*out)->whole)
+        result = body_of_labelled(requests, out, entry, error);
+    else if (!same_pair(requests, *out, labelled, error))
         result = APPLIED_REFUSED;
-    if (result == APPLIED_NEW && (label = store_take(requests->store, sizeof *label)) == NULL)
+    if (result == APPLIED_NEW && !add_label(requests, *out, &read))
         result = APPLIED_NO_MEMORY;
     if (result != APPLIED_NEW) {
         if (fresh)
-            requests_forget(requests, request);
+            requests_forget(requests, *out);
         return result;
     }
-    *label = (struct request_label){.id = identity_of(labelled->label_id),
-                                    .request = request,
-                                    .next = request->labels,
-                                    .order = requests->label_order++};
-    label_fill(label, entry, partition, offset);
-    request->labels = label;
-    label_index(requests, label);
-    choose_counting(request);
-    open_update(requests, request);
+    requests->label_order++;
     return APPLIED_NEW;
 }
 
@@ -444,80 +610,34 @@ enum applied requests_closed(struct requests *requests, struct span request_id, 
     if (result != APPLIED_NEW)
         return result;
     struct request *request = *out;
-    bool *flag = expired ? &request->expired : &request->withdrawn;
-    if (*flag)
+    if (expired ? request->expired : request->withdrawn)
         return APPLIED_KNOWN;
-    *flag = true;
+    if (expired)
+        request->expired = true;
+    else
+        request->withdrawn = true;
     open_update(requests, request);
     return APPLIED_NEW;
 }
 
-bool request_informative(const struct request *request)
-{
-    /* Without its SELECTED, which stands before it in the same partition, it is from before the
-     * window. */
-    return request->counting != NULL && !isnan(request->counting->probability) &&
-           (request->selected || request->imported);
-}
-
-double request_share(const struct request *request, double return_rate)
-{
-    if (request_informative(request))
-        return request->counting->confidence;
-    return request->open ? return_rate : 0;
-}
-
-static struct span body_text(const struct request *request, size_t before, size_t size)
-{
-    const struct request_body *body = request->body;
-    return (struct span){(const char *)(body->x + body->dimension) + before, size};
-}
-
-struct span request_prompt_id(const struct request *request)
-{
-    return body_text(request, 0, request->body->prompt_size);
-}
-
-struct span request_left_id(const struct request *request)
-{
-    return body_text(request, request->body->prompt_size, request->body->left_size);
-}
-
-struct span request_right_id(const struct request *request)
-{
-    const struct request_body *body = request->body;
-    return body_text(request, (size_t)body->prompt_size + body->left_size, body->right_size);
-}
-
-struct span request_policy_version(const struct request *request)
-{
-    const struct request_body *body = request->body;
-    return body_text(request, (size_t)body->prompt_size + body->left_size + body->right_size,
-                     body->version_size);
-}
-
-struct span request_space(const struct request *request)
-{
-    const struct request_body *body = request->body;
-    size_t before = (size_t)body->prompt_size + body->left_size + body->right_size;
-    return body_text(request, before + body->version_size, body->space_size);
-}
-
 void requests_forget(struct requests *requests, struct request *request)
 {
+    size_t bytes = bytes_of(requests, request);
     open_remove(requests, request);
-    while (request->labels != NULL) {
-        struct request_label *label = request->labels;
-        request->labels = label->next;
-        label_unindex(requests, label);
+    if (request->labels == LABELS_PLAIN)
+        index_remove(&requests->by_plain_label, request);
+    while (request->labels == LABELS_LISTED && request->listed.first != NULL) {
+        struct listed_label *label = request->listed.first;
+        request->listed.first = label->next;
+        index_remove(&requests->by_listed_label, label);
         store_give(requests->store, label, sizeof *label);
     }
-    if (request->body != NULL) {
-        unlist_from_prompt(requests, request);
-        unindex_pair(requests, request);
-    }
-    free_body(requests, request);
-    HASH_DEL(requests->by_id, request);
+    index_remove(&requests->by_id, request);
     requests->count--;
-    store_give(requests->store, request, sizeof *request);
+    if (request->whole) {
+        unindex_whole(requests, request);
+        names_give(&requests->spaces, request->space);
+        names_give(&requests->policies, request->policy);
+    }
+    store_give(requests->store, request, bytes);
 }

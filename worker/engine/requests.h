@@ -5,98 +5,117 @@
  * label_id and its request, and is what its lowest entry says. Of several accepted labels of one
  * request the lowest (ledger partition, offset) that no other supersedes counts; labels decided
  * here and not yet read back stand behind those read. Cost: O(1) per entry. All memory comes from
- * one store with a limit. */
+ * one store with a limit.
+ *
+ * A request is one block: this struct, x and the three ids that LABELLED repeats. What follows from
+ * those (the pair, hashes of the ids) is computed when it is needed; feature space and policy
+ * version are numbers of shared names. The usual label (alone, confidence 1, probability as its
+ * outcome says) stands within the request; others are listed beside it. */
 #ifndef INFOPAIR_REQUESTS_H
 #define INFOPAIR_REQUESTS_H
 
 #include <math.h>
-#include <uthash.h>
 
 #include "identity.h"
+#include "index.h"
+#include "names.h"
 #include "schemas/error.h"
 #include "schemas/records.h"
 #include "store.h"
 
-struct request;
+/* Longest id of a prompt or completion in an entry; the others are what the fields below hold. */
+enum { REQUEST_ID_MAX = 1024, REQUEST_PARTITION_MAX = (1 << 17) - 1, REQUEST_SPACES_MAX = 8191 };
+#define REQUEST_DEADLINE_MAX (((int64_t)1 << 47) - 1) /* the year 6429 */
 
+/* What a label says. */
 struct request_label {
-    UT_hash_handle hh;
-    struct id id;                  /* of the label_id */
-    struct id supersedes;          /* of the label_id it replaces */
-    struct request_label *same_id; /* of another request */
-    bool replaces;
-    struct request *request;
-    struct request_label *next; /* of the same request */
-    enum label_outcome outcome;
-    double probability; /* of left; NaN carries no information */
+    struct id id;         /* of the label_id */
+    struct id supersedes; /* of the label_id it replaces */
+    double probability;   /* of left; NaN carries no information */
     double confidence;
-    int32_t ledger_partition;
     int64_t ledger_offset; /* INT64_MAX: decided here, not read back yet */
     int64_t order;         /* of arrival, among those not read back */
     int64_t accepted_at;
+    int32_t ledger_partition;
+    enum label_outcome outcome;
+    bool replaces;
 };
 
-/* x and the texts that LABELLED repeats; one block behind the request. */
-struct request_body {
-    size_t bytes;
-    uint32_t dimension;
-    uint32_t prompt_size, left_size, right_size, version_size, space_size;
-    float x[]; /* left minus right, then the texts one after another */
+/* A label that is not the usual one, or not the only one. */
+struct listed_label {
+    struct request_label said;
+    struct listed_label *next; /* of the same request */
 };
+
+enum request_labels { LABELS_NONE, LABELS_PLAIN, LABELS_LISTED };
 
 struct request {
-    UT_hash_handle hh;
-    UT_hash_handle by_pair;
-    struct request *of_prompt;               /* next of the same prompt */
-    struct request *open_next, *open_before; /* while under way */
-    struct request_body *body;               /* NULL until SELECTED or LABELLED was seen */
-    struct request_label *labels;
-    const struct request_label *counting;
-    struct id id, pair, prompt, space, left, right;
-    double weight;  /* w at the pick */
-    double current; /* w under the newest fit */
-    double applied; /* what stands in Sigma now */
-    int64_t fit_id;
-    int64_t policy_epoch;
+    struct id id;
+    struct request *of_prompt; /* next of the same prompt */
     int64_t issued_at;
-    int64_t deadline;
-    int64_t slot;
-    int32_t partition; /* of completions */
-    int32_t replica, attempt;
-    enum pair_arm arm;
-    bool selected, expired, withdrawn, open;
-    bool imported; /* its label came without a request */
-    bool counted;  /* among the labelled pairs of Sigma */
-    bool cut;      /* beyond labels.max */
+    double weight;         /* w at the pick */
+    double applied;        /* what stands in Sigma now */
+    uint32_t fit_id;       /* of the pick */
+    uint32_t policy;       /* number of its version and epoch */
+    int64_t deadline : 48; /* 0 before SELECTED was seen */
+    unsigned labels : 2;   /* enum request_labels */
+    unsigned outcome : 3;  /* of the plain label */
+    unsigned arm : 2;
+    bool whole : 1; /* SELECTED or LABELLED was seen: all below is there */
+    bool selected : 1, expired : 1, withdrawn : 1, open : 1;
+    bool imported : 1;      /* its label came without a request */
+    bool counted : 1;       /* among the labelled pairs of Sigma */
+    bool cut : 1;           /* beyond labels.max */
+    int32_t partition : 18; /* of completions; -1 before SELECTED was seen */
+    uint64_t prompt_size : 11, left_size : 11, right_size : 11, space : 13;
+    union {
+        struct {
+            struct request *next, *before;
+        } under_way; /* while open */
+        struct {
+            struct id id;
+            int64_t accepted_at;
+            uint64_t place; /* partition and offset in the ledger, or order of arrival */
+        } plain;
+        struct {
+            struct listed_label *first;
+            const struct listed_label *counting;
+        } listed;
+    };
+    float x[]; /* left minus right, then the ids of prompt, left and right */
 };
-
-struct requests_of_prompt;
 
 struct requests {
     struct store *store;
-    struct request *by_id;
-    struct request *by_pair; /* the newest of each pair */
-    struct request_label *labels;
-    struct requests_of_prompt *by_prompt;
+    struct index by_id;
+    struct index by_pair;         /* the newest of each pair */
+    struct index by_prompt;       /* the newest of each prompt */
+    struct index by_plain_label;  /* requests */
+    struct index by_listed_label; /* labels */
+    struct names spaces;          /* with their dimension */
+    struct names policies;        /* with their epoch */
     struct request *open_first, *open_last;
-    int64_t count;
+    int64_t count; /* of by_id */
     int64_t open_count;
     int64_t label_order;
     int64_t slot_last; /* largest slot seen */
     int64_t time_last; /* largest event time seen */
 };
 
+/* `requests` must not move afterwards. */
 void requests_init(struct requests *requests, struct store *store);
 void requests_fini(struct requests *requests);
 
 struct request *requests_find(const struct requests *requests, struct id id);
-/* The label of that name, of whatever request; `request` NULL: of any. */
-struct request_label *requests_find_label(const struct requests *requests,
-                                          const struct request *request, struct id label_id);
+/* True when a label of that name is known, of whatever request. */
+bool requests_has_label(const struct requests *requests, struct id label_id);
 /* The newest request of a pair, or NULL. */
 struct request *requests_find_pair(const struct requests *requests, struct id pair);
 /* First of the requests of a prompt (then request->of_prompt), or NULL. */
 struct request *requests_of(const struct requests *requests, struct id prompt);
+/* The next of all requests from place *at on, or NULL; begin with 0 and go on with *at + 1. In no
+ * order that means anything. */
+struct request *requests_next(const struct requests *requests, size_t *at);
 
 /* What applying an entry did. */
 enum applied { APPLIED_NEW, APPLIED_KNOWN, APPLIED_REFUSED, APPLIED_NO_MEMORY };
@@ -118,15 +137,26 @@ bool requests_check_labelled(const struct entry_labelled *labelled, struct error
 /* Share of w that stands in Sigma: confidence once answered with information, `return_rate` while
  * under way, else 0. */
 double request_share(const struct request *request, double return_rate);
+/* The label that counts; false: none. */
+bool request_counting(const struct request *request, struct request_label *label);
+/* The label of LABELS_PLAIN. */
+struct request_label request_plain_label(const struct request *request);
 /* True when its counting label tells left from right. */
 bool request_informative(const struct request *request);
+/* Of a request that is whole. */
+size_t request_dimension(const struct requests *requests, const struct request *request);
+int64_t request_policy_epoch(const struct requests *requests, const struct request *request);
+struct id request_space_id(const struct requests *requests, const struct request *request);
+struct id request_pair(const struct requests *requests, const struct request *request);
+struct id request_prompt(const struct requests *requests, const struct request *request);
+struct span request_prompt_id(const struct requests *requests, const struct request *request);
+struct span request_left_id(const struct requests *requests, const struct request *request);
+struct span request_right_id(const struct requests *requests, const struct request *request);
+struct span request_policy_version(const struct requests *requests, const struct request *request);
+struct span request_space(const struct requests *requests, const struct request *request);
 
-/* The texts of a request that has a body. */
-struct span request_prompt_id(const struct request *request);
-struct span request_left_id(const struct request *request);
-struct span request_right_id(const struct request *request);
-struct span request_policy_version(const struct request *request);
-struct span request_space(const struct request *request);
+/* Memory that a request with a plain label takes, texts of `texts` bytes included. */
+size_t requests_bytes(size_t dimension, size_t texts);
 
 /* Forgets a request and its labels. */
 void requests_forget(struct requests *requests, struct request *request);

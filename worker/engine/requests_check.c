@@ -8,6 +8,10 @@ static bool check_pair(struct span pair_id, struct span prompt_id, struct span l
                        struct span right_id, struct error *error)
 {
     struct id id;
+    if (prompt_id.size > REQUEST_ID_MAX || left_id.size > REQUEST_ID_MAX ||
+        right_id.size > REQUEST_ID_MAX)
+        return error_set(error, ERROR_DATA, "prompt_id, left_id or right_id: may have %d bytes",
+                         REQUEST_ID_MAX);
     return (identity_parse(pair_id, &id) &&
             identity_equal(id, identity_pair(prompt_id, left_id, right_id)) &&
             !span_equal(left_id, right_id)) ||
@@ -21,6 +25,13 @@ bool requests_check_selected(const struct entry_selected *selected, struct error
         return error_set(error, ERROR_DATA, "weight: %g is not in [0, 0.25]", selected->weight);
     if (selected->issued_at < 0 || selected->deadline < selected->issued_at)
         return error_set(error, ERROR_DATA, "deadline: lies before issued_at");
+    if (selected->deadline > REQUEST_DEADLINE_MAX)
+        return error_set(error, ERROR_DATA, "deadline: is out of range");
+    if (selected->completions_partition < 0 ||
+        selected->completions_partition > REQUEST_PARTITION_MAX)
+        return error_set(error, ERROR_DATA, "completions_partition: is out of range");
+    if (selected->fit_id < 0 || selected->fit_id > UINT32_MAX)
+        return error_set(error, ERROR_DATA, "fit_id: is out of range");
     if (!check_pair(selected->pair_id, selected->prompt_id, selected->left_id, selected->right_id,
                     error))
         return false;

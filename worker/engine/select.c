@@ -135,10 +135,11 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
     memset(engine->forbidden, 0, n * (n - 1) / 2 / 8 + 1);
     for (const struct request *request = requests_of(&engine->requests, pool->prompt);
          request != NULL; request = request->of_prompt) {
-        if (!identity_equal(request->space, engine->model.space.id))
+        const struct requests *requests = &engine->requests;
+        if (!identity_equal(request_space_id(requests, request), engine->model.space.id))
             continue;
-        size_t i = find_held(pool, request->left);
-        size_t j = find_held(pool, request->right);
+        size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
+        size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
         if (i == n || j == n || i == j)
             continue;
         forbid(engine->forbidden, i < j ? pair_index(i, j, n) : pair_index(j, i, n));
@@ -501,7 +502,6 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
     if (requests_selected(&engine->requests, &entry, &request, error) != APPLIED_NEW)
         return error_set(error, ERROR_FATAL, "memory.limit: no room for a request");
     /* The picker puts it into Sigma. */
-    request->current = request->weight;
     request->applied = request_share(request, engine->model.return_rate) * request->weight;
     return true;
 }
