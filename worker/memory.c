@@ -110,9 +110,10 @@ static size_t divide(const struct options *options, size_t d, struct memory_plan
                         4 * engine_moments_bytes(d); /* being written, and read of the ledger */
     /* A sixteenth more: slabs are never quite full, and picks stop before the window is. */
     plan->window_bytes = (size_t)plan->requests * engine_request_bytes(d) / 16 * 17 + 2 * MIB;
+    plan->fit_bytes = (size_t)plan->requests * engine_fit_bytes();
     return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
            plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +
-           plan->window_bytes;
+           plan->window_bytes + plan->fit_bytes;
 }
 
 /* Whatever one record becomes can be sent. */
@@ -164,6 +165,7 @@ bool memory_plan(const struct options *options, struct memory_plan *plan, struct
         limit / MIB, d, plan->consumer_bytes / MIB, plan->follower_bytes / MIB,
         plan->producer_bytes / MIB, (plan->batch_bytes + plan->tick_bytes) / MIB,
         plan->model_bytes / MIB, (long long)options->topics_partitions, plan->panes_bytes / MIB,
-        plan->waiting_bytes / MIB, (long long)plan->requests, plan->window_bytes / MIB, POOLS_LEAST,
-        least / MIB, (sum + least) / MIB);
+        plan->waiting_bytes / MIB, (long long)plan->requests,
+        (plan->window_bytes + plan->fit_bytes) / MIB, POOLS_LEAST, least / MIB,
+        (sum + least) / MIB);
 }

@@ -16,6 +16,7 @@ struct memory_plan {
     size_t panes_bytes;    /* moments that are gathered or read, of topics.partitions partitions */
     size_t waiting_bytes;  /* labels that wait for their pair */
     size_t window_bytes;   /* requests and labels of the window */
+    size_t fit_bytes;      /* what a fit borrows to go through them */
     size_t pools_bytes;    /* what is left: open pools */
     size_t waiting_max;    /* labels that may wait for their pair */
     int64_t requests;      /* that the window is planned for */

@@ -56,7 +56,7 @@ static size_t sum_of(const struct memory_plan *plan)
 {
     return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
            plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +
-           plan->window_bytes + plan->pools_bytes;
+           plan->window_bytes + plan->fit_bytes + plan->pools_bytes;
 }
 
 static void the_parts_add_up_to_the_limit(void **state)

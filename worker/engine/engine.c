@@ -415,6 +415,11 @@ size_t engine_moments_bytes(size_t dimension)
     return dimension * (dimension + 1) / 2 * sizeof(float);
 }
 
+size_t engine_fit_bytes(void)
+{
+    return model_fit_bytes();
+}
+
 int64_t engine_labels_kept(const struct engine_options *options)
 {
     return options->labels_max + model_slack(options) + forget_step(options);

@@ -193,6 +193,8 @@ size_t engine_pane_bytes(size_t dimension);
 size_t engine_moments_bytes(size_t dimension);
 /* Memory that one request and its label take in the window, with ids of usual length. */
 size_t engine_request_bytes(size_t dimension);
+/* Memory that a fit borrows for each request. */
+size_t engine_fit_bytes(void);
 /* Labelled requests that are kept at most, but for those that an open pool remembers: labels.max,
  * those that a fit has not seen yet, and what is forgotten in bulk. */
 int64_t engine_labels_kept(const struct engine_options *options);

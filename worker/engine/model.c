@@ -326,18 +326,20 @@ static int compare_newest(const void *left, const void *right)
     return identity_compare(a->id, b->id);
 }
 
-static bool member_add(struct model *model, struct request *request)
+/* The list is made when it is needed and given back after: it would be a tenth of the window. */
+static bool members_begin(struct model *model)
 {
-    if (model->member_count == model->member_capacity) {
-        size_t capacity = model->member_capacity == 0 ? 1024 : 2 * model->member_capacity;
-        struct request **members = realloc(model->members, capacity * sizeof *members);
-        if (members == NULL)
-            return false;
-        model->members = members;
-        model->member_capacity = capacity;
-    }
-    model->members[model->member_count++] = request;
-    return true;
+    free(model->members);
+    model->member_count = 0;
+    model->members = malloc(((size_t)model->requests->count + 1) * sizeof *model->members);
+    return model->members != NULL;
+}
+
+static void members_end(struct model *model)
+{
+    free(model->members);
+    model->members = NULL;
+    model->member_count = 0;
 }
 
 /* A request whose label the newest fit has seen: only those count towards labels.max, so that what
@@ -374,9 +376,10 @@ static void cut_oldest(struct model *model)
 /* Collects the requests that count in Sigma, in order of id. */
 static bool collect(struct model *model)
 {
-    model->member_count = 0;
-    model->counted = 0;
     struct request *request;
+    if (!members_begin(model))
+        return false;
+    model->counted = 0;
     for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
         request->applied = 0;
         request->counted = request->cut = false;
@@ -384,8 +387,8 @@ static bool collect(struct model *model)
             continue;
         bool member =
             request->labels != LABELS_NONE || request_share(request, model->return_rate) > 0;
-        if (member && !member_add(model, request))
-            return false;
+        if (member)
+            model->members[model->member_count++] = request;
         request->counted = request_informative(request);
         model->counted += request->counted;
     }
@@ -430,6 +433,7 @@ static enum sel_status rebuild(struct model *model)
             filled = 0;
         }
     }
+    members_end(model);
     if (status == SEL_OK)
         status = sel_information_factor(model->information);
     model->stale = status != SEL_OK;
@@ -567,11 +571,18 @@ bool model_compute_fit(struct model *model, double *psi, struct model_fit_result
         error_set(error, ERROR_FATAL, "fit: %s", sel_status_text(status));
 out:
     label_set_free(&set);
+    members_end(model);
     model->stale = true; /* collect() cleared what stood in Sigma */
     return done;
 }
 
 /* ---- forgetting ---- */
+
+size_t model_fit_bytes(void)
+{
+    /* members, and of struct label_set: x, y, weight and the ids of request and label. */
+    return sizeof(struct request *) + sizeof(float *) + 2 * sizeof(double) + 2 * sizeof(struct id);
+}
 
 int64_t model_slack(const struct engine_options *options)
 {
@@ -594,12 +605,11 @@ static bool is_spent(const struct model *model, const struct request *request, i
 
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context)
 {
-    model->member_count = 0;
     struct request *each;
-    for (size_t at = 0; (each = requests_next(model->requests, &at)) != NULL; at++) {
-        if (!member_add(model, each))
-            return false;
-    }
+    if (!members_begin(model))
+        return false;
+    for (size_t at = 0; (each = requests_next(model->requests, &at)) != NULL; at++)
+        model->members[model->member_count++] = each;
     if (model->member_count > 0)
         qsort(model->members, model->member_count, sizeof *model->members, compare_newest);
     int64_t labelled = 0;
@@ -613,6 +623,6 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
         }
         labelled += has_label;
     }
-    model->member_count = 0;
+    members_end(model);
     return true;
 }

@@ -53,7 +53,7 @@ struct model {
     bool moved;               /* changed since the picker last began, other than by its own picks */
     int64_t counted;          /* labelled pairs in Sigma */
     struct request **members; /* scratch, in order of id */
-    size_t member_count, member_capacity;
+    size_t member_count;
     /* I: [0] made under psi = 0, [1] under a later fit. */
     struct moments_bucket buckets[2][MODEL_BUCKETS];
     double *policy;
@@ -101,6 +101,8 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);
 size_t model_bytes(size_t dimension);
+/* Memory that a fit borrows for each request. */
+size_t model_fit_bytes(void);
 /* Labels beyond labels.max that are kept, so that what a fit has not seen yet cannot matter. */
 int64_t model_slack(const struct engine_options *options);
 
