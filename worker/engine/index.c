@@ -62,7 +62,7 @@ static void put(struct index *index, uintptr_t slot, struct id key)
 static bool grow(struct index *index)
 {
     struct index before = *index;
-    index->capacity = before.capacity == 0 ? CAPACITY_LEAST : before.capacity + before.capacity / 4;
+    index->capacity = before.capacity == 0 ? CAPACITY_LEAST : before.capacity + before.capacity / 5;
     index->slots = store_take(index->store, index->capacity * sizeof *index->slots);
     if (index->slots == NULL) {
         *index = before;

@@ -74,7 +74,7 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
         mean += (double)held->traffic_weight / (double)n;
         logits[k] = model_margin(&engine->model, engine->gathered + k * d) / options->policy_beta;
         if (options->policy_sampling == SAMPLING_LOGGED)
-            logits[k] += held->reference_logprob - held->policy_logprob;
+            logits[k] += held->log_ratio;
     }
     if (options->policy_sampling == SAMPLING_LOGGED)
         engine->stats.sampling_tempered += temper(logits, n);

@@ -50,11 +50,6 @@ static void *take(struct pools *pools, size_t size)
     return block;
 }
 
-static size_t pool_bytes(size_t capacity)
-{
-    return sizeof(struct pool) + capacity * sizeof(struct held *);
-}
-
 /* Copies `text` to *at and moves *at behind it. */
 static struct span put(char **at, struct span text)
 {
@@ -103,8 +98,7 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
                        const struct source *source, const struct completion *completion,
                        int64_t time, int64_t time_before)
 {
-    size_t capacity = pools->options->pool_max;
-    struct pool *pool = take(pools, pool_bytes(capacity));
+    struct pool *pool = take(pools, sizeof *pool);
     if (pool == NULL)
         return NULL;
     *pool = (struct pool){.prompt = identity_of(completion->prompt_id),
@@ -113,10 +107,9 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
                           .first_time = time,
                           .time_before = time_before,
                           .partition = source->partition,
-                          .capacity = capacity,
                           .before = partition->last};
     if (!set_texts(pools, pool, completion)) {
-        store_give(&pools->store, pool, pool_bytes(capacity));
+        store_give(&pools->store, pool, sizeof *pool);
         return NULL;
     }
     pool->key = pool_key(space, pool->prompt);
@@ -134,8 +127,9 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
 
 static size_t held_bytes(const struct held *held)
 {
-    return sizeof *held + held->dimension * sizeof(float) + held->id_size + held->version_size +
-           held->uri_size + held->traceparent_size + held->tracestate_size + held->text_size;
+    return offsetof(struct held, features) + held->dimension * sizeof(float) + held->id_size +
+           held->version_size + held->uri_size + held->traceparent_size + held->tracestate_size +
+           held->text_size;
 }
 
 static void held_free(struct pools *pools, struct held *held)
@@ -151,8 +145,8 @@ static struct held *held_new(struct pools *pools, const struct source *source,
     const struct held head = {.id = identity_of(completion->completion_id),
                               .offset = source->offset,
                               .policy_epoch = completion->policy_epoch,
-                              .policy_logprob = completion->policy_logprob,
-                              .reference_logprob = completion->reference_logprob,
+                              .log_ratio =
+                                  completion->reference_logprob - completion->policy_logprob,
                               .traffic_weight = (float)completion->traffic_weight,
                               .text_size = (uint32_t)text.size,
                               .id_size = (uint16_t)completion->completion_id.size,
@@ -166,7 +160,7 @@ static struct held *held_new(struct pools *pools, const struct source *source,
     struct held *held = take(pools, held_bytes(&head));
     if (held == NULL)
         return NULL;
-    *held = head;
+    memcpy(held, &head, offsetof(struct held, features));
     memcpy(held->features, completion->features, completion->dimension * sizeof(float));
     char *at = (char *)(held->features + completion->dimension);
     put(&at, completion->completion_id);
@@ -180,6 +174,27 @@ static struct held *held_new(struct pools *pools, const struct source *source,
     return held;
 }
 
+/* Room for one more, within pool.max. */
+static bool make_room(struct pools *pools, struct pool *pool)
+{
+    enum { FIRST = 4 };
+    size_t most = pools->options->pool_max;
+    if (pool->count < pool->capacity || pool->capacity == most)
+        return true;
+    size_t capacity = pool->capacity == 0 ? FIRST : 2 * (size_t)pool->capacity;
+    if (capacity > most)
+        capacity = most;
+    struct held **grown = take(pools, capacity * sizeof(struct held *));
+    if (grown == NULL)
+        return false;
+    if (pool->count > 0)
+        memcpy(grown, pool->held, pool->count * sizeof(struct held *));
+    store_give(&pools->store, pool->held, pool->capacity * sizeof(struct held *));
+    pool->held = grown;
+    pool->capacity = (uint32_t)capacity;
+    return true;
+}
+
 enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct source *source,
                          const struct completion *completion)
 {
@@ -188,11 +203,12 @@ enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct so
         if (identity_equal(pool->held[k]->id, id))
             return POOL_DUPLICATE;
     }
-    struct held *held =
-        set_texts(pools, pool, completion) ? held_new(pools, source, completion) : NULL;
+    struct held *held = set_texts(pools, pool, completion) && make_room(pools, pool)
+                            ? held_new(pools, source, completion)
+                            : NULL;
     if (held == NULL)
         return POOL_FULL_MEMORY;
-    if (pool->count == pool->capacity) {
+    if (pool->count == pools->options->pool_max) {
         held_free(pools, pool->held[0]);
         memmove(pool->held, pool->held + 1, (pool->count - 1) * sizeof(struct held *));
         pool->count--;
@@ -230,7 +246,8 @@ void pool_close(struct pools *pools, struct partition_pools *partition, struct p
     for (size_t k = 0; k < pool->count; k++)
         held_free(pools, pool->held[k]);
     free_texts(pools, pool);
-    store_give(&pools->store, pool, pool_bytes(pool->capacity));
+    store_give(&pools->store, pool->held, pool->capacity * sizeof(struct held *));
+    store_give(&pools->store, pool, sizeof *pool);
     pools->stats->pools_open--;
     pools->stats->pools_closed[reason]++;
 }

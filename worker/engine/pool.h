@@ -22,14 +22,14 @@ struct held {
     struct id id; /* of the completion_id */
     int64_t offset;
     int64_t policy_epoch;
-    double policy_logprob, reference_logprob; /* NaN: absent */
+    double log_ratio; /* log of reference over policy probability; NaN: absent */
     float traffic_weight;
+    uint32_t dimension;
     uint32_t text_size;
     uint16_t id_size, version_size, uri_size, traceparent_size, tracestate_size;
-    bool candidate;
-    bool too_large; /* for a pair, even without texts */
-    bool text_cut;
-    uint32_t dimension;
+    bool candidate : 1;
+    bool too_large : 1; /* for a pair, even without texts */
+    bool text_cut : 1;
     float features[]; /* then id, version, uri, traceparent, tracestate, text */
 };
 
@@ -54,8 +54,8 @@ struct pool {
     double score;
     int64_t score_fit;                          /* the fit it was made under */
     struct span prompt_id, prompt_text, domain; /* one block */
-    size_t capacity;
-    struct held *held[]; /* oldest first */
+    uint32_t capacity;  /* of held: as many as came, rounded up; at most pool.max */
+    struct held **held; /* oldest first */
 };
 
 /* What pools need to know of a partition. */

@@ -2,8 +2,16 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 16, EXACT = 16, STEPS = 16, LARGEST = 64 * 1024, HEAD = 64 };
+enum {
+    ALIGNMENT = 16,
+    EXACT = 16,
+    STEPS = 16,
+    LARGEST = 64 * 1024,
+    MAPPED = 128 * 1024,
+    HEAD = 64
+};
 
 /* The largest block of an order, and the size and alignment of its slabs. An allocator that keeps
  * a few bytes before each block can set slabs side by side when they end a little early. */
@@ -101,12 +109,19 @@ static size_t order_of(size_t rounded)
     return order;
 }
 
+/* What a block beyond all classes takes. */
+static size_t large_bytes(size_t size)
+{
+    enum { PAGE = 4096 };
+    return size < MAPPED ? size : (size + PAGE - 1) / PAGE * PAGE;
+}
+
 size_t store_need(const struct store *store, size_t size)
 {
     size_t rounded;
     (void)store;
     if (size > LARGEST)
-        return size;
+        return large_bytes(size);
     class_of(size, &rounded);
     return ORDERS[order_of(rounded)].slab;
 }
@@ -184,14 +199,28 @@ static void retire(struct store *store, struct store_slab *slab)
 
 static void *take_large(struct store *store, size_t size)
 {
-    if (!make_room(store, size))
+    size_t bytes = large_bytes(size);
+    if (bytes < size || !make_room(store, bytes))
         return NULL;
-    void *large = malloc(size);
-    if (large != NULL) {
-        store->bytes += size;
-        store->used += size;
-    }
+    void *large = size < MAPPED ? malloc(bytes)
+                                : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (large == NULL || large == MAP_FAILED)
+        return NULL;
+    store->bytes += bytes;
+    store->used += bytes;
     return large;
+}
+
+static void give_large(struct store *store, void *large, size_t size)
+{
+    size_t bytes = large_bytes(size);
+    store->bytes -= bytes;
+    store->used -= bytes;
+    if (size < MAPPED)
+        free(large);
+    else
+        munmap(large, bytes);
 }
 
 void *store_take(struct store *store, size_t size)
@@ -222,9 +251,7 @@ void store_give(struct store *store, void *block, size_t size)
     if (block == NULL)
         return;
     if (size > LARGEST) {
-        free(block);
-        store->bytes -= size;
-        store->used -= size;
+        give_large(store, block, size);
         return;
     }
     size_t class = class_of(size, &rounded);

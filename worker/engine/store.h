@@ -3,7 +3,8 @@
  * Blocks come from size classes (16 bytes apart up to 256, then sixteen classes a doubling, so at
  * most a sixteenth is wasted) cut from slabs: 64 KiB for blocks of up to 16 KiB, 256 KiB for those
  * of up to 64 KiB, each aligned to its size, so that the slab of a block is found by its address.
- * Larger blocks come from malloc.
+ * Larger blocks come from malloc, those of 128 KiB and more from the system, which has their memory
+ * back at once when they go.
  *
  * Invariants: the sum of all slabs and large blocks never passes the limit given at init. A slab
  * with no block in use belongs to no class: the next class of its size that needs one takes it, and
