@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline"
+KNOWN="pipeline memory"
 
 usage() {
     cat <<TEXT
@@ -13,6 +13,7 @@ reference measured in the same run, ratio = value / reference's value, medians w
 last line names the machine and the versions. Everything else goes to standard error.
 
   pipeline   completions a second of the worker against a bare rd_kafka_consumer_poll loop
+  memory     resident bytes of an open completion and of a window pair against what they must hold
 TEXT
 }
 
