@@ -69,7 +69,7 @@ prepare_kafka() {
     fi
     say "Apache Kafka $KAFKA (.cache/kafka-$KAFKA)"
     rm -rf "$folder"
-    mvn -q -B -f tests/support/kafka/pom.xml \
+    mvn -q -B -Dstyle.color=never -f tests/support/kafka/pom.xml \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
         -DoutputDirectory="$folder" -DincludeScope=runtime
     echo "$stamp" >"$folder/stamp"
@@ -189,6 +189,9 @@ if [ ${#sanitized[@]} -gt 0 ]; then
 fi
 
 say "Tests"
+if [ $all = no ]; then
+    echo "Long tests are left out; --all runs them too"
+fi
 if [ ${#labels[@]} -gt 0 ]; then
     choice+=(-L "$(join "${labels[@]}")")
 fi

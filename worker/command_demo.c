@@ -87,7 +87,10 @@ static void print_intro(const struct demo *demo)
            "an\n"
            "in-process broker and the worker; %d more worlds through the engine alone. Half of the "
            "labels\ngo to the control arm (uniform pairs). Status: http://127.0.0.1:%u/metrics\n"
-           "This broker stores no transactional offsets, so the demo never restores.\n\n",
+           "This broker stores no transactional offsets, so the demo never restores.\n"
+           "The first seconds go into starting the broker and joining the group. One world alone "
+           "varies\nwidely, early rows most of all; the summary of all worlds is what counts. "
+           "--stay keeps it running.\n\n",
            DEMO_DIMENSION, DEMO_PROMPTS, options->pool_size, DEMO_SOLO_WORLDS,
            (unsigned)demo_port(demo));
     printf("%8s %12s %7s %7s %9s %22s %22s\n", "seconds", "completions", "pairs", "labels",
@@ -105,12 +108,15 @@ static void print_line(const struct demo_state *state)
 
 static void print_summary(const struct demo_state *state, const struct demo_summary *summary)
 {
-    printf("\nLabels given: %zu (%zu compared in each arm).\n", state->labels, state->each);
+    printf("\nLabels given: %zu. The arms are compared at equal counts, %zu each.\n", state->labels,
+           state->each);
     printf("True gap to the best policy after %zu labels each: %.4f selected, %.4f control.\n",
            state->each, state->gap_selected, state->gap_control);
     if (!isnan(summary->ratios[0]))
-        printf("In this world the control's last gap took the selected arm %.2f x fewer labels.\n",
-               summary->ratios[0]);
+        printf(
+            "In this world the selected arm needed %.2f x fewer labels to reach the control's last "
+            "gap.\n",
+            summary->ratios[0]);
     printf("Ratio over %zu worlds (one through the broker, %zu through the engine alone):\n"
            "  %.2f, 95 %% interval %.2f to %.2f (geometric mean; one world alone varies widely)\n",
            summary->worlds, summary->worlds - (isnan(summary->ratios[0]) ? 0 : 1), summary->mean,

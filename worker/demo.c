@@ -418,8 +418,9 @@ static void look(struct demo *demo, struct demo_state *state)
     state->completions = (int64_t)metrics_get(metrics, METRIC_COMPLETIONS, NULL, NULL);
     state->pairs = (int64_t)(metrics_get(metrics, METRIC_PAIRS, "selected", NULL) +
                              metrics_get(metrics, METRIC_PAIRS, "control", NULL));
-    if (state->pairs < 0)
-        state->pairs = 0;
+    /* Figures of the worker are half a second old at most; a label has a pair. */
+    if (!(state->pairs >= (int64_t)count))
+        state->pairs = (int64_t)count;
     state->gap_selected = gap_of(demo, labels, count, ARM_SELECTED, state->each);
     state->gap_control = gap_of(demo, labels, count, ARM_CONTROL, state->each);
     free(labels);

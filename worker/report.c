@@ -1,5 +1,6 @@
 /* What the session tells: figures for /metrics, reasons for /ready. */
 #include "clock.h"
+#include "log.h"
 #include "session.h"
 
 #include <math.h>
@@ -68,6 +69,17 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_MEMORY_LIMIT, (double)session->options->memory_limit}};
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++)
         metrics_set(session->metrics, rows[k].metric, NULL, NULL, rows[k].value);
+}
+
+/* Completions of one prompt in two partitions make two pools, which are never compared. */
+static void warn_of_split(struct session *session, int64_t split)
+{
+    if (split == session->split_told)
+        return;
+    log_write(LOG_LEVEL_WARN, "pools",
+              "prompts come in several partitions; key completions by prompt_id\tprompts=%lld",
+              (long long)split);
+    session->split_told = split;
 }
 
 static void set_groups(struct session *session, const struct engine_stats *stats)
@@ -174,6 +186,7 @@ void report(struct session *session)
     session->reported_at = now;
     const struct engine_stats *stats = engine_stats(session->engine);
     set_counts(session, stats);
+    warn_of_split(session, stats->prompts_split);
     set_groups(session, stats);
     set_lag(session);
     set_ready(session);

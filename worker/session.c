@@ -227,8 +227,21 @@ static bool restore(struct session *session, struct error *error)
     return true;
 }
 
+/* Incremental rebalances of librdkafka before 2.10 can spin (its issue 4783) and lose an assignment
+ * while offsets are committed (4908). */
+static void warn_of_cooperative(const struct session *session)
+{
+    if (session->options->kafka_assignment == ASSIGNMENT_COOPERATIVE &&
+        rd_kafka_version() < 0x020a00ff)
+        log_write(LOG_LEVEL_WARN, "stream",
+                  "kafka.assignment = cooperative-sticky has known faults in librdkafka before "
+                  "2.10; range is the safer choice\tlibrdkafka=%s",
+                  rd_kafka_version_str());
+}
+
 static bool join(struct session *session, struct error *error)
 {
+    warn_of_cooperative(session);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
     rd_kafka_topic_partition_list_add(topics, session->options->topics_completions,
                                       RD_KAFKA_PARTITION_UA);
