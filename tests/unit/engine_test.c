@@ -864,6 +864,7 @@ static void labels_beyond_the_most_are_forgotten_and_a_restart_agrees(void **sta
     options.fit_every = 5;
     options.features_scale = 1;
     options.pool_age = 5000;
+    options.limits_clock_ahead = 1000;
     struct shell shell = start_with(cluster, &options, 1000000);
     size_t answered = 0;
     int64_t labels = 0;

@@ -155,19 +155,18 @@ static enum applied fit_entry(struct engine *engine, const struct entry *entry, 
 
 /* ---- forgetting ---- */
 
-/* A pool that is open remembers what was asked of it. */
-static bool pool_is_open(void *context, const struct request *request)
+/* A pool that is open remembers what was asked of it, whoever holds it: it began at most
+ * limits.clock_ahead after its request was issued, and is closed for every owner to come once a
+ * published pane of its partition has reached pool.age later. */
+static bool may_be_in_a_pool(void *context, const struct request *request)
 {
     const struct engine *engine = context;
-    if (!request->whole)
+    const struct engine_options *options = &engine->options;
+    if (!request->whole || request->partition < 0 ||
+        request->partition >= engine->partition_count)
         return false;
-    struct id key = pool_key(request_space_id(&engine->requests, request),
-                             request_prompt(&engine->requests, request));
-    for (int32_t k = 0; k < engine->partition_count; k++) {
-        if (pool_find(&engine->partitions[k].pools, key) != NULL)
-            return true;
-    }
-    return false;
+    return engine->partitions[request->partition].pane.from_time <
+           request->issued_at + options->limits_clock_ahead + options->pool_age;
 }
 
 /* Requests that come between two times of forgetting. */
@@ -182,7 +181,7 @@ static bool forget_tick(struct engine *engine, struct error *error)
     int64_t step = forget_step(&engine->options);
     if (engine->requests.count < engine->forget_at)
         return true;
-    if (!model_forget(&engine->model, pool_is_open, engine))
+    if (!model_forget(&engine->model, may_be_in_a_pool, engine))
         return error_set(error, ERROR_FATAL, "out of memory for forgetting requests");
     engine->forget_at = engine->requests.count + step;
     return true;

@@ -598,7 +598,7 @@ static bool is_spent(const struct model *model, const struct request *request, i
     if (request->open || !request->whole)
         return false;
     if (request->labels != LABELS_NONE && newer >= options->labels_max + model_slack(options))
-        return now > request->issued_at + options->pool_age;
+        return true;
     return request->issued_at < window_edge(model) &&
            now > request->deadline + options->labels_late;
 }

@@ -197,8 +197,9 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
 
 static bool anything_new(const struct engine *engine, const struct partition *partition)
 {
-    if (partition->next > partition->pane.from || partition->pane.pools > 0)
-        return true;
+    if (partition->next > partition->pane.from || partition->pane.pools > 0 ||
+        partition->stream_time - partition->pane.from_time >= engine->options.pool_age)
+        return true; /* time alone is news: the pools before are closed for every owner */
     for (const struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next) {
         if (pool->ready && !pool->counted && space_is_current(engine, pool))
             return true;
