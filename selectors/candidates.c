@@ -14,6 +14,7 @@
 #include "selectors/gram.h"
 #include "selectors/linear.h"
 #include "selectors/rules/rules.h"
+#include "selectors/view.h"
 
 #include <string.h>
 
@@ -26,7 +27,8 @@ static inline double clamped(double diagonal, double entry)
 /* Finds the best allowed pair; inlined once with the default rule's formula and once with a call.
  */
 static inline __attribute__((always_inline)) void
-scan_with(struct candidates *candidates, double (*score_of)(const struct sel_pair *pair))
+scan_with(struct candidates *candidates, const double *parameters,
+          double (*score_of)(const struct sel_pair *pair))
 {
     size_t n = candidates->gram.n;
     const uint8_t *allowed = candidates->allowed;
@@ -42,6 +44,7 @@ scan_with(struct candidates *candidates, double (*score_of)(const struct sel_pai
                 .variance = clamped(g[i] + candidates->gram.g[j * n + j], g[j]),
                 .policy = clamped(h[i] + candidates->gram.h[j * n + j], h[j]),
                 .margin = candidates->reward[i] - candidates->reward[j],
+                .parameters = parameters,
             };
             double score = score_of(&pair);
             if (*allowed++ && score > best->score)
@@ -50,18 +53,26 @@ scan_with(struct candidates *candidates, double (*score_of)(const struct sel_pai
     }
 }
 
-static void scan(struct candidates *candidates, const struct sel_rule *rule)
+void candidates_scan(struct candidates *candidates, const struct candidates_round *round)
 {
+    const struct sel_rule *rule = round->options->rule;
+    if (rule->score == NULL || (candidates->given & SEL_NEEDS(SEL_COST)) != 0) {
+        view_scan(candidates, round);
+        return;
+    }
     if (rule == &rule_policy_trace)
-        scan_with(candidates, rule_policy_trace_score);
+        scan_with(candidates, NULL, rule_policy_trace_score);
     else
-        scan_with(candidates, rule->score);
+        scan_with(candidates, round->parameters, rule->score);
+    candidates->found = candidates->best.score > -INFINITY;
 }
 
 /* ---- opening ---- */
 
 static double pair_weight(const struct candidates_round *round, double margin, double variance)
 {
+    if ((round->options->rule->traits & SEL_UNWEIGHTED) != 0)
+        return 1;
     double kappa = 1;
     if (round->options->weighting == SEL_WEIGHT_PROBIT)
         kappa = 1 / sqrt(1 + M_PI * variance / 8);
@@ -146,7 +157,9 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
         return SEL_INVALID;
     memcpy(candidates->phi, phi, n * d * sizeof *phi);
     weigh(candidates, round, forbidden);
-    scan(candidates, round->options->rule);
+    candidates->given = 0;
+    view_deviate(candidates, round);
+    candidates_scan(candidates, round);
     return SEL_OK;
 }
 
@@ -201,7 +214,10 @@ void candidates_update(struct candidates *candidates, const struct candidates_ro
     subtract_mean(round->g, n);
     subtract_mean(round->h, n);
     sel_gram_update(&candidates->gram, round->g, round->h, pick->c, pick->r);
-    scan(candidates, round->options->rule);
+    for (size_t e = 0; e < round->draws; e++)
+        for (size_t i = 0; i < n; i++)
+            candidates->deviation[e * n + i] -= pick->shift[e] * round->g[i];
+    candidates_scan(candidates, round);
 }
 
 void candidates_forbid(struct candidates *candidates, size_t i, size_t j)
@@ -211,8 +227,20 @@ void candidates_forbid(struct candidates *candidates, size_t i, size_t j)
     candidates->allowed[index] = 0;
 }
 
-struct sel_choice candidates_at(const struct candidates *candidates, const struct sel_rule *rule,
-                                size_t pool, size_t k)
+struct sel_pair candidates_pair(const struct candidates *candidates,
+                                const struct candidates_round *round, size_t i, size_t j)
+{
+    return (struct sel_pair){
+        .weight = candidates->weight[candidates_index(candidates->gram.n, i, j)],
+        .variance = sel_gram_variance(&candidates->gram, i, j),
+        .policy = sel_gram_policy(&candidates->gram, i, j),
+        .margin = candidates->reward[i] - candidates->reward[j],
+        .parameters = round->parameters,
+    };
+}
+
+struct sel_choice candidates_at(const struct candidates *candidates,
+                                const struct candidates_round *round, size_t pool, size_t k)
 {
     size_t n = candidates->gram.n;
     size_t index = 0;
@@ -222,11 +250,11 @@ struct sel_choice candidates_at(const struct candidates *candidates, const struc
     while (i + 2 < n && candidates_index(n, i + 1, i + 2) <= index)
         i++;
     size_t j = i + 1 + index - candidates_index(n, i, i + 1);
-    struct sel_pair pair = {
-        .weight = candidates->weight[index],
-        .variance = sel_gram_variance(&candidates->gram, i, j),
-        .policy = sel_gram_policy(&candidates->gram, i, j),
-        .margin = candidates->reward[i] - candidates->reward[j],
-    };
-    return (struct sel_choice){pool, i, j, rule->score(&pair), pair};
+    struct sel_pair pair = candidates_pair(candidates, round, i, j);
+    double score;
+    if (candidates->score != NULL)
+        score = candidates->score[index];
+    else
+        score = view_priced(candidates, round->options->rule->score(&pair), i, j);
+    return (struct sel_choice){pool, i, j, score, pair};
 }

@@ -7,10 +7,15 @@
 /* One pool. Its arrays are the picker's; room for n_max completions. */
 struct candidates {
     struct sel_gram gram;
-    sel_feature *phi; /* n x d */
-    double *reward;   /* n: psi' phi, relative to the pool's mean */
-    double *weight;   /* of each pair */
-    uint8_t *allowed; /* of each pair: 1 while it may be picked */
+    sel_feature *phi;  /* n x d */
+    double *reward;    /* n: psi' phi, relative to the pool's mean */
+    double *weight;    /* of each pair */
+    uint8_t *allowed;  /* of each pair: 1 while it may be picked */
+    double *score;     /* of each pair as view.c last found it; NULL under a rule with `score` */
+    double *deviation; /* draws x n: (psi_e - psi)' phi of posterior draws psi_e, or NULL */
+    double *inputs[SEL_INPUTS]; /* room for what the rule needs; NULL where it has no use */
+    unsigned given;             /* SEL_NEEDS of the inputs that were given */
+    bool found;                 /* there is a best pair */
     size_t open_pairs;
     struct sel_choice best; /* the best allowed pair; its pool number is the picker's to set */
 };
@@ -27,6 +32,14 @@ struct candidates_round {
     double *g;              /* n_max */
     double *h;              /* n_max */
     size_t *twin;           /* n_max: the first bytewise equal row */
+    double parameters[SEL_PARAMETERS_MAX];
+    size_t draws;           /* posterior draws, 0 where the rule needs none */
+    double *ensemble;       /* draws x d: psi_e - psi, as N(0, S) for the present S */
+    struct sel_pair *pairs; /* this and the rest: room for a struct sel_view */
+    double *scores;         /* of each pair */
+    double *width;          /* n_max */
+    double *rewards;        /* draws x n_max */
+    double *scratch;
 };
 
 /* A pick: u = S x, v = M x, c = w / (1 + w q), r = x' v. */
@@ -35,6 +48,7 @@ struct candidates_pick {
     const double *v;
     double c;
     double r;
+    const double *shift; /* draws: each deviation falls by g times this, see picker.c */
 };
 
 static inline size_t candidates_pairs(size_t n)
@@ -57,7 +71,12 @@ void candidates_update(struct candidates *candidates, const struct candidates_ro
                        const struct candidates_pick *pick);
 void candidates_forbid(struct candidates *candidates, size_t i, size_t j);
 /* The k-th allowed pair, k < open_pairs; `pool` is copied into the choice. */
-struct sel_choice candidates_at(const struct candidates *candidates, const struct sel_rule *rule,
-                                size_t pool, size_t k);
+struct sel_choice candidates_at(const struct candidates *candidates,
+                                const struct candidates_round *round, size_t pool, size_t k);
+/* Finds the best pair. */
+void candidates_scan(struct candidates *candidates, const struct candidates_round *round);
+/* The present numbers of pair i < j. */
+struct sel_pair candidates_pair(const struct candidates *candidates,
+                                const struct candidates_round *round, size_t i, size_t j);
 
 #endif

@@ -3,6 +3,9 @@
  * At begin, M = S I S. A pick x of frozen weight w, whose label arrives with probability `share`:
  *   u = S x, v = M x, q = x' u, r = x' v, c = share w / (1 + share w q)
  *   S -= c u u', M += c^2 r u u' - c (u v' + v u'), and each open pool as candidates.c says.
+ * Posterior draws psi_e are kept as deviations e = psi_e - psi ~ N(0, S). They follow a pick by
+ *   e -= k (x' e) u, k = (1 - sqrt(1 - c q)) / q:  then  e ~ N(0, S - c u u'),
+ * since 2 k - k^2 q = c.
  *
  * Invariants: M = S I S and G, H of every pool belong to the present S; M is symmetric bit for bit;
  * a take that does not return SEL_OK changes nothing.
@@ -21,7 +24,10 @@ struct sel_picker {
     size_t pools_used;
     struct candidates *pools;
     struct candidates_round round;
-    double *square; /* d x d: S I */
+    double *square; /* d x d: S I, then a factor of S */
+    double *shift;  /* of each draw */
+    uint64_t key;
+    uint64_t stream;
     double *image;  /* d: v */
     double *wide;   /* d: x, widened */
     sel_feature *x; /* d */
@@ -52,14 +58,50 @@ static void *cut(struct arena *arena, size_t count, size_t size)
     return arena->base == NULL ? NULL : arena->base + from;
 }
 
-static void cut_pool(struct arena *arena, struct candidates *pool, size_t n, size_t d)
+static size_t draws_of(const struct sel_picker_options *options)
 {
+    const size_t draws_default = 16;
+    if ((options->rule->needs & SEL_NEEDS(SEL_DRAWS)) == 0)
+        return 0;
+    return options->draws_max > 0 ? options->draws_max : draws_default;
+}
+
+static void cut_pool(struct arena *arena, struct candidates *pool,
+                     const struct sel_picker_options *options)
+{
+    size_t n = options->n_max;
+    size_t d = options->d;
+    unsigned needs = options->rule->needs | SEL_NEEDS(SEL_COST);
     pool->phi = cut(arena, n * d, sizeof(sel_feature));
     pool->gram.g = cut(arena, n * n, sizeof(double));
     pool->gram.h = cut(arena, n * n, sizeof(double));
     pool->reward = cut(arena, n, sizeof(double));
     pool->weight = cut(arena, candidates_pairs(n), sizeof(double));
     pool->allowed = cut(arena, candidates_pairs(n), sizeof(uint8_t));
+    pool->score = NULL;
+    if (options->rule->score == NULL)
+        pool->score = cut(arena, candidates_pairs(n), sizeof(double));
+    pool->deviation = cut(arena, draws_of(options), n * sizeof(double));
+    for (size_t k = 0; k < SEL_INPUTS; k++) {
+        pool->inputs[k] = NULL;
+        if ((needs & SEL_NEEDS(k)) != 0)
+            pool->inputs[k] =
+                cut(arena, k == SEL_DRAWS ? draws_of(options) : 1, n * sizeof(double));
+    }
+}
+
+/* What view.c needs. */
+static void lay_out_view(struct arena *arena, struct candidates_round *round,
+                         const struct sel_picker_options *options)
+{
+    size_t n = options->n_max;
+    round->draws = draws_of(options);
+    round->ensemble = cut(arena, round->draws, options->d * sizeof(double));
+    round->rewards = cut(arena, round->draws, n * sizeof(double));
+    round->pairs = cut(arena, candidates_pairs(n), sizeof(struct sel_pair));
+    round->scores = cut(arena, candidates_pairs(n), sizeof(double));
+    round->width = cut(arena, n, sizeof(double));
+    round->scratch = cut(arena, sel_view_scratch(n), sizeof(double));
 }
 
 /* Everything but the pools' own parts, and these too once there is a base. */
@@ -79,22 +121,26 @@ static void lay_out(struct arena *arena, struct sel_picker *picker)
     picker->image = cut(arena, d, sizeof(double));
     picker->wide = cut(arena, d, sizeof(double));
     picker->x = cut(arena, d, sizeof(sel_feature));
+    picker->shift = cut(arena, draws_of(&picker->options), sizeof(double));
+    lay_out_view(arena, &picker->round, &picker->options);
     for (size_t k = 0; arena->base != NULL && k < picker->options.pools_max; k++)
-        cut_pool(arena, picker->pools + k, n, d);
+        cut_pool(arena, picker->pools + k, &picker->options);
 }
 
 size_t sel_picker_bytes(const struct sel_picker_options *options)
 {
     const size_t side_max = 1 << 15; /* keeps n n, n d and d d far from overflow */
     if (options->d == 0 || options->d > side_max || options->n_max < 2 ||
-        options->n_max > side_max || options->pools_max == 0)
+        options->n_max > side_max || options->pools_max == 0 || options->draws_max > side_max)
+        return 0;
+    if (options->rule == NULL || !sel_rule_is_of_pools(options->rule))
         return 0;
     struct sel_picker picker = {.options = *options};
     struct arena all = {0};
     lay_out(&all, &picker);
     struct arena one = {0};
     struct candidates pool;
-    cut_pool(&one, &pool, options->n_max, options->d);
+    cut_pool(&one, &pool, options);
     cut(&all, options->pools_max, one.size);
     return all.overflow || one.overflow ? 0 : all.size + sizeof picker;
 }
@@ -102,7 +148,16 @@ size_t sel_picker_bytes(const struct sel_picker_options *options)
 struct sel_picker *sel_picker_new(const struct sel_picker_options *options)
 {
     size_t bytes = sel_picker_bytes(options);
-    if (bytes == 0 || options->rule == NULL || !(options->weight_min >= 0))
+    if (bytes == 0 || !(options->weight_min >= 0) || !(options->beta >= 0))
+        return NULL;
+    if ((options->rule->traits & SEL_NEEDS_BETA) != 0 && !(options->beta > 0))
+        return NULL;
+    double parameters[SEL_PARAMETERS_MAX];
+    sel_rule_defaults(options->rule, parameters);
+    if (options->parameters != NULL)
+        memcpy(parameters, options->parameters,
+               options->rule->parameter_count * sizeof *parameters);
+    if (sel_rule_check(options->rule, parameters, NULL) != SEL_OK)
         return NULL;
     struct sel_picker *picker = calloc(1, sizeof *picker);
     if (picker == NULL)
@@ -116,6 +171,7 @@ struct sel_picker *sel_picker_new(const struct sel_picker_options *options)
     }
     struct arena arena = {.base = picker->memory};
     lay_out(&arena, picker);
+    memcpy(picker->round.parameters, parameters, sizeof parameters);
     return picker;
 }
 
@@ -128,6 +184,24 @@ void sel_picker_free(struct sel_picker *picker)
 }
 
 /* ---- rounds ---- */
+
+/* Deviations L z with S = L L' and z of normals, draw by draw. */
+static bool draw_ensemble(struct sel_picker *picker, const double *inverse)
+{
+    size_t d = picker->options.d;
+    struct sel_random random = sel_random_init(picker->key, picker->stream);
+    memcpy(picker->square, inverse, d * d * sizeof(double));
+    if (!linear_factor(picker->square, d))
+        return false;
+    double *ensemble = picker->round.ensemble;
+    for (size_t k = 0; k < picker->round.draws * d; k++)
+        ensemble[k] = sel_random_normal(&random);
+    blasint n = (blasint)d;
+    for (size_t e = 0; e < picker->round.draws; e++)
+        cblas_dtrmv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, picker->square, n,
+                    ensemble + e * d, 1);
+    return true;
+}
 
 enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_information *information,
                                  const double *policy, const double *psi, double lapse)
@@ -143,16 +217,27 @@ enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_informati
     blasint n = (blasint)d;
     const double *inverse = sel_information_inverse(information);
     double *out = picker->round.policy_inverse;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, inverse, n, policy, n, 0,
-                picker->square, n);
+    if ((picker->options.rule->traits & SEL_IDENTITY) != 0)
+        memcpy(picker->square, inverse, d * d * sizeof(double));
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, inverse, n, policy, n, 0,
+                    picker->square, n);
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, picker->square, n, inverse,
                 n, 0, out, n);
     linear_mirror(out, d);
     for (size_t k = 0; k < d; k++)
         if (!isfinite(out[k * d + k]) || !isfinite(psi[k]))
             return SEL_INVALID;
+    if (picker->round.draws > 0 && !draw_ensemble(picker, inverse))
+        return SEL_SINGULAR;
     picker->information = information;
     return SEL_OK;
+}
+
+void sel_picker_seed(struct sel_picker *picker, uint64_t key, uint64_t stream)
+{
+    picker->key = key;
+    picker->stream = stream;
 }
 
 void sel_picker_clear(struct sel_picker *picker)
@@ -179,7 +264,7 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
 
 bool sel_picker_best_of(const struct sel_picker *picker, size_t pool, struct sel_choice *choice)
 {
-    if (sel_picker_allowed(picker, pool) == 0)
+    if (sel_picker_allowed(picker, pool) == 0 || !picker->pools[pool].found)
         return false;
     *choice = picker->pools[pool].best;
     return true;
@@ -190,7 +275,7 @@ bool sel_picker_best(const struct sel_picker *picker, struct sel_choice *choice)
     const struct candidates *best = NULL;
     for (size_t k = 0; k < picker->pools_used; k++) {
         const struct candidates *pool = picker->pools + k;
-        if (pool->open_pairs > 0 && (best == NULL || pool->best.score > best->best.score))
+        if (pool->found && (best == NULL || pool->best.score > best->best.score))
             best = pool;
     }
     if (best == NULL)
@@ -209,8 +294,99 @@ bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
 {
     if (k >= sel_picker_allowed(picker, pool))
         return false;
-    *choice = candidates_at(picker->pools + pool, picker->options.rule, pool, k);
+    *choice = candidates_at(picker->pools + pool, &picker->round, pool, k);
     return true;
+}
+
+enum sel_status sel_picker_give(struct sel_picker *picker, size_t pool, enum sel_input input,
+                                const double *values)
+{
+    if (pool >= picker->pools_used || (unsigned)input >= SEL_INPUTS)
+        return SEL_INVALID;
+    struct candidates *candidates = picker->pools + pool;
+    size_t count = candidates->gram.n * (input == SEL_DRAWS ? picker->round.draws : 1);
+    if (candidates->inputs[input] == NULL)
+        return SEL_OK; /* of no use to this rule */
+    for (size_t k = 0; k < count; k++)
+        if (!isfinite(values[k]) || (input == SEL_COST && !(values[k] > 0)))
+            return SEL_INVALID;
+    memcpy(candidates->inputs[input], values, count * sizeof *values);
+    candidates->given |= SEL_NEEDS(input);
+    candidates_scan(candidates, &picker->round);
+    return SEL_OK;
+}
+
+/* ---- probabilities ---- */
+
+double sel_picker_distribution(struct sel_picker *picker, size_t pool, double *probability)
+{
+    if (pool >= picker->pools_used)
+        return 0;
+    const struct candidates *candidates = picker->pools + pool;
+    const struct sel_rule *rule = picker->options.rule;
+    size_t pairs = candidates_pairs(candidates->gram.n);
+    double sum = 0;
+    for (size_t k = 0; k < pairs; k++) {
+        probability[k] = 0;
+        if (rule->randomised && candidates->allowed[k])
+            probability[k] = 1 / (double)candidates->open_pairs;
+        else if (rule->distribution != NULL && candidates->found && candidates->allowed[k])
+            probability[k] = candidates->score[k];
+        sum += probability[k];
+    }
+    if (rule->randomised || rule->distribution != NULL || !candidates->found)
+        return sum;
+    size_t index = candidates_index(candidates->gram.n, candidates->best.i, candidates->best.j);
+    probability[index] = 1;
+    return 1;
+}
+
+bool sel_picker_draw(struct sel_picker *picker, size_t pool, struct sel_random *random,
+                     struct sel_choice *choice, double *probability)
+{
+    double *each = picker->round.scores;
+    double sum = sel_picker_distribution(picker, pool, each);
+    double left = sel_random_uniform(random);
+    if (left >= 1 - 1e-12 && sum > 1 - 1e-12)
+        left = 0; /* what rounding lacks of 1 is not a skip */
+    size_t n = sum > 0 ? picker->pools[pool].gram.n : 0;
+    size_t index = 0;
+    for (size_t i = 0; i + 1 < n; i++)
+        for (size_t j = i + 1; j < n; j++, index++) {
+            if (left < each[index]) {
+                struct candidates *candidates = picker->pools + pool;
+                struct sel_pair pair = candidates_pair(candidates, &picker->round, i, j);
+                *choice = (struct sel_choice){pool, i, j, each[index], pair};
+                if (probability != NULL)
+                    *probability = each[index];
+                return true;
+            }
+            left -= each[index];
+        }
+    return false;
+}
+
+size_t sel_picker_explain(const struct sel_picker *picker, const struct sel_choice *choice,
+                          struct sel_part parts[SEL_PARTS])
+{
+    if (choice->pool >= picker->pools_used)
+        return 0;
+    const struct candidates *pool = picker->pools + choice->pool;
+    const struct sel_part all[] = {
+        {"score", choice->score},
+        {"weight", choice->pair.weight},
+        {"variance", choice->pair.variance},
+        {"policy", choice->pair.policy},
+        {"margin", choice->pair.margin},
+        {"reward_left", pool->reward[choice->i]},
+        {"reward_right", pool->reward[choice->j]},
+    };
+    size_t count = sizeof all / sizeof all[0];
+    memcpy(parts, all, sizeof all);
+    if ((pool->given & SEL_NEEDS(SEL_COST)) != 0)
+        parts[count++] = (struct sel_part){"cost", pool->inputs[SEL_COST][choice->i] +
+                                                       pool->inputs[SEL_COST][choice->j]};
+    return count;
 }
 
 /* ---- a pick ---- */
@@ -229,6 +405,18 @@ static void update_policy_inverse(struct sel_picker *picker, const struct candid
         double vi = v[i];
         for (size_t j = 0; j < d; j++)
             row[j] += square * (ui * u[j]) - pick->c * (ui * v[j] + vi * u[j]);
+    }
+}
+
+/* Moves the draws of the round and finds by how much those of the pools move. */
+static void update_draws(struct sel_picker *picker, const double *u, double c, double q)
+{
+    size_t d = picker->options.d;
+    double factor = q > 0 ? (1 - sqrt(fmax(0, 1 - c * q))) / q : 0;
+    for (size_t e = 0; e < picker->round.draws; e++) {
+        double *deviation = picker->round.ensemble + e * d;
+        picker->shift[e] = factor * linear_dot(picker->wide, deviation, d);
+        cblas_daxpy((blasint)d, -picker->shift[e], u, 1, deviation, 1);
     }
 }
 
@@ -264,8 +452,10 @@ enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choi
 
     double variance;
     const double *u = information_direction(picker->information, &variance);
-    struct candidates_pick pick = {u, picker->image, weight / (1 + weight * variance), r};
+    struct candidates_pick pick = {u, picker->image, weight / (1 + weight * variance), r,
+                                   picker->shift};
     update_policy_inverse(picker, &pick);
+    update_draws(picker, u, pick.c, variance);
     candidates_forbid(pool, i, j);
     for (size_t k = 0; k < picker->pools_used; k++)
         candidates_update(picker->pools + k, &picker->round, &pick);

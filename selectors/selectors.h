@@ -24,24 +24,10 @@
 extern "C" {
 #endif
 
-enum sel_status {
-    SEL_OK,
-    SEL_INVALID,       /* an argument is out of range or not finite */
-    SEL_NO_MEMORY,     /* an allocation failed */
-    SEL_REFUSED,       /* the removal would leave Sigma indefinite; nothing was changed */
-    SEL_SINGULAR,      /* Sigma is not positive definite */
-    SEL_NOT_CONVERGED, /* the iteration stopped above its tolerance */
-};
+#include "rule.h"
 
 /* One plain sentence. */
 const char *sel_status_text(enum sel_status status);
-
-/* One coordinate of a feature vector. A program that defines SEL_FEATURE as double must be linked
- * with a library built so: the conformance tests check the formulas beyond float32 this way. */
-#ifndef SEL_FEATURE
-#define SEL_FEATURE float
-#endif
-typedef SEL_FEATURE sel_feature;
 
 /* Sets OpenBLAS to one thread. Call once at start. */
 void sel_init(void);
@@ -189,29 +175,31 @@ enum sel_status sel_gram_take(struct sel_gram *gram, size_t i, size_t j, double 
 /* After a pick in another pool: g = phi u, h = phi v (n values each), c = w / (1 + w q), r. */
 void sel_gram_update(struct sel_gram *gram, const double *g, const double *h, double c, double r);
 
-/* ---- rules/: scores of a pair ---- */
-
-/* What a rule may look at when it scores one pair of one pool. */
-struct sel_pair {
-    double weight;   /* w */
-    double variance; /* q */
-    double policy;   /* r */
-    double margin;   /* psi' x */
-};
-
-struct sel_rule {
-    const char *name;
-    const char *const *aliases; /* NULL-terminated, or NULL */
-    const char *formula;        /* one line for the reference page */
-    const char *source;         /* citation */
-    bool randomised;            /* every unasked pair of a uniform pool alike; score is not used */
-    double (*score)(const struct sel_pair *pair);
-};
+/* ---- rules/: see rule.h for what a rule is ---- */
 
 /* By name or alias; NULL when unknown. */
 const struct sel_rule *sel_rule_find(const char *name);
 /* The k-th rule of the table, NULL past the end. */
 const struct sel_rule *sel_rule_at(size_t k);
+/* True when a picker can run the rule: it scores or weighs the pairs of a pool. The others select
+ * from a list, see sel_select_run. */
+bool sel_rule_is_of_pools(const struct sel_rule *rule);
+/* True when features, psi, Sigma and I are all that the rule asks for: it scores pairs, without
+ * other inputs, traits but SEL_IDENTITY, or required parameters. */
+bool sel_rule_is_plain(const struct sel_rule *rule);
+/* Writes the defaults of a rule's parameters, NAN for those without. values: SEL_PARAMETERS_MAX. */
+void sel_rule_defaults(const struct sel_rule *rule, double *values);
+/* SEL_MISSING or SEL_INVALID, and the parameter through *which (may be NULL), when a value is
+ * missing or out of range. */
+enum sel_status sel_rule_check(const struct sel_rule *rule, const double *values,
+                               const struct sel_parameter **which);
+/* Place of a parameter in the rule's table; parameter_count when it has none of that name. */
+size_t sel_rule_parameter(const struct sel_rule *rule, const char *name);
+/* What a rule must be given, as one word: log_reference, log_policy, source, ... */
+const char *sel_input_name(enum sel_input input);
+/* Whether psi is to be fitted anew, for a rule with SEL_REFIT_DOUBLING: a power of two lies above
+ * the labels of the last fit and not above those of now (ADPO, arXiv 2503.01076). */
+bool sel_refit_due(size_t labels_fitted, size_t labels);
 
 /* ---- picker.c: greedy picks over several pools ---- */
 
@@ -224,6 +212,10 @@ struct sel_picker_options {
     const struct sel_rule *rule;
     enum sel_weighting weighting;
     double weight_min; /* floor of w; 0 */
+    /* Of the rule, in the order of its table; copied. NULL: the defaults. */
+    const double *parameters;
+    double beta;      /* of the policy, for the rules that turn rewards into log-probabilities */
+    size_t draws_max; /* posterior draws of the rules that need them; 0: 16 */
 };
 
 struct sel_choice {
@@ -266,12 +258,61 @@ size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
 /* The k-th allowed pair of a pool, in pair order, with its score under the rule. */
 bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
                      struct sel_choice *choice);
+/* Gives a pool of the present round what the rule needs of its completions: n values (SEL_DRAWS:
+ * draws_max x n). Best and pair know nothing of a pool before all needs of the rule are given.
+ * Costs (SEL_COST) may be given under any rule: scores are then divided by the cost of the pair. */
+enum sel_status sel_picker_give(struct sel_picker *picker, size_t pool, enum sel_input input,
+                                const double *values);
+/* The posterior draws of the next rounds are those of this key and stream; at first (0, 0). */
+void sel_picker_seed(struct sel_picker *picker, uint64_t key, uint64_t stream);
+/* The exact probability with which sel_picker_draw takes each pair of a pool, n (n-1) / 2 values: 1
+ * for the best pair under a rule of scores, all allowed pairs alike under a `randomised` one. Under
+ * a rule that draws from the posterior it is exact given the draws. Returns the sum; what it lacks
+ * of 1 is the probability that the pool is skipped. */
+double sel_picker_distribution(struct sel_picker *picker, size_t pool, double *probability);
+/* Draws a pair by it. False when the pool is skipped. probability: of this pair (may be NULL). */
+bool sel_picker_draw(struct sel_picker *picker, size_t pool, struct sel_random *random,
+                     struct sel_choice *choice, double *probability);
 /* Takes a pair: adds share * w x x' to Sigma (share: probability that the label arrives), updates
  * S I S and G, H of every open pool, forbids the pair. Only pool, i and j of the choice are read.
  * SEL_INVALID, and no change, when the pair may not be picked or share is outside [0, 1]. x is
  * phi_i - phi_j rounded to float32. */
 enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,
                                 double share);
+
+/* One named number of a choice. */
+struct sel_part {
+    const char *name;
+    double value;
+};
+enum { SEL_PARTS = 8 };
+/* Why a pair was chosen, for its record: score, weight, variance, policy, margin, the rewards
+ * relative to their pool and, with costs, cost. Returns how many parts were written. */
+size_t sel_picker_explain(const struct sel_picker *picker, const struct sel_choice *choice,
+                          struct sel_part parts[SEL_PARTS]);
+
+/* ---- select.c: choosing from a list of candidate pairs ---- */
+
+struct sel_select_options {
+    const struct sel_rule *rule;
+    const double *parameters; /* copied; NULL: the defaults */
+    struct sel_set largest;   /* count, d, groups, draw_count, context_d, past_count: the most that
+                                 a set may have; the rest is not read */
+    size_t budget_max;
+};
+
+struct sel_select;
+
+/* NULL when the options are out of range, a required parameter is missing or memory is short. */
+struct sel_select *sel_select_new(const struct sel_select_options *options);
+void sel_select_free(struct sel_select *select);
+/* Chooses at most selection->budget pairs of the set; chosen and propensity have room for so many.
+ * Of the set, parameters, scratch and integers are filled in here. A rule with `score` is run
+ * greedily: the best pair, then S, q and r of all the others after it, O(N d) a pick; ties to the
+ * first. SEL_INVALID for what is not finite, negative weights or empty sets; SEL_MISSING for an
+ * input that the rule needs. On an error the selection is empty. */
+enum sel_status sel_select_run(struct sel_select *select, const struct sel_set *set,
+                               struct sel_selection *selection);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@ const char *sel_status_text(enum sel_status status)
         return "The information matrix is not positive definite.";
     case SEL_NOT_CONVERGED:
         return "The iteration stopped above its tolerance.";
+    case SEL_MISSING:
+        return "The rule needs an input or a parameter that was not given.";
     }
     return "Unknown status.";
 }

@@ -47,6 +47,10 @@ static bool check_rule(struct options *options, struct error *error)
                          "selection.when: \"%s\" is not in this release; use \"slots\"",
                          options->selection_when == WHEN_PRICE ? "price" : "pool");
     const struct sel_rule *rule = sel_rule_find(options->selection_rule);
+    if (rule != NULL && !sel_rule_is_plain(rule))
+        return error_set(error, ERROR_FATAL,
+                         "selection.rule: \"%s\" needs inputs that this release does not take",
+                         rule->name);
     if (rule != NULL) {
         /* Workers that name one rule differently still agree: the digest sees its own name. */
         char *name = strdup(rule->name);

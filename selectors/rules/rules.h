@@ -4,13 +4,45 @@
 
 #include "selectors/selectors.h"
 
-extern const struct sel_rule rule_policy_trace;
-extern const struct sel_rule rule_uniform;
+#include <math.h>
+
+/* Every rule of the library, in the order of the reference page. */
+#define RULES(ROW)                                                                                 \
+    ROW(policy_trace)                                                                              \
+    ROW(aopt)                                                                                      \
+    ROW(dopt)                                                                                      \
+    ROW(gopt) ROW(dopt_xx) ROW(dopt_logit) ROW(min_margin) ROW(max_margin) ROW(target_margin)      \
+        ROW(mid) ROW(tails) ROW(deltaquantile) ROW(gate) ROW(l2diff) ROW(rmg) ROW(apl) ROW(mi)     \
+            ROW(ens_var_logit) ROW(var_prob) ROW(kl) ROW(infomax) ROW(deltaucb) ROW(dts) ROW(eets) \
+                ROW(drts) ROW(infogain) ROW(baits) ROW(ids_var) ROW(ucb) ROW(maxminlcb)            \
+                    ROW(minmaxucb) ROW(maxmaxucb) ROW(maxwidth) ROW(rucb) ROW(ids) ROW(multisbm)   \
+                        ROW(doubler) ROW(sparring) ROW(uniform) ROW(first2) ROW(most_likely)       \
+                            ROW(pi0_greedy) ROW(pi0_weighted) ROW(best_quantile)                   \
+                                ROW(ultrafeedback4) ROW(xpo_src) ROW(pilaf_src) ROW(oracle_maxmin)
+
+#define RULE_DECLARATION(name) extern const struct sel_rule rule_##name;
+RULES(RULE_DECLARATION)
+#undef RULE_DECLARATION
+
+/* The parameter that most rules of bounds share. */
+#define RULE_CONFIDENCE                                                                            \
+    {                                                                                              \
+        .name = "confidence", .fallback = 1, .least = 0, .most = HUGE_VAL,                         \
+        .text = "c: width of the bounds in posterior standard deviations"                          \
+    }
+extern const struct sel_parameter rules_confidence[1];
 
 /* Here so that the picker's scan of the default rule is compiled without a call. */
 static inline double rule_policy_trace_score(const struct sel_pair *pair)
 {
     return pair->weight * pair->policy / (1 + pair->weight * pair->variance);
+}
+
+/* Entropy of an answer of probability sigma(margin), in nats, without cancellation. */
+static inline double rule_entropy(double margin)
+{
+    double size = fabs(margin);
+    return log1p(exp(-size)) + size * sel_sigmoid(-size);
 }
 
 #endif

@@ -18,11 +18,16 @@ static void every_name_of_the_table_is_its_own(void **state)
     size_t count = 0;
     for (const struct sel_rule *rule; (rule = sel_rule_at(count)) != NULL; count++) {
         assert_ptr_equal(sel_rule_find(rule->name), rule);
+        for (size_t other = 0; other < count; other++)
+            assert_string_not_equal(rule->name, sel_rule_at(other)->name);
         for (const char *const *alias = rule->aliases; alias != NULL && *alias != NULL; alias++)
             assert_ptr_equal(sel_rule_find(*alias), rule);
         assert_non_null(rule->formula);
         assert_non_null(rule->source);
-        assert_non_null(rule->score);
+        assert_int_equal((rule->score != NULL) + (rule->scores != NULL) +
+                             (rule->distribution != NULL) + (rule->select != NULL),
+                         1);
+        assert_non_null(rule->cost);
     }
     assert_true(count >= 2);
     assert_null(sel_rule_at(count + 1));
