@@ -220,11 +220,11 @@ void candidates_update(struct candidates *candidates, const struct candidates_ro
     candidates_scan(candidates, round);
 }
 
-void candidates_forbid(struct candidates *candidates, size_t i, size_t j)
+void candidates_set_allowed(struct candidates *candidates, size_t index, bool allowed)
 {
-    size_t index = candidates_index(candidates->gram.n, i, j);
     candidates->open_pairs -= candidates->allowed[index];
-    candidates->allowed[index] = 0;
+    candidates->allowed[index] = allowed;
+    candidates->open_pairs += allowed;
 }
 
 struct sel_pair candidates_pair(const struct candidates *candidates,

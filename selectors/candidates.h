@@ -69,7 +69,8 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
 /* Brings G, H and the best pair up to date after a pick of any pool. */
 void candidates_update(struct candidates *candidates, const struct candidates_round *round,
                        const struct candidates_pick *pick);
-void candidates_forbid(struct candidates *candidates, size_t i, size_t j);
+/* The best pair is found anew by the caller. */
+void candidates_set_allowed(struct candidates *candidates, size_t index, bool allowed);
 /* The k-th allowed pair, k < open_pairs; `pool` is copied into the choice. */
 struct sel_choice candidates_at(const struct candidates *candidates,
                                 const struct candidates_round *round, size_t pool, size_t k);

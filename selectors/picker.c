@@ -429,24 +429,20 @@ static bool is_open(const struct sel_picker *picker, const struct sel_choice *ch
     return choice->j < n && pool->allowed[candidates_index(n, choice->i, choice->j)];
 }
 
-enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,
-                                double share)
+/* Sigma + weight x x' of pair (i, j), weight of either sign, and all that follows from Sigma. */
+static enum sel_status change(struct sel_picker *picker, const struct candidates *pool, size_t i,
+                              size_t j, double weight)
 {
-    if (!is_open(picker, choice) || !(share >= 0 && share <= 1))
-        return SEL_INVALID;
     size_t d = picker->options.d;
-    size_t i = choice->i;
-    size_t j = choice->j;
-    struct candidates *pool = picker->pools + choice->pool;
-    double weight = share * pool->weight[candidates_index(pool->gram.n, i, j)];
-
     /* Rounded like the vector that the caller's list keeps, so that Sigma equals that list. */
     for (size_t k = 0; k < d; k++)
         picker->x[k] = pool->phi[i * d + k] - pool->phi[j * d + k];
     linear_widen(picker->x, picker->wide, d);
     linear_apply(picker->round.policy_inverse, d, picker->wide, picker->image);
     double r = fmax(0, linear_dot(picker->wide, picker->image, d));
-    enum sel_status status = sel_information_add(picker->information, picker->x, weight);
+    enum sel_status status = weight >= 0
+                                 ? sel_information_add(picker->information, picker->x, weight)
+                                 : sel_information_remove(picker->information, picker->x, -weight);
     if (status != SEL_OK)
         return status;
 
@@ -456,8 +452,41 @@ enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choi
                                    picker->shift};
     update_policy_inverse(picker, &pick);
     update_draws(picker, u, pick.c, variance);
-    candidates_forbid(pool, i, j);
     for (size_t k = 0; k < picker->pools_used; k++)
         candidates_update(picker->pools + k, &picker->round, &pick);
     return SEL_OK;
+}
+
+enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,
+                                double share)
+{
+    if (!is_open(picker, choice) || !(share >= 0 && share <= 1))
+        return SEL_INVALID;
+    struct candidates *pool = picker->pools + choice->pool;
+    size_t index = candidates_index(pool->gram.n, choice->i, choice->j);
+    candidates_set_allowed(pool, index, false); /* before the pools look for their best pairs */
+    enum sel_status status =
+        change(picker, pool, choice->i, choice->j, share * pool->weight[index]);
+    if (status != SEL_OK)
+        candidates_set_allowed(pool, index, true);
+    return status;
+}
+
+enum sel_status sel_picker_put_back(struct sel_picker *picker, const struct sel_choice *choice,
+                                    double share)
+{
+    if (choice->pool >= picker->pools_used || choice->i >= choice->j || !(share >= 0 && share <= 1))
+        return SEL_INVALID;
+    struct candidates *pool = picker->pools + choice->pool;
+    if (choice->j >= pool->gram.n)
+        return SEL_INVALID;
+    size_t index = candidates_index(pool->gram.n, choice->i, choice->j);
+    if (pool->allowed[index])
+        return SEL_INVALID;
+    candidates_set_allowed(pool, index, true);
+    enum sel_status status =
+        change(picker, pool, choice->i, choice->j, -share * pool->weight[index]);
+    if (status != SEL_OK)
+        candidates_set_allowed(pool, index, false);
+    return status;
 }

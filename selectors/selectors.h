@@ -24,6 +24,7 @@
 extern "C" {
 #endif
 
+#include "design.h"
 #include "rule.h"
 
 /* One plain sentence. */
@@ -279,6 +280,11 @@ bool sel_picker_draw(struct sel_picker *picker, size_t pool, struct sel_random *
  * phi_i - phi_j rounded to float32. */
 enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,
                                 double share);
+
+/* Undoes a take of this round by the same share, so that the pair may be picked again. SEL_REFUSED,
+ * and no change, when Sigma would not stay positive definite. */
+enum sel_status sel_picker_put_back(struct sel_picker *picker, const struct sel_choice *choice,
+                                    double share);
 
 /* One named number of a choice. */
 struct sel_part {

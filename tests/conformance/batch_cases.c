@@ -116,6 +116,35 @@ static void run_global(struct batch_case *test)
     check_end(test->check);
 }
 
+/* Two sweeps over the pools: the pick goes back, the best pair is taken. */
+static void run_exchange(struct batch_case *test)
+{
+    struct check *check = test->check;
+    struct sel_choice picks[16];
+    double swaps = 0;
+    begin(test, "exchange");
+    for (size_t k = 0; k < test->pools; k++) {
+        check_true(check, "best", sel_picker_best_of(test->picker, k, picks + k));
+        check_true(check, "take", sel_picker_take(test->picker, picks + k, 1) == SEL_OK);
+    }
+    for (size_t k = 0; k < 2 * test->pools; k++) {
+        struct sel_choice *pick = picks + k % test->pools;
+        struct sel_choice old = *pick;
+        check_true(check, "put back", sel_picker_put_back(test->picker, &old, 1) == SEL_OK);
+        check_true(check, "best", sel_picker_best_of(test->picker, old.pool, pick));
+        check_true(check, "take", sel_picker_take(test->picker, pick, 1) == SEL_OK);
+        swaps += pick->i != old.i || pick->j != old.j;
+    }
+    const double *expected = check_numbers(check, test->expect, "exchange_picks", 2 * test->pools);
+    for (size_t k = 0; k < test->pools; k++) {
+        check_close(check, "i", (double)picks[k].i, expected[2 * k], 0, 0);
+        check_close(check, "j", (double)picks[k].j, expected[2 * k + 1], 0, 0);
+    }
+    check_close(check, "swaps", swaps, check_number(check, test->expect, "exchange_swaps"), 0, 0);
+    check_objective(test, "obj_exchange");
+    check_end(check);
+}
+
 void check_batch(struct check *check, const json_t *golden)
 {
     const json_t *cases = json_object_get(golden, "cases");
@@ -139,8 +168,8 @@ void check_batch(struct check *check, const json_t *golden)
         run_pool_by_pool(&test, "greedy_pending", true);
         run_pool_by_pool(&test, "greedy_no_pending", false);
         run_global(&test);
+        run_exchange(&test);
         sel_picker_free(test.picker);
         sel_information_free(test.information);
     }
-    check_skip(check, "batch exchange", "exchange sweeps are off by default and not built");
 }

@@ -49,5 +49,7 @@ void check_downdate(struct check *check, const json_t *golden);
 void check_mle(struct check *check, const json_t *golden);
 void check_pool(struct check *check, const json_t *golden);
 void check_batch(struct check *check, const json_t *golden);
+void check_design(struct check *check, const json_t *golden);
+void check_sampling(struct check *check, const json_t *golden);
 
 #endif

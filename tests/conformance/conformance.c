@@ -16,8 +16,9 @@ static const struct {
     const char *kind;
     void (*run)(struct check *check, const json_t *golden);
 } kinds[] = {
-    {"weights", check_weights}, {"fisher", check_fisher}, {"downdate", check_downdate},
-    {"mle", check_mle},         {"pool", check_pool},     {"batch", check_batch},
+    {"weights", check_weights}, {"fisher", check_fisher},     {"downdate", check_downdate},
+    {"mle", check_mle},         {"pool", check_pool},         {"batch", check_batch},
+    {"design", check_design},   {"sampling", check_sampling},
 };
 
 static void run_golden(struct check *check, const json_t *golden)

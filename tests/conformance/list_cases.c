@@ -38,7 +38,6 @@ void check_weights(struct check *check, const json_t *golden)
         check_weight(check, item, "lapse30", sel_weight_lapse(margin, .3));
         check_end(check);
     }
-    check_skip(check, "weights quad32", "informative: the library has no quadrature");
 }
 
 void check_fisher(struct check *check, const json_t *golden)
