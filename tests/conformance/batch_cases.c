@@ -3,7 +3,6 @@
 
 #include "selectors/selectors.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,32 +18,6 @@ struct batch_case {
     const double *policy;
 };
 
-/* Sigma = sum_k values_k e_k e_k' of the golden matrix, by its Cholesky factor L: the rows of L'
- * are the pairs, beside a lambda small enough to vanish. */
-static void give_sigma(struct batch_case *test, const double *sigma)
-{
-    struct check *check = test->check;
-    size_t d = test->d;
-    double *factor = check_room(check, d * d);
-    for (size_t j = 0; j < d; j++)
-        for (size_t i = j; i < d; i++) {
-            double sum = sigma[i * d + j];
-            for (size_t k = 0; k < j; k++)
-                sum -= factor[k * d + i] * factor[k * d + j];
-            factor[j * d + i] = i == j ? sqrt(sum) : sum / factor[j * d + j];
-        }
-    double *lambda = check_room(check, d);
-    double one = 1;
-    for (size_t k = 0; k < d; k++)
-        lambda[k] = 1e-16;
-    sel_information_reset(test->information, lambda);
-    for (size_t k = 0; k < d; k++) {
-        const double *row = factor + k * d;
-        sel_information_accumulate(test->information, &row, &one, 1);
-    }
-    check_true(check, "factor", sel_information_factor(test->information) == SEL_OK);
-}
-
 static void begin(struct batch_case *test, const char *part)
 {
     struct check *check = test->check;
@@ -53,7 +26,8 @@ static void begin(struct batch_case *test, const char *part)
     snprintf(name, sizeof name, "d = %zu %s", test->d, part);
     check_begin(check, name);
     test->policy = check_numbers(check, test->item, "I", test->d * test->d);
-    give_sigma(test, check_numbers(check, test->item, "Sigma", test->d * test->d));
+    check_give_sigma(check, test->information,
+                     check_numbers(check, test->item, "Sigma", test->d * test->d));
     const double *psi = check_numbers(check, test->item, "psi", test->d);
     const double *phi = check_numbers(check, test->item, "pools", test->pools * size);
     check_true(check, "begin",

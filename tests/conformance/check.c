@@ -110,3 +110,26 @@ void check_true(struct check *check, const char *what, bool holds)
     if (!holds)
         check_fail(check, what, 0, 1);
 }
+
+void check_give_sigma(struct check *check, struct sel_information *information, const double *sigma)
+{
+    size_t d = sel_information_dimension(information);
+    double *factor = check_room(check, d * d);
+    for (size_t j = 0; j < d; j++)
+        for (size_t i = j; i < d; i++) {
+            double sum = sigma[i * d + j];
+            for (size_t k = 0; k < j; k++)
+                sum -= factor[k * d + i] * factor[k * d + j];
+            factor[j * d + i] = i == j ? sqrt(sum) : sum / factor[j * d + j];
+        }
+    double *lambda = check_room(check, d);
+    double one = 1;
+    for (size_t k = 0; k < d; k++)
+        lambda[k] = 1e-16;
+    sel_information_reset(information, lambda);
+    for (size_t k = 0; k < d; k++) {
+        const double *row = factor + k * d;
+        sel_information_accumulate(information, &row, &one, 1);
+    }
+    check_true(check, "factor", sel_information_factor(information) == SEL_OK);
+}

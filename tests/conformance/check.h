@@ -2,6 +2,8 @@
 #ifndef CONFORMANCE_CHECK_H
 #define CONFORMANCE_CHECK_H
 
+#include "selectors/selectors.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +44,11 @@ void check_all_close(struct check *check, const char *what, const double *found,
                      const double *expected, size_t count, double relative);
 void check_true(struct check *check, const char *what, bool holds);
 
+/* Sigma of a case, by its Cholesky factor L: the rows of L' are the pairs, beside a lambda small
+ * enough to vanish. */
+void check_give_sigma(struct check *check, struct sel_information *information,
+                      const double *sigma);
+
 /* One function a kind of golden file. */
 void check_weights(struct check *check, const json_t *golden);
 void check_fisher(struct check *check, const json_t *golden);
@@ -51,5 +58,7 @@ void check_pool(struct check *check, const json_t *golden);
 void check_batch(struct check *check, const json_t *golden);
 void check_design(struct check *check, const json_t *golden);
 void check_sampling(struct check *check, const json_t *golden);
+void check_rules(struct check *check, const json_t *golden);
+void check_lists(struct check *check, const json_t *golden);
 
 #endif

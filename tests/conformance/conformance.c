@@ -18,7 +18,8 @@ static const struct {
 } kinds[] = {
     {"weights", check_weights}, {"fisher", check_fisher},     {"downdate", check_downdate},
     {"mle", check_mle},         {"pool", check_pool},         {"batch", check_batch},
-    {"design", check_design},   {"sampling", check_sampling},
+    {"design", check_design},   {"sampling", check_sampling}, {"rule", check_rules},
+    {"set", check_lists},
 };
 
 static void run_golden(struct check *check, const json_t *golden)
