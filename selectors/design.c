@@ -15,6 +15,7 @@
 #include "selectors/design_work.h"
 
 #include "selectors/linear.h"
+#include "selectors/sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,13 +107,6 @@ static enum sel_status refresh(struct work *work)
     return isfinite(work->objective) ? SEL_OK : SEL_SINGULAR;
 }
 
-static int descending(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a < b) - (a > b);
-}
-
 /* max over the feasible v of d'v, less d'p. */
 static double gap_of(const struct work *work)
 {
@@ -123,12 +117,12 @@ static double gap_of(const struct work *work)
         here += work->p[k] * work->order[k];
     }
     if (problem->cap < 1)
-        qsort(work->order, problem->count, sizeof(double), descending);
+        sort_ascending(work->order, problem->count);
     double best = 0;
     double left = 1;
     for (size_t k = 0; problem->cap < 1 && left > 0 && k < problem->count; k++) {
         double share = fmin(left, problem->cap);
-        best += share * work->order[k];
+        best += share * work->order[problem->count - 1 - k];
         left -= share;
     }
     for (size_t k = 0; problem->cap >= 1 && k < problem->count; k++)

@@ -26,6 +26,7 @@ extern "C" {
 
 #include "design.h"
 #include "rule.h"
+#include "wrappers.h"
 
 /* One plain sentence. */
 const char *sel_status_text(enum sel_status status);
@@ -201,6 +202,19 @@ const char *sel_input_name(enum sel_input input);
 /* Whether psi is to be fitted anew, for a rule with SEL_REFIT_DOUBLING: a power of two lies above
  * the labels of the last fit and not above those of now (ADPO, arXiv 2503.01076). */
 bool sel_refit_due(size_t labels_fitted, size_t labels);
+
+/* ---- plugin.c: a rule of your own ---- */
+
+/* A shared object exports one `const struct sel_rule` of this name; see example/. */
+#define SEL_PLUGIN_SYMBOL "sel_rule_plugin"
+
+struct sel_plugin;
+
+/* Loads a rule. NULL, and one sentence in message, when it is none. The rule lives until unload.
+ * Allocates; for start-up. */
+struct sel_plugin *sel_rule_load(const char *path, const struct sel_rule **rule, char *message,
+                                 size_t size);
+void sel_rule_unload(struct sel_plugin *plugin);
 
 /* ---- picker.c: greedy picks over several pools ---- */
 

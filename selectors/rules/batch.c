@@ -11,8 +11,8 @@
 #include "selectors/linear.h"
 #include "selectors/rules/rules.h"
 #include "selectors/rules/set.h"
+#include "selectors/sort.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static enum sel_status dopt_oneshot(const struct sel_set *set, struct sel_selection *selection)
@@ -196,13 +196,6 @@ static double digamma(double x)
            square * (1. / 12 - square * (1. / 120 - square * (1. / 252 - square / 240)));
 }
 
-static int ascending(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static double mutual_information(const struct sel_set *set, size_t k)
 {
     double p = 0;
@@ -219,7 +212,7 @@ static double kth_distance(const struct sel_set *set, size_t i, size_t k, double
         if (j != i)
             distance[count++] =
                 sqrt(set_distance2(set_context(set, i), set_context(set, j), set->context_d));
-    qsort(distance, count, sizeof(double), ascending);
+    sort_ascending(distance, count);
     return count == 0 ? 1 : distance[k < count ? k - 1 : count - 1];
 }
 

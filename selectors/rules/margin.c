@@ -12,9 +12,9 @@
  *   deltaquantile  one of the pairs whose |D| lies between two quantiles of the pool, each alike */
 #include "selectors/rules/rules.h"
 #include "selectors/rules/view.h"
+#include "selectors/sort.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 static double min_margin(const struct sel_pair *pair)
 {
@@ -75,13 +75,6 @@ const struct sel_rule rule_target_margin = {
 
 /* ---- the pool's own margins ---- */
 
-static int ascending(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 /* |D| of the allowed pairs in ascending order, in view->scratch; returns how many. */
 static size_t sort_margins(const struct sel_view *view)
 {
@@ -89,7 +82,7 @@ static size_t sort_margins(const struct sel_view *view)
     for (size_t k = 0; k < view_pairs(view); k++)
         if (view->allowed[k])
             view->scratch[count++] = fabs(view->pairs[k].margin);
-    qsort(view->scratch, count, sizeof(double), ascending);
+    sort_ascending(view->scratch, count);
     return count;
 }
 

@@ -1,20 +1,13 @@
 #include "selectors/rules/set.h"
 
 #include "selectors/linear.h"
+#include "selectors/sort.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static int ascending(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
 
 double set_median(double *values, size_t count)
 {
-    qsort(values, count, sizeof(double), ascending);
+    sort_ascending(values, count);
     return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 

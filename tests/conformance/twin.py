@@ -554,7 +554,8 @@ def batchbald(s, budget):
             m = each_draw.mean()
             total -= m * math.log(m)
         return total - sum(np.mean([entropy(v) for v in p[:, k]]) for k in names)
-    return greedy(s.count, budget, lambda e, chosen: joint(chosen + [e]))
+    out = greedy(s.count, budget, lambda e, chosen: joint(chosen + [e]))
+    return {**out, "objective": joint(out["chosen"])}
 
 
 def digamma(n):
