@@ -1,0 +1,150 @@
+#include "sel_fixture.h"
+
+enum { COUNT = 10, WIDTH = 3 };
+
+struct problem {
+    double x[COUNT * WIDTH];
+    double weight[COUNT];
+    double sigma[WIDTH * WIDTH];
+    double *policy;
+    struct sel_design_problem it;
+};
+
+static void problem_fill(struct problem *problem, uint64_t seed, double mass, double cap)
+{
+    struct sel_random random = sel_random_init(seed, 0);
+    for (size_t k = 0; k < COUNT * WIDTH; k++)
+        problem->x[k] = sel_random_normal(&random);
+    for (size_t k = 0; k < COUNT; k++)
+        problem->weight[k] = .05 + .2 * sel_random_uniform(&random);
+    for (size_t k = 0; k < WIDTH * WIDTH; k++)
+        problem->sigma[k] = k % (WIDTH + 1) == 0 ? .3 : 0;
+    problem->policy = fixture_policy(&random, WIDTH);
+    problem->it = (struct sel_design_problem){.count = COUNT,
+                                              .d = WIDTH,
+                                              .x = problem->x,
+                                              .weight = problem->weight,
+                                              .sigma = problem->sigma,
+                                              .policy = problem->policy,
+                                              .mass = mass,
+                                              .cap = cap};
+}
+
+/* At every stop the gap is proven: it bounds the distance to the best value ever found, and falls
+ * to 0; the objective never rises. */
+static void the_gap_bounds_the_distance_and_goes_to_zero(void **state)
+{
+    (void)state;
+    const double caps[] = {1, .2, .1};
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        struct problem problem;
+        struct sel_design_result best;
+        struct sel_design_result now;
+        double p[COUNT];
+        problem_fill(&problem, seed, 5, caps[seed % 3]);
+        struct sel_design *design = sel_design_new(COUNT, WIDTH);
+        assert_int_equal(sel_design_solve(design, &problem.it, 1e-10, 100000, p, &best), SEL_OK);
+        double last = INFINITY;
+        for (int iterations = 0; iterations < 40; iterations++) {
+            enum sel_status status = sel_design_solve(design, &problem.it, 0, iterations, p, &now);
+            assert_true(status == SEL_OK || status == SEL_NOT_CONVERGED);
+            assert_true(now.gap >= 0);
+            assert_true(now.objective - now.gap <= best.objective * (1 + 1e-12));
+            assert_true(now.objective <= last * (1 + 1e-12));
+            last = now.objective;
+        }
+        sel_design_free(design);
+        free(problem.policy);
+    }
+}
+
+/* f of every choice of three pairs, against the certificate of one of them. */
+static void a_certificate_bounds_every_choice(void **state)
+{
+    (void)state;
+    struct problem problem;
+    struct sel_certificate certificate;
+    double p[COUNT];
+    double least = INFINITY;
+    problem_fill(&problem, 20, 1, 1);
+    struct sel_design *design = sel_design_new(COUNT, WIDTH);
+    size_t chosen[3];
+    for (chosen[0] = 0; chosen[0] < COUNT; chosen[0]++)
+        for (chosen[1] = chosen[0] + 1; chosen[1] < COUNT; chosen[1]++)
+            for (chosen[2] = chosen[1] + 1; chosen[2] < COUNT; chosen[2]++) {
+                assert_int_equal(sel_certify(design, &problem.it, chosen, 3, 1e-6, p, &certificate),
+                                 SEL_OK);
+                least = fmin(least, certificate.objective);
+                assert_true(certificate.efficiency <= 1 + 1e-12);
+                assert_true(certificate.efficiency_least <= certificate.efficiency);
+                fixture_close(certificate.efficiency_least, certificate.efficiency, 2e-6);
+                assert_true(certificate.bound > 0);
+            }
+    assert_true(certificate.bound <= least); /* the same bound for all of them */
+    chosen[0] = chosen[1] = 2;
+    assert_int_equal(sel_certify(design, &problem.it, chosen, 2, 1e-6, p, &certificate),
+                     SEL_INVALID);
+    assert_int_equal(sel_certify(design, &problem.it, chosen, 0, 1e-6, p, &certificate),
+                     SEL_INVALID);
+    sel_design_free(design);
+    free(problem.policy);
+}
+
+static void inclusion_is_what_systematic_sampling_gives(void **state)
+{
+    (void)state;
+    enum { TRIES = 100000 };
+    const double inclusion[] = {.3, 0, 1, .45, .05, .2};
+    double seen[6] = {0};
+    struct sel_random random = sel_random_init(30, 0);
+    for (int k = 0; k < TRIES; k++) {
+        size_t chosen[6];
+        assert_int_equal(sel_sample_systematic(inclusion, 6, sel_random_uniform(&random), chosen),
+                         2);
+        assert_true(chosen[0] < chosen[1]);
+        seen[chosen[0]] += 1. / TRIES;
+        seen[chosen[1]] += 1. / TRIES;
+    }
+    for (size_t k = 0; k < 6; k++)
+        fixture_below(fabs(seen[k] - inclusion[k]), 5 * sqrt(.25 / TRIES));
+    assert_true(seen[1] == 0);
+    fixture_close(seen[2], 1, 1e-9);
+}
+
+static void bad_problems_are_refused(void **state)
+{
+    (void)state;
+    struct problem problem;
+    struct sel_design_result result;
+    double p[COUNT];
+    problem_fill(&problem, 40, 2, .05); /* ten pairs of at most .05 do not sum to 1 */
+    struct sel_design *design = sel_design_new(COUNT, WIDTH);
+    assert_int_equal(sel_design_solve(design, &problem.it, 1e-6, 100, p, &result), SEL_INVALID);
+    problem.it.cap = 1;
+    problem.weight[3] = -1;
+    assert_int_equal(sel_design_solve(design, &problem.it, 1e-6, 100, p, &result), SEL_INVALID);
+    problem.weight[3] = 0;
+    problem.x[4] = INFINITY;
+    assert_int_equal(sel_design_solve(design, &problem.it, 1e-6, 100, p, &result), SEL_INVALID);
+    problem.x[4] = 0;
+    problem.sigma[0] = -100;
+    assert_int_equal(sel_design_solve(design, &problem.it, 1e-6, 100, p, &result), SEL_SINGULAR);
+    problem.it.count = COUNT + 1;
+    assert_int_equal(sel_design_solve(design, &problem.it, 1e-6, 100, p, &result), SEL_INVALID);
+    assert_null(sel_design_new(0, 3));
+    assert_null(sel_design_new(SIZE_MAX / 2, 3));
+    sel_design_free(design);
+    free(problem.policy);
+}
+
+int main(void)
+{
+    sel_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_gap_bounds_the_distance_and_goes_to_zero),
+        cmocka_unit_test(a_certificate_bounds_every_choice),
+        cmocka_unit_test(inclusion_is_what_systematic_sampling_gives),
+        cmocka_unit_test(bad_problems_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
