@@ -277,7 +277,7 @@ const struct sel_rule rule_ucb = {
 const struct sel_rule rule_maxminlcb = {
     .name = "maxminlcb",
     .formula = "i = argmax_i min_j L_ij, j that argmin",
-    .source = "Pasztor et al., arXiv 2406.01660 (MaxMinLCB); arXiv 2603.09692",
+    .source = "Pasztor et al., arXiv 2406.16745 (MaxMinLCB); arXiv 2603.09692",
     .cost = "K^2",
     .parameters = maxminlcb_parameters,
     .parameter_count = 2,
@@ -287,7 +287,7 @@ const struct sel_rule rule_maxminlcb = {
 const struct sel_rule rule_minmaxucb = {
     .name = "minmaxucb",
     .formula = "i = argmin_i max_j U_ij, j that argmax",
-    .source = "arXiv 2406.01660, baselines",
+    .source = "arXiv 2406.16745, baselines",
     .cost = "K^2",
     .parameters = rules_confidence,
     .parameter_count = 1,
@@ -297,7 +297,7 @@ const struct sel_rule rule_minmaxucb = {
 const struct sel_rule rule_maxmaxucb = {
     .name = "maxmaxucb",
     .formula = "max(U_ij, U_ji) = sigma(abs(D) + c s)",
-    .source = "arXiv 2406.01660, baselines",
+    .source = "arXiv 2406.16745, baselines",
     .cost = "K^2",
     .parameters = rules_confidence,
     .parameter_count = 1,
@@ -310,7 +310,7 @@ const struct sel_rule rule_maxwidth = {
     .name = "maxwidth",
     .aliases = maxwidth_aliases,
     .formula = "(U_ij - L_ij) / 2 among the candidates",
-    .source = "arXiv 2406.01660 (MaxInP), baselines",
+    .source = "arXiv 2406.16745 (MaxInP), baselines",
     .cost = "K^2",
     .parameters = candidate_parameters,
     .parameter_count = 2,
