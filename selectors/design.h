@@ -9,7 +9,7 @@
  * 1, p <= cap. */
 struct sel_design_problem {
     size_t count;         /* pairs */
-    size_t d;             /* */
+    size_t d;             /* features */
     const double *x;      /* count x d */
     const double *weight; /* count: w >= 0 */
     const double *sigma;  /* d x d: what is known already; NULL: nothing */

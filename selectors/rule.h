@@ -80,7 +80,7 @@ struct sel_view {
     const double *reward;             /* n: psi' phi, relative to the pool's mean */
     const double *width;              /* n: sqrt(phi' S phi), of the same relative features */
     const double *draws;              /* draw_count x n rewards, or NULL */
-    size_t draw_count;                /* */
+    size_t draw_count;                /* rows of draws; 0 without */
     const double *inputs[SEL_INPUTS]; /* n each, NULL where not given */
     const double *parameters;
     double beta;     /* 0: not given */
@@ -100,17 +100,17 @@ struct sel_set {
     const double *weight;      /* count */
     const double *margin;      /* count */
     const size_t *group;       /* count: which prompt, 0 ... groups - 1; NULL: all the same */
-    size_t groups;             /* */
+    size_t groups;             /* how many prompts */
     const double *draws;       /* draw_count x count margins under posterior draws, or NULL */
-    size_t draw_count;         /* */
+    size_t draw_count;         /* rows of draws; 0 without */
     const double *context;     /* count x context_d: where diversity is measured; NULL: x */
-    size_t context_d;          /* */
+    size_t context_d;          /* coordinates of a context */
     const double *past;        /* past_count x context_d: chosen before; NULL: none */
-    size_t past_count;         /* */
+    size_t past_count;         /* rows of past */
     const double *sigma;       /* d x d: information so far, pending pairs included */
     const double *inverse;     /* d x d: S */
     const double *policy;      /* d x d: I */
-    const double *parameters;  /* */
+    const double *parameters;  /* of the rule, in the order of its table */
     struct sel_random *random; /* seeded by the caller; the rules that draw need it */
     double *scratch;           /* what the rule's room() asked for */
     size_t *integers;          /* 4 count + 4 groups */
@@ -148,7 +148,7 @@ enum sel_trait {
 
 struct sel_rule {
     unsigned version;           /* SEL_RULE_VERSION in a loaded rule */
-    const char *name;           /* */
+    const char *name;           /* what users type */
     const char *const *aliases; /* NULL-terminated, or NULL */
     const char *formula;        /* one line for the reference page */
     const char *source;         /* citation */
