@@ -274,8 +274,9 @@ size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
 bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
                      struct sel_choice *choice);
 /* Gives a pool of the present round what the rule needs of its completions: n values (SEL_DRAWS:
- * draws_max x n). Best and pair know nothing of a pool before all needs of the rule are given.
- * Costs (SEL_COST) may be given under any rule: scores are then divided by the cost of the pair. */
+ * draws_max x n). Before all needs of the rule are given a pool has no best pair and scores of
+ * -INFINITY. Costs (SEL_COST) may be given under any rule: scores are then divided by the cost of
+ * the pair. */
 enum sel_status sel_picker_give(struct sel_picker *picker, size_t pool, enum sel_input input,
                                 const double *values);
 /* The posterior draws of the next rounds are those of this key and stream; at first (0, 0). */

@@ -131,9 +131,12 @@ void view_scan(struct candidates *candidates, const struct candidates_round *rou
     const struct sel_rule *rule = round->options->rule;
     struct sel_choice *best = &candidates->best;
     candidates->found = false;
-    if ((rule->needs & ~candidates->given & ~SEL_NEEDS(SEL_DRAWS)) != 0)
-        return;
     double *scores = candidates->score != NULL ? candidates->score : round->scores;
+    if ((rule->needs & ~candidates->given & ~SEL_NEEDS(SEL_DRAWS)) != 0) {
+        for (size_t k = 0; k < candidates_pairs(candidates->gram.n); k++)
+            scores[k] = -INFINITY;
+        return;
+    }
     evaluate(candidates, round, scores);
     best->score = rule->distribution != NULL ? 0 : -INFINITY;
     size_t n = candidates->gram.n;

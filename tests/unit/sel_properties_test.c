@@ -270,8 +270,13 @@ static void nothing_is_found_before_the_inputs_are_given(void **state)
         assert_int_equal(sel_picker_begin(picker, stage.information, stage.policy, stage.psi, 0),
                          SEL_OK);
         assert_int_equal(sel_picker_open(picker, stage.phi, stage.n, NULL, &pool), SEL_OK);
-        if ((rule->needs & ~SEL_NEEDS(SEL_DRAWS)) != 0)
+        if ((rule->needs & ~SEL_NEEDS(SEL_DRAWS)) != 0) {
+            double probability[10];
             assert_false(sel_picker_best(picker, &choice));
+            assert_true(sel_picker_distribution(picker, 0, probability) == 0);
+            assert_true(sel_picker_pair(picker, 0, 3, &choice));
+            assert_true(choice.score == -INFINITY);
+        }
         stage.inputs[SEL_COST][0] *= -1;
         assert_int_equal(sel_picker_give(picker, pool, SEL_COST, stage.inputs[SEL_COST]),
                          SEL_INVALID);
