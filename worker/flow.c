@@ -17,6 +17,17 @@ bool flow_full(const struct session *session)
            engine_batch_bytes(session->engine) >= session->plan->batch_bytes / 2;
 }
 
+bool flow_crowded(const struct session *session)
+{
+    if (engine_stats(session->engine)->labels_waiting == 0)
+        return false;
+    for (int32_t k = 0; k < session->partitions[INPUT_LABELS]; k++) {
+        if (engine_waiting(session->engine, k) >= .75)
+            return true;
+    }
+    return false;
+}
+
 static void watch_batch(struct session *session)
 {
     int64_t now = clock_monotonic_ms();

@@ -266,7 +266,11 @@ static bool take_burst(struct session *session, int wait, struct error *error)
             break;
         done = intake(session, message, error);
         rd_kafka_message_destroy(message);
+        if (flow_crowded(session))
+            break;
     }
+    if (flow_crowded(session))
+        flow_update(session);
     return done;
 }
 

@@ -123,6 +123,8 @@ bool commit_trouble(struct session *session, char *text, size_t size);
 /* ---- flow.c ---- */
 /* True when nothing more fits into the open batch. */
 bool flow_full(const struct session *session);
+/* True when a labels partition must be paused before one record more of it is taken. */
+bool flow_crowded(const struct session *session);
 /* Pauses and resumes partitions. */
 void flow_update(struct session *session);
 /* Forgets what was paused: partitions come and go unpaused. */

@@ -27,8 +27,8 @@ def must(done):
     return done.stdout
 
 
-def copy_sources(scratch):
-    """Times are kept and unchanged files are left alone, so that a second run builds little."""
+def copy_sources(scratch, patches):
+    """Times are kept, so that a second run builds little, but for what a patch may have left built."""
     for name in SOURCES:
         source, target = ROOT / name, scratch / name
         if source.is_dir():
@@ -36,6 +36,9 @@ def copy_sources(scratch):
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
+    for patch in patches:
+        for name in re.findall(r"^\+\+\+ b/(.*)$", patch.read_text(), re.MULTILINE):
+            (scratch / name).touch()
 
 
 def build(scratch):
@@ -68,7 +71,7 @@ def main():
     patches = sorted(path for path in (HERE / "bugs").glob("*.patch") if chosen.only in path.name)
     assert patches, "no patches"
     chosen.scratch.mkdir(parents=True, exist_ok=True)
-    copy_sources(chosen.scratch)
+    copy_sources(chosen.scratch, patches)
     missed = 0
     for patch in patches:
         expected = re.search(r"^Expect: (.*)$", patch.read_text(), re.MULTILINE).group(1)

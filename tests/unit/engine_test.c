@@ -917,6 +917,37 @@ static void a_broken_label_read_again_has_one_dead_letter(void **state)
     cluster_free(cluster);
 }
 
+static void entries_of_the_version_before_are_read(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    struct error error;
+    run(&shell, 10, 0);
+    char written[ID_TEXT_SIZE], before[ID_TEXT_SIZE];
+    engine_digest(shell.engine, written);
+    const struct engine_options options = options_of();
+    struct engine *other = engine_new(&options, shell.contracts, &error);
+    assert_non_null(other);
+    check(engine_tick(other, shell.now, &error), &error);
+    for (size_t k = 0; k < cluster->entries; k++) {
+        struct entry entry;
+        check(
+            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
+            &error);
+        entry.version = LEDGER_VERSION - 1;
+        check(engine_entry(other, &entry, cluster->ledger[k].partition, cluster->ledger[k].offset,
+                           &error),
+              &error);
+    }
+    check(engine_tick(other, shell.now, &error), &error);
+    engine_digest(other, before);
+    assert_string_equal(written, before);
+    engine_free(other);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void forged_entries_are_refused_with_a_reason(void **state)
 {
     (void)state;
@@ -971,6 +1002,7 @@ int main(void)
         cmocka_unit_test(scales_come_from_pools_that_are_never_open_together),
         cmocka_unit_test(labels_beyond_the_most_are_forgotten_and_a_restart_agrees),
         cmocka_unit_test(a_broken_label_read_again_has_one_dead_letter),
+        cmocka_unit_test(entries_of_the_version_before_are_read),
         cmocka_unit_test(forged_entries_are_refused_with_a_reason),
         cmocka_unit_test(bad_completions_are_dead_letters_and_the_good_go_on),
     };

@@ -133,8 +133,8 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
     return true;
 }
 
-/* Room that is made for one completion by closing pools: never more than a few times what it
- * needs, so that a completion that cannot be had all the same costs few of the others. */
+/* Room that is made for one completion by closing pools: never more than some times what it needs,
+ * nor an eighth of all, so that a completion that cannot be had all the same costs few others. */
 struct eviction {
     size_t need; /* of the block that was refused last */
     size_t done; /* bytes that closed pools have given back */
@@ -143,10 +143,11 @@ struct eviction {
 /* Closes the oldest pool of all; false when there is none but `spared`, or enough were closed. */
 static bool evict(struct engine *engine, const struct pool *spared, struct eviction *eviction)
 {
-    enum { TIMES = 4 };
+    enum { TIMES = 64, PARTS = 8 };
     struct pool *oldest = NULL;
     const struct store *store = &engine->pools.store;
-    if (eviction->need > store->limit || eviction->done >= TIMES * eviction->need)
+    if (eviction->need > store->limit || eviction->done >= TIMES * eviction->need ||
+        eviction->done >= store->limit / PARTS)
         return false;
     for (int32_t k = 0; k < engine->partition_count; k++) {
         struct pool *first = engine->partitions[k].pools.first;
