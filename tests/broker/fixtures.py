@@ -224,6 +224,35 @@ def check_judge():
             raise AssertionError(f"the judge did not see: {name}")
 
 
+def label_again(run, partition):
+    """The first label, which has a label_id, comes again and is accepted again."""
+    label = {**run.labels[0][1], "label_id": "again"}
+    entry = first(run, "labelled")
+    entry.fields["label_id"] = "again"
+    run.labels[0] = (run.labels[0][0], label)
+    run.labels.append((Record("labels", partition, 99, 0, b"", b""), label))
+    entry = copy.deepcopy(entry)
+    entry.fields.update(source_partition=partition, source_offset=99)
+    run.entries.append(entry)
+
+
+def passes(run, workers):
+    try:
+        judge.check_labels_are_accepted_once(run, workers)
+        judge.check_nothing_doubled(run)
+    except AssertionError:
+        return False
+    return True
+
+
+def check_several_workers():
+    """The owners of two labels partitions may both accept one label, the owner of one may not."""
+    for partition, workers, allowed in ((1, 2, True), (1, 1, False), (0, 2, False)):
+        run = copy.deepcopy(Sound().run)
+        label_again(run, partition)
+        assert passes(run, workers) == allowed, f"again in partition {partition}, {workers} workers"
+
+
 def check_trace():
     """tr(I inverse(Sigma)) of the sound run, from sums written out by hand."""
     sound = Sound()
@@ -241,6 +270,7 @@ def check_trace():
 
 def main():
     check_judge()
+    check_several_workers()
     check_trace()
     check_broker()
 

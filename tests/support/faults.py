@@ -11,15 +11,14 @@ import time
 from . import judge
 from .conditions import eventually, steadily
 from .labeller import Labeller
-from .ledger import TOPICS, entry_of, read_run, FORGED
+from .ledger import FORGED, TOPICS, entry_of, read_run
 from .load import Load
 from .stage import Stage
 from .topics import Follower
 
 DIMENSION = 8
-SIZE = 5  # completions of a pool
-OPTIONS = {"features.dimension": DIMENSION, "features.scale": 1, "pool.size": SIZE,
-           "pool.max": 4 * SIZE, "pool.wait": "1d", "pool.age": "2d", "moments.interval": "1s",
+OPTIONS = {"features.dimension": DIMENSION, "features.scale": 1, "pool.max": 20, "pool.wait": "1d",
+           "pool.age": "2d", "moments.interval": "1s",
            "budget.per_second": 60, "budget.in_flight": 60, "seed": 7,
            "kafka.session_timeout": "6s", "kafka.transaction_timeout": "10s"}
 COMPLETIONS_PER_SECOND = 100
@@ -27,22 +26,28 @@ PROGRESS = 20  # labels accepted that show that the loop goes round
 
 
 class Scene:
-    """Use as a context manager. workers: how many are started, each ready before load begins."""
+    """Use as a context manager. workers: how many are started, each ready before load begins; size:
+    completions of a pool; labeller: class of who answers; topics: {name: settings} to change."""
 
-    def __init__(self, chosen, workers=1, options=None, kafka=None, labeller=Labeller):
-        self.stage = Stage(chosen.build, {**OPTIONS, **(options or {})}, chosen.keep, kafka=kafka)
+    def __init__(self, chosen, workers=1, options=None, size=5, kafka=None, labeller=Labeller,
+                 topics=None):
+        self.stage = Stage(chosen.build, {**OPTIONS, "pool.size": size, **(options or {})},
+                           chosen.keep, kafka=kafka)
+        self.size = size
+        self.topics = topics or {}
         self.load = None
         self.follower = None
         self.wanted = workers
         self.labeller = labeller
-        self.entries = []  # of the ledger, as they were committed
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             stack.push(self.stage)
+            for name, settings in self.topics.items():
+                self.stage.kafka.configure(TOPICS[name], **settings)
             while len(self.stage.workers) < self.wanted:
                 self.stage.add_worker()
-            self.load = Load(self.stage, DIMENSION, SIZE, COMPLETIONS_PER_SECOND, self.labeller)
+            self.load = Load(self.stage, DIMENSION, self.size, COMPLETIONS_PER_SECOND, self.labeller)
             self.follower = Follower(self.stage.brokers, TOPICS["ledger"])
             for worker in self.workers:
                 worker.start()
@@ -67,21 +72,18 @@ class Scene:
         self.load.start()
         self.await_progress()
 
-    def _read(self):
-        self.entries += [entry_of(record) for record in self.follower.new_records()
-                         if record.key != FORGED]
+    def fresh(self):
+        """Entries committed since the last look."""
+        found = [entry_of(record) for record in self.follower.new_records()
+                 if record.key != FORGED]
         self.load.check()
-        return self.entries
+        return found
 
     def await_entry(self, timeout, what, wanted):
         """Until an entry is committed of which wanted(entry) is true, from now on."""
-        begin = [len(self._read())]
-
-        def came():
-            fresh = self._read()[begin[0]:]
-            begin[0] += len(fresh)
-            return any(map(wanted, fresh))
-        eventually(came, timeout, what, every=0.02)
+        self.fresh()
+        eventually(lambda: any([wanted(entry) for entry in self.fresh()]), timeout, what,
+                   every=0.02)
 
     def await_progress(self, labels=PROGRESS, timeout=60):
         """Until so many labels more were accepted."""
@@ -102,22 +104,26 @@ class Scene:
         steadily(lambda: all(worker.alive() for worker in running), seconds, "the workers live",
                  every=0.02)
 
-    def owner_of(self, partition):
-        """The worker that picks in a partition of completions, by the newest SELECTED in it."""
-        def newest():
-            return next((entry.writer for entry in reversed(self._read())
-                         if entry.kind == "selected"
-                         and entry.fields["completions_partition"] == partition), None)
-        writer = eventually(newest, 30, f"a pick in partition {partition}")
-        return next(worker for worker in self.workers
-                    if worker.options["kafka.instance"] == writer)
-
     def partitions_of(self, worker):
-        """Partitions of completions that a worker picks in."""
-        return [number for number in self.load_partitions() if self.owner_of(number) is worker]
+        """Partitions of completions that a worker picks in now."""
+        partitions = self.stage.kafka.leaders(TOPICS["completions"]).keys()
+        owners = {}
+        self.fresh()
 
-    def load_partitions(self):
-        return sorted(self.stage.kafka.leaders(TOPICS["completions"]))
+        def all_seen():
+            owners.update((entry.fields["completions_partition"], entry.writer)
+                          for entry in self.fresh() if entry.kind == "selected")
+            return owners.keys() >= partitions
+        eventually(all_seen, 30, f"a pick in each of {len(partitions)} partitions", every=0.02)
+        return [number for number, writer in owners.items()
+                if writer == worker.options["kafka.instance"]]
+
+    def await_pick(self, partitions, timeout, writers=None):
+        """Until there was a new pick in one of the partitions, by one of the workers (any)."""
+        slots = [worker.options["kafka.instance"] for worker in writers or self.workers]
+        self.await_entry(timeout, f"a pick in partitions {partitions} by {slots}",
+                         lambda entry: entry.kind == "selected" and entry.writer in slots
+                         and entry.fields["completions_partition"] in partitions)
 
     def verdict(self, name, runs, ready, **more):
         """Comes to rest, prints the case's line and asserts every promise. ready: seconds of each
@@ -133,11 +139,11 @@ class Scene:
                    "ready": f"{max(ready):.1f}", **more}
         print(f"fault: {name} runs={runs} "
               + " ".join(f"{key}={value}" for key, value in figures.items()), flush=True)
-        judge_all(self.stage, run)
+        judge_all(self.stage, run, self.size)
         return run
 
 
-def judge_all(stage, run):
+def judge_all(stage, run, size):
     """Every promise, of a stage at rest."""
     running = [worker.metrics() for worker in stage.running()]
     features_of = judge.features_in(run)
@@ -147,9 +153,10 @@ def judge_all(stage, run):
     judge.check_pairs_differ(run, features_of)
     judge.check_differences(run, features_of)
     judge.check_labels_are_accepted_once(run, workers=len(stage.workers))
-    judge.check_panes(run, judge.full_pools(run, SIZE))
+    judge.check_panes(run, judge.full_pools(run, size))
     judge.check_fits(run)
     judge.check_one_digest(run)
+    judge.check_budget(run, stage.options["budget.in_flight"])
     judge.check_completions_held(run, sum(each["infopair_completions_held"] for each in running),
                                  sum(each["infopair_pools_open"] for each in running))
     judge.check_inputs_consumed(stage.committed(), stage.ends(), TOPICS["completions"])

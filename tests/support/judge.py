@@ -191,6 +191,13 @@ def check_requests_accounted(run, under_way):
         f"{len(left)} requests are neither answered nor gone, the worker counts {under_way}"
 
 
+def check_budget(run, in_flight):
+    """No more requests are under way than budget.in_flight; for runs at rest."""
+    left = {entry.fields["request_id"] for entry in run.of("selected")} \
+        - information.answers(run.entries).keys() - information.freed(run.entries)
+    assert len(left) <= in_flight, f"{len(left)} requests are under way, the budget is {in_flight}"
+
+
 def check_inputs_consumed(committed, ends, completions_topic):
     """Committed offsets reach the end of every input partition; those of completions carry their
     low-water. Both: {topic: {partition: …}}."""

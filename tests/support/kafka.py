@@ -56,10 +56,11 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 class Broker:
     """One process; the same object is started again after it ended."""
 
-    def __init__(self, number, folder, port=None, heap=768):
+    def __init__(self, number, folder, port=None, alone=True):
         self.number = number
         self.folder = folder
-        self.heap = heap
+        # Of several on one machine, each compiles quickly rather than well.
+        self.machine = ["-Xmx768m"] if alone else ["-Xmx384m", "-XX:TieredStopAtLevel=1"]
         self.port = port or free_port()
         self.controller, self.inner, self.proxy = free_port(), free_port(), free_port()
         self.libraries = CACHE / f"kafka-{VERSION}"
@@ -67,7 +68,7 @@ class Broker:
 
     def java(self, *command):
         log4j = ROOT / "tests" / "support" / "kafka" / "log4j2.xml"
-        return ["java", f"-Xmx{self.heap}m", "-XX:+UseSerialGC",
+        return ["java", *self.machine, "-XX:+UseSerialGC",
                 f"-Dlog4j2.configurationFile={log4j}", "-cp", f"{self.libraries}/*",
                 *map(str, command)]
 
@@ -87,7 +88,8 @@ class Broker:
             number=self.number, port=self.port, controller=self.controller, inner=self.inner,
             proxy=self.proxy, folder=self.folder, **settings)
             + "".join(f"{name}={value}\n" for name, value in more.items()))
-        self.run_java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties)
+        self.run_java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c",
+                      properties)  # in one word, for the id may begin with a dash
 
     def start(self):
         self.process = Process(self.java("kafka.Kafka", self.folder / "server.properties"),
@@ -116,7 +118,7 @@ class KafkaCluster:
         self.settings = settings or {}
         self.folder = Path(tempfile.mkdtemp(prefix="infopair-kafka-"))
         self.members = [Broker(number, self.folder / f"broker-{number}", port if number == 1 else None,
-                               heap=768 if count == 1 else 384)
+                               alone=count == 1)
                         for number in range(1, count + 1)]
         self.brokers = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
         self.formatted = False
@@ -224,23 +226,25 @@ class KafkaCluster:
         """{partition: number of its leader}"""
         return {number: found.leader for number, found in self._partitions(topic).items()}
 
-    def move_leaders(self, topic):
-        """Makes another replica the leader of every partition of a topic, all brokers alive.
-        Returns the new leaders."""
-        found = self._partitions(topic)
+    def move_leaders(self, *topics):
+        """Makes another replica the leader of every partition of the topics, all brokers alive."""
+        found = {(topic, number): partition for topic in topics
+                 for number, partition in self._partitions(topic).items()}
         # The preferred leader is the replica that stands first.
-        wanted = {number: sorted(partition.replicas, key=lambda r, old=partition.leader: r == old)
-                  for number, partition in found.items()}
+        wanted = {place: sorted(partition.replicas, key=lambda r, old=partition.leader: r == old)
+                  for place, partition in found.items()}
         plan = self.folder / "plan.json"
         plan.write_text(json.dumps({"version": 1, "partitions": [
             {"topic": topic, "partition": number, "replicas": replicas}
-            for number, replicas in wanted.items()]}))
+            for (topic, number), replicas in wanted.items()]}))
         self.broker().run_java("org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
                                "--bootstrap-server", self.brokers, "--execute",
                                "--reassignment-json-file", plan)
         admin = self.admin()
         admin.elect_leaders(ElectionType.PREFERRED,
-                            [TopicPartition(topic, number) for number in wanted]).result(30)
-        leaders = {number: replicas[0] for number, replicas in wanted.items()}
-        eventually(lambda: self.leaders(topic) == leaders, 30, f"the leaders of {topic} moved")
-        return leaders
+                            [TopicPartition(*place) for place in wanted]).result(30)
+
+        def moved():
+            return all(replicas[0] == self.leaders(topic)[number]
+                       for (topic, number), replicas in wanted.items())
+        eventually(moved, 30, f"the leaders of {topics} moved")

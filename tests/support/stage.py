@@ -84,7 +84,7 @@ class Stage:
             self._writer.flush()
 
     def committed(self):
-        """{input topic: {partition: committed offset with metadata}}"""
+        """{input topic: {partition: Place}} that were committed"""
         return {topic: committed(self.brokers, "infopair", topic) for topic in INPUTS}
 
     def ends(self):
@@ -92,14 +92,12 @@ class Stage:
         return {topic: ends(self.brokers, topic) for topic in INPUTS}
 
     def _state(self):
-        places = [(topic, found.partition, found.offset, found.metadata)
-                  for topic, partitions in self.committed().items()
-                  for found in partitions.values()]
-        return places, ends(self.brokers, TOPICS["ledger"])
+        return self.committed(), ends(self.brokers, TOPICS["ledger"])
 
     def await_quiet(self, every=4):
-        """Until the workers have nothing left to do: all slots under way, all panes published; so
-        the ledger and the offsets stand still for `every` seconds, longer than any interval."""
+        """Until the workers have nothing left to do: all slots or pairs under way, all panes
+        published; so they are ready, and the ledger and the offsets stand still for `every`
+        seconds, longer than any interval."""
         last = [None]
 
         def still():
@@ -107,6 +105,5 @@ class Stage:
                 worker.must_live()
             now = self._state()
             same, last[0] = now == last[0], now
-            return same and all(worker.metric("infopair_requests_in_flight")
-                                for worker in self.running())
+            return same and all(worker.metric("infopair_ready") for worker in self.running())
         eventually(still, 90, "the workers come to rest", every=every)
