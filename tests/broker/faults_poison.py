@@ -1,5 +1,6 @@
 """Poison in every topic that a worker reads, under load and at a restart: truncated and random
-records, and ledger entries that are well encoded and wrong. None is applied, none stops a worker.
+records, and ledger entries that are well encoded and wrong. None is applied, none stops a worker;
+/ready names what the ledger holds until a worker is started with --accept-loss.
 """
 
 import copy
@@ -51,6 +52,8 @@ def lies():
             ("Selected", "no such partition", {"completions_partition": -1}),
             ("Selected", "partition beyond all", {"completions_partition": 2 ** 31 - 1}),
             ("Selected", "request id is no hash", {"request_id": "nobody"}),
+            ("Selected", "request id is not its own", {"request_id": uuid.uuid4().hex}),
+            ("Selected", "pair id is not its own", {"pair_id": uuid.uuid4().hex}),
             ("Labelled", "probability is not finite", {"probability_left": float("nan")}),
             ("Labelled", "confidence is not finite", {"confidence": float("inf")}),
             ("Labelled", "x of another dimension", {"x": single(SHORT)}),
@@ -68,10 +71,14 @@ def lies():
 
 
 def anew(kind, fields):
-    """Makes an entry another one than that which it was copied from: it would be passed over as
-    known already."""
-    fresh = {"Selected": {"request_id": uuid.uuid4().hex, "slot": 0},
-             "Labelled": {"request_id": uuid.uuid4().hex, "label_id": uuid.uuid4().hex},
+    """Makes an entry another one than that which it was copied from, which would be passed over as
+    known already; sound as far as ids go."""
+    if kind in ("Selected", "Labelled"):
+        fields["prompt_id"] = f"forged-{uuid.uuid4()}"
+        fields["pair_id"] = judge.pair_id_of(fields["prompt_id"], fields["left_id"],
+                                             fields["right_id"])
+        fields["request_id"] = judge.hash_parts(fields["feature_space"], fields["pair_id"], "1", "1")
+    fresh = {"Selected": {"slot": 0}, "Labelled": {"label_id": uuid.uuid4().hex},
              "Fit": {"fit_id": 10 ** 6}, "Moments": {"from": 10 ** 9, "to": 10 ** 9 + 5}}
     fields.update(fresh[kind])
 
@@ -131,6 +138,26 @@ def await_refused(scene, count, what="poison"):
     eventually(refused, 20, f"{count} entries are refused, the last: {what}")
 
 
+def restart(scene):
+    """Seconds until both are ready again, which they are when told to go on without the entries."""
+    worker = scene.workers[0]
+    worker.kill()
+    worker.start()
+    eventually(lambda: refusal_said(worker), 60, "/ready names the refused entries at a restart")
+    clock = Clock()
+    for worker in scene.workers:
+        worker.kill()
+        worker.arguments = ("--accept-loss",)
+        worker.start()
+    scene.await_ready()
+    return clock.seconds()
+
+
+def refusal_said(worker):
+    status, reasons = worker.get("/ready")
+    return status == 503 and "refused" in reasons and "--accept-loss" in reasons
+
+
 def main():
     chosen = environment.arguments(__doc__)
     random = numpy.random.default_rng(11)
@@ -139,10 +166,8 @@ def main():
         letters = poison_inputs(scene, random)
         refused = poison_ledger(scene, random)
         scene.await_progress(100)
-        clock = Clock()
-        scene.workers[0].kill()
-        scene.workers[0].start(ready=True)
-        ready = clock.seconds()
+        assert all(map(refusal_said, scene.workers)), [each.get("/ready") for each in scene.workers]
+        ready = restart(scene)
         await_refused(scene, refused, "all, at a restart")
         scene.await_progress()
         run = scene.verdict("poison in each topic", letters + refused, [ready])

@@ -1,5 +1,5 @@
-"""Faults around a transaction: a worker killed inside an open one and not restarted, and requests of
-transactions that are lost, unanswered or answered with an error.
+"""Faults around a transaction: a worker killed inside an open one and not restarted, and requests
+of transactions that are lost, unanswered or answered with an error.
 """
 
 import sys

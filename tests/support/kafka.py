@@ -123,7 +123,11 @@ class KafkaCluster:
         self.brokers = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
         self.formatted = False
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.stop()
+                raise
 
     def __enter__(self):
         return self
@@ -136,7 +140,6 @@ class KafkaCluster:
 
     def _format(self):
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        cluster_id = cluster_id.replace("-", "A", 1)  # a dash in front would be read as an option
         voters = ",".join(f"{member.number}@127.0.0.1:{member.controller}"
                           for member in self.members)
         for member in self.members:
