@@ -162,8 +162,7 @@ static bool may_be_in_a_pool(void *context, const struct request *request)
 {
     const struct engine *engine = context;
     const struct engine_options *options = &engine->options;
-    if (!request->whole || request->partition < 0 ||
-        request->partition >= engine->partition_count)
+    if (!request->whole || request->partition < 0 || request->partition >= engine->partition_count)
         return false;
     return engine->partitions[request->partition].pane.from_time <
            request->issued_at + options->limits_clock_ahead + options->pool_age;
