@@ -7,27 +7,20 @@
 #include <math.h>
 
 /* Every rule of the library, in the order of the reference page. */
-#define RULES(ROW)                                                                                 \
-    ROW(policy_trace)                                                                              \
-    ROW(aopt)                                                                                      \
-    ROW(dopt)                                                                                      \
-    ROW(gopt)                                                                                      \
-    ROW(dopt_xx)                                                                                   \
-    ROW(dopt_logit)                                                                                \
-    ROW(min_margin)                                                                                \
-    ROW(max_margin) ROW(target_margin) ROW(mid) ROW(tails) ROW(deltaquantile) ROW(gate)            \
-        ROW(l2diff) ROW(rmg) ROW(apl) ROW(mi) ROW(ens_var_logit) ROW(var_prob) ROW(kl)             \
-            ROW(infomax) ROW(deltaucb) ROW(dts) ROW(eets) ROW(drts) ROW(infogain) ROW(baits)       \
-                ROW(ids_var) ROW(ucb) ROW(maxminlcb) ROW(minmaxucb) ROW(maxmaxucb) ROW(maxwidth)   \
-                    ROW(rucb) ROW(ids) ROW(multisbm) ROW(doubler) ROW(sparring) ROW(uniform)       \
-                        ROW(first2) ROW(most_likely) ROW(pi0_greedy) ROW(pi0_weighted)             \
-                            ROW(best_quantile) ROW(ultrafeedback4) ROW(xpo_src) ROW(pilaf_src)     \
-                                ROW(oracle_maxmin) ROW(trace_fw) ROW(trace_design) ROW(dopt_fw)    \
-                                    ROW(list_fw) ROW(gopt_round) ROW(dopt_oneshot) ROW(dopt_topn)  \
-                                        ROW(fisher_ratio) ROW(batchbald) ROW(balpm) ROW(kcenter)   \
-                                            ROW(max_herding) ROW(uherding) ROW(knn_herding)        \
-                                                ROW(div_reward) ROW(kmeans) ROW(duo)               \
-                                                    ROW(lr_coreset) ROW(dpp)
+/* clang-format off: it never comes to rest on this one */
+#define RULES(ROW) \
+    ROW(policy_trace) ROW(aopt) ROW(dopt) ROW(gopt) ROW(dopt_xx) ROW(dopt_logit) ROW(min_margin) \
+    ROW(max_margin) ROW(target_margin) ROW(mid) ROW(tails) ROW(deltaquantile) ROW(gate) \
+    ROW(l2diff) ROW(rmg) ROW(apl) ROW(mi) ROW(ens_var_logit) ROW(var_prob) ROW(kl) ROW(infomax) \
+    ROW(deltaucb) ROW(dts) ROW(eets) ROW(drts) ROW(infogain) ROW(baits) ROW(ids_var) ROW(ucb) \
+    ROW(maxminlcb) ROW(minmaxucb) ROW(maxmaxucb) ROW(maxwidth) ROW(rucb) ROW(ids) ROW(multisbm) \
+    ROW(doubler) ROW(sparring) ROW(uniform) ROW(first2) ROW(most_likely) ROW(pi0_greedy) \
+    ROW(pi0_weighted) ROW(best_quantile) ROW(ultrafeedback4) ROW(xpo_src) ROW(pilaf_src) \
+    ROW(oracle_maxmin) ROW(trace_fw) ROW(trace_design) ROW(dopt_fw) ROW(list_fw) ROW(gopt_round) \
+    ROW(dopt_oneshot) ROW(dopt_topn) ROW(fisher_ratio) ROW(batchbald) ROW(balpm) ROW(kcenter) \
+    ROW(max_herding) ROW(uherding) ROW(knn_herding) ROW(div_reward) ROW(kmeans) ROW(duo) \
+    ROW(lr_coreset) ROW(dpp)
+/* clang-format on */
 
 #define RULE_DECLARATION(name) extern const struct sel_rule rule_##name;
 RULES(RULE_DECLARATION)
