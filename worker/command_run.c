@@ -10,9 +10,9 @@
 
 static const struct command_option OPTIONS[] = {
     {"no-wait", 0, NULL, "end with exit code 4 when no broker answers at the start"},
-    {"accept-loss", 0, NULL, "go on although records were deleted before they were read"},
-    {"journal", 0, "FILE",
-     "write every event of the engine to FILE; `infopair replay --journal FILE` repeats it"},
+    {"accept-loss", 0, NULL,
+     "go on although records, metadata or ledger entries are lost or unusable"},
+    {"journal", 0, "FILE", "record every event of the engine, for `infopair replay`"},
     {0}};
 
 static bool take(void *closure, const char *name, const char *value, struct error *error)
