@@ -108,8 +108,8 @@ class Sound:
         self.run = Run([], [], [], [], [])
         self._add(0, "space", feature_space="s", dimension=DIMENSION, scale=SCALE)
         self.psi = numpy.array([.5, -.2, .1])
-        self._add(2, "fit", fit_id=1, psi=self.psi.tobytes(), lapse=0.0, return_rate=0.9,
-                  **{"lambda": numpy.array([1.5]).tobytes()})
+        self._add(2, "fit", fit_id=1, feature_space="s", psi=self.psi.tobytes(), lapse=0.0,
+                  return_rate=0.9, **{"lambda": numpy.array([1.5]).tobytes()})
         self.first = self._moments(0, 5, fit_id=0, pools=100)
         self.second = self._moments(5, 9, fit_id=1, pools=60)
         for slot in range(8):
@@ -139,7 +139,7 @@ class Sound:
                   "policy_version": "v", "replica": 1, "attempt": 1, "deadline": 9}
         self._add(1 + slot % 2, "selected", left_id=left, right_id=right, x=x.tobytes(),
                   weight=.2, fit_id=fit_id, completions_partition=0, slot=slot, policy_epoch=0,
-                  **common)
+                  issued_at=5, **common)
         self.run.pairs.append({**common, "left_completion_id": left,
                                "right_completion_id": right, "replicas": 1})
 
