@@ -115,20 +115,29 @@ static bool all_finite(const double *values, size_t count)
     return true;
 }
 
-void model_label_arrived(struct model *model, const struct request *request)
+static bool is_fresh(const struct model *model, const struct request *request)
 {
     struct request_label label;
-    model->fresh += request_informative(request) && request_counting(request, &label) &&
-                    identity_equal(request_space_id(model->requests, request), model->space.id) &&
-                    label.accepted_at >= model->fit_time;
+    return request_informative(request) && request_counting(request, &label) &&
+           identity_equal(request_space_id(model->requests, request), model->space.id) &&
+           label.accepted_at >= model->fit_time;
 }
 
+void model_label_arrived(struct model *model, const struct request *request)
+{
+    if (model->fresh >= 0)
+        model->fresh += is_fresh(model, request);
+}
+
+/* A restore reads hundreds of fits over a full window, and only the fitter ever asks. */
 static void count_fresh(struct model *model)
 {
+    if (model->fresh >= 0)
+        return;
     model->fresh = 0;
     const struct request *request;
     for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++)
-        model_label_arrived(model, request);
+        model->fresh += is_fresh(model, request);
 }
 
 static bool space_is_valid(const struct model *model, const struct entry_space *entry,
@@ -170,7 +179,7 @@ enum applied model_space(struct model *model, const struct entry_space *entry, i
     memcpy(space->centre, entry->centre.data, entry->centre.size);
     space->scale = entry->scale;
     space->offset = offset;
-    count_fresh(model);
+    model->fresh = -1;
     return APPLIED_NEW;
 }
 
@@ -205,7 +214,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     model->lapse = fit->lapse;
     model->return_rate = fit->return_rate;
     model->stale = model->policy_stale = true;
-    count_fresh(model);
+    model->fresh = -1;
     return APPLIED_NEW;
 }
 
@@ -493,13 +502,14 @@ double model_trace(const struct model *model)
 
 /* ---- psi ---- */
 
-bool model_fit_due(const struct model *model, int64_t now)
+bool model_fit_due(struct model *model, int64_t now)
 {
     /* Labels have left the window, and the FIT would be deleted from the topic some day. */
     if (model->fit_id > 0 && now - model->fit_time >= model->options->labels_window / 2)
         return true;
     int64_t every = model->options->fit_every;
     int64_t grown = model->counted > 5000 ? model->counted / 100 : 0;
+    count_fresh(model);
     return model->information != NULL && model->fresh >= (grown > every ? grown : every);
 }
 
@@ -603,11 +613,22 @@ static bool is_spent(const struct model *model, const struct request *request, i
            now > request->deadline + options->labels_late;
 }
 
+/* True when no request can be spent: all are within the window, and fewer than would push one out.
+ */
+static bool nothing_spent(const struct model *model)
+{
+    return model->requests->issued_first >= window_edge(model) &&
+           model->requests->count <= model->options->labels_max + model_slack(model->options);
+}
+
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context)
 {
     struct request *each;
+    if (nothing_spent(model))
+        return true;
     if (!members_begin(model))
         return false;
+    model->requests->issued_first = INT64_MAX;
     for (size_t at = 0; (each = requests_next(model->requests, &at)) != NULL; at++)
         model->members[model->member_count++] = each;
     if (model->member_count > 0)
@@ -620,6 +641,8 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
             model->counted -= request->counted;
             model->stale = model->stale || request->applied != 0;
             requests_forget(model->requests, request);
+        } else {
+            requests_note_issued(model->requests, request);
         }
         labelled += has_label;
     }

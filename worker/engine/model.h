@@ -43,7 +43,7 @@ struct model {
     /* The newest FIT. */
     int64_t fit_id;
     int64_t fit_time;
-    int64_t fresh; /* labels that count and are newer than the fit */
+    int64_t fresh; /* labels that count and are newer than the fit; -1: to be counted */
     double lambda, lapse, return_rate;
     double *psi;
     /* Sigma. */
@@ -93,7 +93,7 @@ struct model_fit_result {
 bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
                        struct error *error);
 /* True when enough labels are newer than the fit, or half a window has passed since. */
-bool model_fit_due(const struct model *model, int64_t now);
+bool model_fit_due(struct model *model, int64_t now);
 /* Drops requests that can no longer matter: neither to Sigma, nor to a label that may come, nor
  * (kept(request)) to an open pool. False: out of memory. */
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context);

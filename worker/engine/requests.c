@@ -34,7 +34,7 @@ static struct id prompt_of(const void *context, const void *thing)
 
 void requests_init(struct requests *requests, struct store *store)
 {
-    *requests = (struct requests){.store = store, .slot_last = -1};
+    *requests = (struct requests){.store = store, .slot_last = -1, .issued_first = INT64_MAX};
     index_init(&requests->by_id, store, id_of, requests);
     index_init(&requests->by_pair, store, pair_of, requests);
     index_init(&requests->by_prompt, store, prompt_of, requests);
@@ -85,6 +85,12 @@ bool requests_has_label(const struct requests *requests, struct id label_id)
 {
     return index_find(&requests->by_plain_label, label_id) != NULL ||
            index_find(&requests->by_listed_label, label_id) != NULL;
+}
+
+void requests_note_issued(struct requests *requests, const struct request *request)
+{
+    if (request->whole && request->issued_at < requests->issued_first)
+        requests->issued_first = request->issued_at;
 }
 
 /* ---- under way ---- */
@@ -319,6 +325,7 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
     request->weight = selected->weight;
     request->fit_id = (uint32_t)selected->fit_id;
     request->issued_at = selected->issued_at;
+    requests_note_issued(requests, request);
     request->deadline = selected->deadline & REQUEST_DEADLINE_MAX;
     request->partition = selected->completions_partition & REQUEST_PARTITION_MAX;
     request->arm = (unsigned)selected->arm & 3;
@@ -565,6 +572,7 @@ static enum applied body_of_labelled(struct requests *requests, struct request *
     if (result != APPLIED_NEW)
         return result;
     (*request)->issued_at = entry->time;
+    requests_note_issued(requests, *request);
     (*request)->arm = (unsigned)labelled->arm & 3;
     (*request)->imported = labelled->origin != ORIGIN_REQUEST;
     return APPLIED_NEW;

@@ -98,8 +98,9 @@ struct requests {
     int64_t count; /* of by_id */
     int64_t open_count;
     int64_t label_order;
-    int64_t slot_last; /* largest slot seen */
-    int64_t time_last; /* largest event time seen */
+    int64_t slot_last;    /* largest slot seen */
+    int64_t time_last;    /* largest event time seen */
+    int64_t issued_first; /* no request that is whole was issued before */
 };
 
 /* `requests` must not move afterwards. */
@@ -116,6 +117,9 @@ struct request *requests_of(const struct requests *requests, struct id prompt);
 /* The next of all requests from place *at on, or NULL; begin with 0 and go on with *at + 1. In no
  * order that means anything. */
 struct request *requests_next(const struct requests *requests, size_t *at);
+
+/* Keeps issued_first true of this request. */
+void requests_note_issued(struct requests *requests, const struct request *request);
 
 /* What applying an entry did. */
 enum applied { APPLIED_NEW, APPLIED_KNOWN, APPLIED_REFUSED, APPLIED_NO_MEMORY };
