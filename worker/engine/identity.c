@@ -39,21 +39,30 @@ int identity_compare(struct id left, struct id right)
     return (left.low > right.low) - (left.low < right.low);
 }
 
-void identity_format(struct id id, char text[ID_TEXT_SIZE])
+static const char DIGITS[] = "0123456789abcdef";
+
+static void format_half(uint64_t half, char *digits)
 {
-    snprintf(text, ID_TEXT_SIZE, "%016llx%016llx", (unsigned long long)id.high,
-             (unsigned long long)id.low);
+    for (size_t k = 0; k < 16; k++)
+        digits[k] = DIGITS[half >> (60 - 4 * k) & 15];
 }
 
-static bool parse_half(const char *digits, uint64_t *value)
+void identity_format(struct id id, char text[ID_TEXT_SIZE])
 {
-    *value = 0;
+    format_half(id.high, text);
+    format_half(id.low, text + 16);
+    text[ID_TEXT_SIZE - 1] = '\0';
+}
+
+static bool parse_half(const char *digits, uint64_t *half)
+{
+    *half = 0;
     for (size_t k = 0; k < 16; k++) {
-        const char *hex = "0123456789abcdef";
-        const char *digit = digits[k] == '\0' ? NULL : strchr(hex, digits[k]);
-        if (digit == NULL)
+        char digit = digits[k];
+        bool decimal = digit >= '0' && digit <= '9';
+        if (!decimal && (digit < 'a' || digit > 'f'))
             return false;
-        *value = *value << 4 | (uint64_t)(digit - hex);
+        *half = *half << 4 | (uint64_t)(decimal ? digit - '0' : digit - 'a' + 10);
     }
     return true;
 }
