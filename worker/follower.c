@@ -39,20 +39,24 @@ int64_t follower_whole_since(const struct session *session)
     return since;
 }
 
-bool follower_start(struct session *session, struct error *error)
+bool follower_assign(struct session *session, struct error *error)
 {
-    if (!read_starts(session, error))
-        return false;
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new(session->ledger_partitions);
     for (int32_t k = 0; k < session->ledger_partitions; k++) {
+        int64_t next = session->ledger[k].next;
         rd_kafka_topic_partition_list_add(list, session->options->topics_ledger, k)->offset =
-            RD_KAFKA_OFFSET_BEGINNING;
+            next < 0 ? RD_KAFKA_OFFSET_BEGINNING : next;
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(session->follower, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
            error_set(error, ERROR_FATAL, "ledger: %s", rd_kafka_err2str(code));
+}
+
+bool follower_start(struct session *session, struct error *error)
+{
+    return read_starts(session, error) && follower_assign(session, error);
 }
 
 /* Says which option another worker has set differently, once for each such digest. */

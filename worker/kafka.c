@@ -45,7 +45,7 @@ static bool set_kbytes(rd_kafka_conf_t *conf, const char *name, size_t bytes, st
  * quarter of the budget is for those. It asks the broker for no more than fits at once. */
 static bool set_fetch_queue(rd_kafka_conf_t *conf, size_t bytes, struct error *error)
 {
-    enum { RECORD_COST = 512, RECORDS_LEAST = 1000, RECORDS_MOST = 100000 };
+    enum { RECORD_COST = 512, RECORDS_LEAST = 1000, RECORDS_MOST = 1000000 };
     if (bytes == 0)
         return true;
     size_t records = bytes / 4 / RECORD_COST;

@@ -8,6 +8,7 @@
 #include "topics.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,10 +46,21 @@ bool session_event(struct session *session, const struct event *event, struct er
     return event_apply(session->engine, session->contracts, event, error);
 }
 
+/* Lets time pass. Says how long a fit took where others had to wait for it. */
 static bool tick(struct session *session, struct error *error)
 {
+    enum { SLOW = 500 };
     const struct event event = {.kind = EVENT_TICK, .now = clock_now_ms()};
-    return session_event(session, &event, error);
+    const struct engine_stats *stats = engine_stats(session->engine);
+    int64_t started = clock_monotonic_ms(), fits = stats->fits;
+    if (!session_event(session, &event, error))
+        return false;
+    int64_t took = clock_monotonic_ms() - started;
+    if (stats->fits > fits)
+        log_write(took < SLOW ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "model",
+                  "fitted\tfit_id=%" PRId64 " labels=%" PRId64 " lambda=%.4g ms=%" PRId64,
+                  stats->fit_id, stats->labels_counted, stats->lambda, took);
+    return true;
 }
 
 /* ---- connecting ---- */
@@ -93,6 +105,31 @@ static rd_kafka_t *open_handle(struct session *session, enum kafka_role role, si
     return kafka;
 }
 
+static void close_handle(rd_kafka_t *kafka)
+{
+    if (kafka != NULL)
+        rd_kafka_destroy_flags(kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+/* The follower's queue until the ledger is restored. librdkafka 2.0 looks only every second whether
+ * a full queue has room again, so it should not become full; pools and the consumer's queue take
+ * no room yet. */
+static size_t restore_bytes(const struct memory_plan *plan)
+{
+    const size_t most = 256 << 20;
+    size_t idle = plan->pools_bytes / 2 + plan->consumer_bytes;
+    return plan->follower_bytes + (idle < most ? idle : most);
+}
+
+/* Gives back what the follower had beyond its plan: another handle goes on where it stopped. */
+static bool shrink_follower(struct session *session, struct error *error)
+{
+    close_handle(session->follower);
+    malloc_trim(0);
+    session->follower = open_handle(session, KAFKA_FOLLOWER, session->plan->follower_bytes, error);
+    return session->follower != NULL && follower_assign(session, error);
+}
+
 static bool open_handles(struct session *session, struct error *error)
 {
     const struct memory_plan *plan = session->plan;
@@ -102,7 +139,7 @@ static bool open_handles(struct session *session, struct error *error)
                             : open_handle(session, KAFKA_GROUP, plan->consumer_bytes, error);
     session->follower = session->consumer == NULL
                             ? NULL
-                            : open_handle(session, KAFKA_FOLLOWER, plan->follower_bytes, error);
+                            : open_handle(session, KAFKA_FOLLOWER, restore_bytes(plan), error);
     session->producer = session->follower == NULL
                             ? NULL
                             : open_handle(session, KAFKA_PRODUCER, plan->producer_bytes, error);
@@ -211,6 +248,19 @@ static bool check_whole(struct session *session, struct error *error)
                      options->topics_ledger, needed / 3600000);
 }
 
+/* Sigma of all that was read: before joining, so that the group is not kept waiting for it. */
+static bool first_rebuild(struct session *session, struct error *error)
+{
+    int64_t started = clock_monotonic_ms();
+    if (!tick(session, error))
+        return false;
+    const struct engine_stats *stats = engine_stats(session->engine);
+    log_write(LOG_LEVEL_INFO, "ledger",
+              "rebuilt\tlabels=%" PRId64 " in_flight=%" PRId64 " ms=%" PRId64,
+              stats->labels_counted, stats->requests_open, clock_monotonic_ms() - started);
+    return true;
+}
+
 /* Reads the ledger before joining the group: what a takeover then has to wait for is short. */
 static bool restore(struct session *session, struct error *error)
 {
@@ -224,7 +274,7 @@ static bool restore(struct session *session, struct error *error)
     if (!follower_pass_barrier(session, error) || !check_whole(session, error))
         return false;
     session->restored = true;
-    return true;
+    return shrink_follower(session, error) && first_rebuild(session, error);
 }
 
 /* Incremental rebalances of librdkafka before 2.10 can spin (its issue 4783) and lose an assignment
@@ -352,12 +402,6 @@ static bool loop(struct session *session, struct error *error)
 }
 
 /* ---- the end ---- */
-
-static void close_handle(rd_kafka_t *kafka)
-{
-    if (kafka != NULL)
-        rd_kafka_destroy_flags(kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-}
 
 /* Leaves the group. librdkafka 2.0.2 can hang here when an assignment arrives meanwhile, so it gets
  * a deadline. */

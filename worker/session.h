@@ -78,6 +78,8 @@ bool session_event(struct session *session, const struct event *event, struct er
 /* ---- follower.c ---- */
 /* Assigns the follower to the whole ledger. */
 bool follower_start(struct session *session, struct error *error);
+/* The same for a handle that takes over, from where the ledger has been read to. */
+bool follower_assign(struct session *session, struct error *error);
 /* Gives the engine what the ledger holds for now; waits at most timeout_ms for the first record. */
 bool follower_poll(struct session *session, int timeout_ms, struct error *error);
 /* Reads the ledger's high watermarks, uncommitted ones included, into goal. */
