@@ -197,6 +197,10 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
 
 static bool anything_new(const struct engine *engine, const struct partition *partition)
 {
+    /* A pane is told from the one before by its range or by its time. */
+    if (partition->next <= partition->pane.from &&
+        partition->stream_time <= partition->pane.from_time)
+        return false;
     if (partition->next > partition->pane.from || partition->pane.pools > 0 ||
         partition->stream_time - partition->pane.from_time >= engine->options.pool_age)
         return true; /* time alone is news: the pools before are closed for every owner */
