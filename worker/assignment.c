@@ -94,13 +94,11 @@ static bool accept_lost(struct session *session, const rd_kafka_topic_partition_
 static bool find_start(struct session *session, const rd_kafka_topic_partition_t *partition,
                        struct start *start, struct error *error)
 {
-    int64_t low, high;
-    rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(session->watermarks, partition->topic,
-                                         partition->partition, &low, &high, WATERMARK_TIMEOUT);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return error_set(error, ERROR_RETRY, "%s [%d]: its start is not known: %s",
-                         partition->topic, partition->partition, rd_kafka_err2str(code));
+    int64_t low;
+    const struct kafka_place place = {partition->topic, partition->partition, 1};
+    if (!kafka_offsets(session->watermarks, &place, RD_KAFKA_OFFSET_BEGINNING, WATERMARK_TIMEOUT,
+                       &low, error))
+        return false;
     if (partition->offset < 0) {
         *start = (struct start){.committed = low, .low_water = low};
         return true;
@@ -215,8 +213,10 @@ bool assignment_takeover(struct session *session, struct error *error)
     if (session->takeover == TAKEOVER_OFFSETS && !take_offsets(session, error))
         return false;
     if (session->takeover == TAKEOVER_BARRIER) {
-        if (!follower_barrier(session, error))
-            return false;
+        if (!follower_barrier(session, error)) {
+            session_not_ready(session, "takeover: %s", error->message);
+            return error->class == ERROR_RETRY; /* asked again in the next round */
+        }
         session->takeover = TAKEOVER_LEDGER;
     }
     if (session->takeover != TAKEOVER_LEDGER)
@@ -235,6 +235,7 @@ static void begin_takeover(struct session *session, rd_kafka_topic_partition_lis
     session->takeover = partitions->cnt > 0 ? TAKEOVER_OFFSETS : TAKEOVER_LEDGER;
     session->takeover_started = clock_monotonic_ms();
     session->joined = true;
+    session->looked_at = 0; /* partitions that were added share the budget at once */
 }
 
 /* ---- giving up ---- */

@@ -4,8 +4,10 @@
  * would answer with the last stable offset). It is passed when the follower's position has reached
  * them; PARTITION_EOF tells positions behind control records. */
 #include "clock.h"
+#include "kafka.h"
 #include "log.h"
 #include "session.h"
+#include "topics.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,19 +15,24 @@
 
 enum { BURST = 10000, WATERMARK_TIMEOUT = 5000, PROGRESS_INTERVAL = 2000 };
 
+/* Where every partition of the ledger begins, or ends with uncommitted records and all. */
+static bool read_offsets(struct session *session, int64_t which, int64_t *offsets,
+                         struct error *error)
+{
+    const struct kafka_place ledger = {session->options->topics_ledger, 0,
+                                       session->ledger_partitions};
+    return kafka_offsets(session->watermarks, &ledger, which, WATERMARK_TIMEOUT, offsets, error);
+}
+
 /* Where the ledger starts: what was deleted of it cannot be known any more. */
 static bool read_starts(struct session *session, struct error *error)
 {
-    for (int32_t k = 0; k < session->ledger_partitions; k++) {
-        int64_t high;
-        session->ledger[k] = (struct ledger_position){.next = -1, .first_time = -1};
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(session->watermarks, session->options->topics_ledger,
-                                             k, &session->ledger[k].low, &high, WATERMARK_TIMEOUT);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return error_set(error, ERROR_RETRY, "ledger: its start is not known: %s",
-                             rd_kafka_err2str(code));
-    }
+    int64_t starts[LEDGER_PARTITIONS];
+    if (!read_offsets(session, RD_KAFKA_OFFSET_BEGINNING, starts, error))
+        return false;
+    for (int32_t k = 0; k < session->ledger_partitions; k++)
+        session->ledger[k] =
+            (struct ledger_position){.next = -1, .low = starts[k], .first_time = -1};
     return true;
 }
 
@@ -130,25 +137,14 @@ bool follower_poll(struct session *session, int timeout_ms, struct error *error)
     return done;
 }
 
-/* High watermarks of the ledger, through *goal of each partition. */
-static bool read_watermarks(struct session *session, size_t member, struct error *error)
-{
-    for (int32_t k = 0; k < session->ledger_partitions; k++) {
-        int64_t low, high;
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(session->watermarks, session->options->topics_ledger,
-                                             k, &low, &high, WATERMARK_TIMEOUT);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            return error_set(error, ERROR_RETRY, "ledger: its end is not known: %s",
-                             rd_kafka_err2str(code));
-        *(int64_t *)(void *)((char *)&session->ledger[k] + member) = high;
-    }
-    return true;
-}
-
 bool follower_barrier(struct session *session, struct error *error)
 {
-    return read_watermarks(session, offsetof(struct ledger_position, goal), error);
+    int64_t ends[LEDGER_PARTITIONS];
+    if (!read_offsets(session, RD_KAFKA_OFFSET_END, ends, error))
+        return false;
+    for (int32_t k = 0; k < session->ledger_partitions; k++)
+        session->ledger[k].goal = ends[k];
+    return true;
 }
 
 int64_t follower_behind(const struct session *session)
@@ -215,10 +211,13 @@ bool follower_unknown_labels(struct session *session, struct error *error)
         return true;
     }
     if (session->unknown_ticket == 0) {
-        session->unknown_ticket = engine_ticket(session->engine);
+        int64_t ends[LEDGER_PARTITIONS], ticket = engine_ticket(session->engine);
         struct error ignored;
-        if (!read_watermarks(session, offsetof(struct ledger_position, unknown_goal), &ignored))
-            session->unknown_ticket = 0;
+        if (!read_offsets(session, RD_KAFKA_OFFSET_END, ends, &ignored))
+            return true;
+        session->unknown_ticket = ticket;
+        for (int32_t k = 0; k < session->ledger_partitions; k++)
+            session->ledger[k].unknown_goal = ends[k];
         return true;
     }
     for (int32_t k = 0; k < session->ledger_partitions; k++) {

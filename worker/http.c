@@ -1,5 +1,7 @@
 #include "http.h"
 
+#include "clock.h"
+
 #include "log.h"
 
 #include <jansson.h>
@@ -7,6 +9,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +22,7 @@ struct http {
     pthread_mutex_t mutex; /* over reasons and notes */
     char reasons[REASONS_SIZE];
     char notes[REASONS_SIZE];
+    atomic_llong beat; /* monotonic milliseconds; 0: never */
 };
 
 struct address {
@@ -113,6 +117,11 @@ static enum MHD_Result answer_ready(struct http *http, struct MHD_Connection *co
     memcpy(reasons, http->reasons, sizeof reasons);
     memcpy(notes, http->notes, sizeof notes);
     pthread_mutex_unlock(&http->mutex);
+    int64_t silent = clock_monotonic_ms() - atomic_load(&http->beat);
+    if (atomic_load(&http->beat) != 0 && silent > HTTP_BEAT_MOST && reasons[0] == '\0')
+        snprintf(reasons, sizeof reasons,
+                 "the worker's loop has not gone round for %lld seconds: it waits for a broker\n",
+                 (long long)silent / 1000);
     snprintf(text, sizeof text, "%s%s", reasons[0] == '\0' ? "ready\n" : reasons, notes);
     unsigned status = reasons[0] == '\0' ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
     const char *accept =
@@ -237,4 +246,9 @@ void http_set_notes(struct http *http, const char *notes)
     pthread_mutex_lock(&http->mutex);
     snprintf(http->notes, sizeof http->notes, "%s", notes);
     pthread_mutex_unlock(&http->mutex);
+}
+
+void http_beat(struct http *http)
+{
+    atomic_store(&http->beat, clock_monotonic_ms());
 }

@@ -27,6 +27,10 @@ uint16_t http_port(const struct http *http);
 /* Any thread. reasons: lines ended by newlines, why the worker is not ready, copied; NULL or "": it
  * is. Also sets METRIC_READY. */
 void http_set_ready(struct http *http, const char *reasons);
+/* The worker's loop has gone round: when it does not for HTTP_BEAT_MOST milliseconds, /ready says
+ * so instead of what was set last. Never called: nothing is expected. */
+enum { HTTP_BEAT_MOST = 15000 };
+void http_beat(struct http *http);
 /* Any thread. Lines ended by newlines that stand on /ready whether it is ready or not, copied. */
 void http_set_notes(struct http *http, const char *notes);
 

@@ -45,6 +45,16 @@ bool kafka_topic(rd_kafka_t *kafka, const char *topic, int timeout_ms, int32_t *
 enum { KAFKA_ANSWER_TIMEOUT = 30000 };
 rd_kafka_event_t *kafka_answer(rd_kafka_queue_t *queue, const char *doing, struct error *error);
 
+/* Partitions of one topic: `count` from `partition` on. */
+struct kafka_place {
+    const char *topic;
+    int32_t partition;
+    int32_t count;
+};
+/* Where the partitions' logs begin (RD_KAFKA_OFFSET_BEGINNING) or end (RD_KAFKA_OFFSET_END), as far
+ * as the handle's isolation level sees, into `offsets`. Answers within timeout_ms; ERROR_RETRY. */
+bool kafka_offsets(rd_kafka_t *kafka, const struct kafka_place *place, int64_t which,
+                   int timeout_ms, int64_t *offsets, struct error *error);
 /* The first offset of a partition's log and the next one to be written (of a read_committed handle:
  * the last stable offset). Errors that pass are waited out, for up to KAFKA_ANSWER_TIMEOUT. */
 bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,

@@ -73,14 +73,44 @@ static bool ask_again(rd_kafka_t *kafka, rd_kafka_resp_err_t code, int64_t end)
     return true;
 }
 
+/* rd_kafka_query_watermark_offsets of librdkafka before 2.2 forgets its timeout while a leader is
+ * away (its issue 2588); this question asks for the same and keeps to it. */
+static rd_kafka_resp_err_t ask_offsets(rd_kafka_t *kafka, const struct kafka_place *place,
+                                       int64_t which, int timeout_ms, int64_t *offsets)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(place->count);
+    for (int32_t k = 0; k < place->count; k++)
+        rd_kafka_topic_partition_list_add(list, place->topic, place->partition + k)->offset = which;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(kafka, list, timeout_ms);
+    for (int k = 0; k < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; k++) {
+        code = list->elems[k].err;
+        offsets[list->elems[k].partition - place->partition] = list->elems[k].offset;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[k].offset < 0)
+            code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+bool kafka_offsets(rd_kafka_t *kafka, const struct kafka_place *place, int64_t which,
+                   int timeout_ms, int64_t *offsets, struct error *error)
+{
+    rd_kafka_resp_err_t code = ask_offsets(kafka, place, which, timeout_ms, offsets);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
+           error_set(error, ERROR_RETRY, "%s: its %s is not known: %s", place->topic,
+                     which == RD_KAFKA_OFFSET_END ? "end" : "start", rd_kafka_err2str(code));
+}
+
 bool kafka_watermarks(rd_kafka_t *kafka, const char *topic, int32_t partition, int64_t *low,
                       int64_t *high, struct error *error)
 {
     const int64_t end = clock_monotonic_ms() + KAFKA_ANSWER_TIMEOUT;
+    const struct kafka_place place = {topic, partition, 1};
     rd_kafka_resp_err_t code;
     do {
-        code = rd_kafka_query_watermark_offsets(kafka, topic, partition, low, high,
-                                                KAFKA_ANSWER_TIMEOUT);
+        code = ask_offsets(kafka, &place, RD_KAFKA_OFFSET_BEGINNING, KAFKA_ANSWER_TIMEOUT, low);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+            code = ask_offsets(kafka, &place, RD_KAFKA_OFFSET_END, KAFKA_ANSWER_TIMEOUT, high);
     } while (ask_again(kafka, code, end));
     return kafka_failure(kafka, code, "its start and end", error);
 }

@@ -348,7 +348,8 @@ static bool drain(struct session *session, int64_t until, struct error *error)
 static bool look_at_topics(struct session *session, struct error *error)
 {
     int64_t now = clock_monotonic_ms();
-    if (now - session->looked_at < (session->brokers_down ? LOOK_INTERVAL_DOWN : LOOK_INTERVAL))
+    int64_t interval = session->brokers_down ? LOOK_INTERVAL_DOWN : LOOK_INTERVAL;
+    if (session->looked_at != 0 && now - session->looked_at < interval)
         return true;
     session->looked_at = now;
     int32_t completions = 0, labels = 0;
@@ -382,6 +383,7 @@ static bool let_time_pass(struct session *session, struct error *error)
 static bool loop(struct session *session, struct error *error)
 {
     while (!session_stopping(session)) {
+        http_beat(session->http);
         int64_t due = clock_monotonic_ms() + session->options->commit_interval;
         if (!drain(session, due, error))
             return false;

@@ -110,11 +110,30 @@ void engine_follow_request(struct engine *engine, struct request *request, bool 
     model_follow(&engine->model, request);
 }
 
+/* False when x of an entry cannot be of the current space, by whose name it calls itself. */
+static bool fits_space(const struct engine *engine, const struct entry *entry, struct error *error)
+{
+    const struct space *space = &engine->model.space;
+    bool selected = entry->kind == ENTRY_SELECTED;
+    struct span name = selected ? entry->selected.feature_space : entry->labelled.feature_space;
+    size_t size = selected ? entry->selected.x.size : entry->labelled.x.size;
+    if (space->name == NULL || size == space->dimension * sizeof(float) ||
+        !identity_equal(space->id, identity_of(name)))
+        return true;
+    return error_set(error, ERROR_DATA, "x: has %zu bytes, the space '%s' has %zu features", size,
+                     space->name, space->dimension);
+}
+
 static bool request_entry(struct engine *engine, const struct entry *entry, int32_t partition,
                           int64_t offset, enum applied *applied, struct error *error)
 {
     struct request *request = NULL;
     struct id id;
+    bool has_x = entry->kind == ENTRY_SELECTED || entry->kind == ENTRY_LABELLED;
+    if (has_x && !fits_space(engine, entry, error)) {
+        *applied = APPLIED_REFUSED;
+        return true;
+    }
     struct span request_id = entry->kind == ENTRY_SELECTED    ? entry->selected.request_id
                              : entry->kind == ENTRY_LABELLED  ? entry->labelled.request_id
                              : entry->kind == ENTRY_WITHDRAWN ? entry->withdrawn.request_id
