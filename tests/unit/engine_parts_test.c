@@ -44,6 +44,20 @@ static void identities_survive_a_round_trip_as_text(void **state)
     assert_false(identity_parse(span_of("abc"), &back));
 }
 
+/* Entries of years ago name the same things: XXH3 of the bytes, however long and however read. */
+static void identities_are_those_of_xxh3(void **state)
+{
+    (void)state;
+    char text[ID_TEXT_SIZE], filler[505];
+    memset(filler, 'x', sizeof filler);
+    identity_format(identity_pair(span_of("p"), span_of("a"), span_of("b")), text);
+    assert_string_equal(text, "b5a0809c8490340fee9940b0df2566ff");
+    identity_format(identity_of((struct span){filler, 504}), text);
+    assert_string_equal(text, "2044da05feca211695ac702cdfe97f55");
+    identity_format(identity_of((struct span){filler, 505}), text);
+    assert_string_equal(text, "189aecda20ca811e28a71413e7e24ae5");
+}
+
 static void request_ids_differ_by_space_replica_and_attempt(void **state)
 {
     (void)state;
@@ -671,6 +685,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pair_has_one_identity_whatever_its_order),
         cmocka_unit_test(identities_survive_a_round_trip_as_text),
+        cmocka_unit_test(identities_are_those_of_xxh3),
         cmocka_unit_test(request_ids_differ_by_space_replica_and_attempt),
         cmocka_unit_test(blocks_are_aligned_distinct_and_used_again),
         cmocka_unit_test(a_store_never_passes_its_limit),

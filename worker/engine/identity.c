@@ -5,20 +5,52 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-struct id identity_hash(const struct span *parts, size_t count)
+enum { LENGTH = 8, SHORT = 512 };
+
+static void put_length(size_t size, char length[LENGTH])
+{
+    for (size_t byte = 0; byte < LENGTH; byte++)
+        length[byte] = (char)((uint64_t)size >> (8 * byte) & 0xFF);
+}
+
+/* The bytes that are hashed, one after the other. */
+static size_t join(const struct span *parts, size_t count, char *joined)
+{
+    size_t size = 0;
+    for (size_t k = 0; k < count; k++) {
+        put_length(parts[k].size, joined + size);
+        size += LENGTH;
+        if (parts[k].size > 0)
+            memcpy(joined + size, parts[k].data, parts[k].size);
+        size += parts[k].size;
+    }
+    return size;
+}
+
+static XXH128_hash_t hash_stream(const struct span *parts, size_t count)
 {
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
     XXH3_128bits_reset(&state);
     for (size_t k = 0; k < count; k++) {
-        unsigned char length[8];
-        for (size_t byte = 0; byte < sizeof length; byte++)
-            length[byte] = (unsigned char)((uint64_t)parts[k].size >> (8 * byte));
+        char length[LENGTH];
+        put_length(parts[k].size, length);
         XXH3_128bits_update(&state, length, sizeof length);
         if (parts[k].size > 0)
             XXH3_128bits_update(&state, parts[k].data, parts[k].size);
     }
-    XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    return XXH3_128bits_digest(&state);
+}
+
+struct id identity_hash(const struct span *parts, size_t count)
+{
+    char joined[SHORT];
+    size_t size = 0;
+    for (size_t k = 0; k < count; k++)
+        size += LENGTH + parts[k].size;
+    /* The same hash; a stream costs more to set up than a few ids to read. */
+    XXH128_hash_t hash = size <= SHORT ? XXH3_128bits(joined, join(parts, count, joined))
+                                       : hash_stream(parts, count);
     return (struct id){hash.high64, hash.low64};
 }
 
