@@ -80,11 +80,20 @@ static void name_foreign(struct session *session)
               names);
 }
 
+/* How long another worker's decision took to come here; what a restore reads is old anyway. */
+static void observe_age(struct session *session, int64_t time)
+{
+    double age = (double)(clock_now_ms() - time) / 1000;
+    if (session->restored)
+        metrics_observe(session->metrics, METRIC_LEDGER_AGE, age > 0 ? age : 0);
+}
+
 static bool take_entry(struct session *session, const rd_kafka_message_t *message,
                        struct error *error)
 {
     const struct engine_stats *stats = engine_stats(session->engine);
-    int64_t refused = stats->entries_refused, foreign = stats->foreign_entries;
+    int64_t refused = stats->entries_refused, foreign = stats->foreign_entries,
+            others = stats->others_entries;
     const struct event event = {.kind = EVENT_ENTRY,
                                 .partition = message->partition,
                                 .offset = message->offset,
@@ -96,6 +105,8 @@ static bool take_entry(struct session *session, const rd_kafka_message_t *messag
                   engine_refusal(session->engine));
     if (stats->foreign_entries > foreign)
         name_foreign(session);
+    if (stats->others_entries > others)
+        observe_age(session, stats->others_time);
     return true;
 }
 

@@ -128,6 +128,11 @@ static const struct row ROWS[METRICS] = {
                               GAUGE,
                               {NULL},
                               "Ledger records below the high watermark that were not read yet."},
+    [METRIC_LEDGER_AGE] = {"infopair_ledger_age_seconds",
+                           HISTOGRAM,
+                           {NULL},
+                           "Age of other workers' ledger entries when they were read: from the "
+                           "decision to its arrival here."},
     [METRIC_LEDGER_WHOLE_SECONDS] = {"infopair_ledger_whole_seconds",
                                      GAUGE,
                                      {NULL},

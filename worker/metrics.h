@@ -41,6 +41,7 @@ enum metric {
     METRIC_LEDGER_FOREIGN,       /* with another digest of options */
     METRIC_LEDGER_REFUSED,       /* contradict themselves */
     METRIC_LEDGER_BEHIND,        /* gauge, records */
+    METRIC_LEDGER_AGE,           /* histogram, of other workers' entries */
     METRIC_LEDGER_WHOLE_SECONDS, /* gauge, age of the oldest entry that must still be there */
     METRIC_LEDGER_HELD_SECONDS,  /* gauge, how long an open transaction holds readers back */
     METRIC_RECORDS_LOST,         /* (topic), deleted before they were read */

@@ -243,6 +243,10 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         snprintf(engine->foreign, sizeof engine->foreign, "%.*s", (int)entry->digest.size,
                  entry->digest.data);
     }
+    if (!span_equal(entry->writer, span_of(engine->options.writer))) {
+        engine->stats.others_entries++;
+        engine->stats.others_time = entry->time;
+    }
     switch (entry->kind) {
     case ENTRY_SELECTED:
     case ENTRY_LABELLED:

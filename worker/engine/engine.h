@@ -103,6 +103,8 @@ struct engine_stats {
     int64_t expired;
     int64_t entries[8];      /* by kind, as decided here */
     int64_t foreign_entries; /* with another options digest */
+    int64_t others_entries;  /* read, of other writers */
+    int64_t others_time;     /* event time of the last of those */
     int64_t entries_refused;
     int64_t pools_open;
     int64_t pools_ready;
