@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory"
+KNOWN="pipeline memory restore workers"
 
 usage() {
     cat <<TEXT
@@ -14,6 +14,8 @@ last line names the machine and the versions. Everything else goes to standard e
 
   pipeline   completions a second of the worker against a bare rd_kafka_consumer_poll loop
   memory     resident bytes of an open completion and of a window pair against what they must hold
+  restore    time to read a full ledger and rebuild Sigma against a bare read and one dsyrk; a cold fit
+  workers    two workers on split partitions against one; age of the other's ledger entries
 TEXT
 }
 
