@@ -28,7 +28,7 @@ BOUNDARIES = {"before the begin", "before an effect", "before the offsets", "bef
               "restoring", "restored", "before a tick"}
 FAULTS = ("crash", "abort", "freeze", "timeout", "rebalance", "clock", "poison", "growth", "cut",
           "leave")
-MANY = 60  # with so many seeds, every boundary and every kind of event must have come
+MANY = 200  # with so many seeds, every boundary and every kind of event must have come
 TURNS = 20000
 
 
