@@ -246,7 +246,7 @@ static void revoke(struct session *session, rd_kafka_topic_partition_list_t *par
     if (rd_kafka_assignment_lost(session->consumer))
         error_set(&session->failed, ERROR_RETRY, "the assignment was lost");
     else if (session->failed.class == ERROR_NONE)
-        commit_all(session, &session->failed);
+        commit_all(session, session->options->kafka_session_timeout, &session->failed);
     for (int k = 0; k < partitions->cnt; k++) {
         const struct event event = {.kind = EVENT_LOSE,
                                     .input = assignment_input(session, partitions->elems[k].topic),

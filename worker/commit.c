@@ -30,7 +30,7 @@ struct committer {
     pthread_cond_t changed;
     /* Under the lock. */
     enum commit_state state;
-    bool quit;
+    atomic_bool quit; /* readable without it */
     char trouble[512];
     /* The thread's while busy. */
     const struct batch *batch;
@@ -40,6 +40,13 @@ struct committer {
     bool done;
     struct error error;
 };
+
+/* True when a transaction that does not get on may be left: the next start asks Kafka what became
+ * of it. */
+static bool giving_up(const struct session *session)
+{
+    return session_stopping(session) || atomic_load(&session->committer->quit);
+}
 
 static const char *topic_of(const struct session *session, enum output output)
 {
@@ -78,12 +85,12 @@ static bool produce(struct session *session, const struct effect *effect, struct
         rd_kafka_error_destroy(refused);
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
             rd_kafka_poll(session->producer, POLL);
-    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL);
+    } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && !giving_up(session));
     if (headers != NULL)
         rd_kafka_headers_destroy(headers);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
-           error_set(error, code == RD_KAFKA_RESP_ERR__FATAL ? ERROR_RETRY : ERROR_ABORT, "%s: %s",
-                     topic_of(session, effect->output), rd_kafka_err2str(code));
+           error_set(error, ERROR_ABORT, "%s: %s", topic_of(session, effect->output),
+                     rd_kafka_err2str(code));
 }
 
 static rd_kafka_topic_partition_list_t *offsets_of(const struct session *session,
@@ -102,7 +109,11 @@ static rd_kafka_topic_partition_list_t *offsets_of(const struct session *session
         char text[BATCH_METADATA_SIZE];
         batch_metadata_format(offset, text);
         partition->metadata = strdup(text);
-        partition->metadata_size = partition->metadata == NULL ? 0 : strlen(text);
+        if (partition->metadata == NULL) {
+            rd_kafka_topic_partition_list_destroy(list);
+            return NULL;
+        }
+        partition->metadata_size = strlen(text);
     }
     return list;
 }
@@ -122,20 +133,25 @@ static bool send_offsets(struct session *session, const rd_kafka_topic_partition
     while (true) {
         rd_kafka_error_t *source =
             rd_kafka_send_offsets_to_transaction(session->producer, offsets, group, SEND_TIMEOUT);
-        bool lost = generation_lost(rd_kafka_error_code(source));
+        rd_kafka_resp_err_t code = rd_kafka_error_code(source);
+        bool lost = generation_lost(code);
         if (kafka_error(source, "offsets", error))
             return true;
+        if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+            error->class = ERROR_FENCED;
         if (lost && error->class != ERROR_FENCED)
             error->class = ERROR_FATAL; /* of this session: the same metadata can never pass */
-        if (error->class != ERROR_RETRY)
+        if (error->class != ERROR_RETRY || giving_up(session))
             return false;
     }
 }
 
 static bool finish(struct session *session, struct error *error)
 {
-    while (!kafka_error(rd_kafka_commit_transaction(session->producer, -1), "commit", error)) {
-        if (error->class != ERROR_RETRY)
+    /* Asked again it goes on where it was. */
+    while (!kafka_error(rd_kafka_commit_transaction(session->producer, SEND_TIMEOUT), "commit",
+                        error)) {
+        if (error->class != ERROR_RETRY || giving_up(session))
             return false;
     }
     return true;
@@ -157,8 +173,9 @@ static bool attempt(struct session *session, const struct batch *batch,
 
 static bool abort_transaction(struct session *session, struct error *error)
 {
-    while (!kafka_error(rd_kafka_abort_transaction(session->producer, -1), "abort", error)) {
-        if (error->class != ERROR_RETRY)
+    while (
+        !kafka_error(rd_kafka_abort_transaction(session->producer, SEND_TIMEOUT), "abort", error)) {
+        if (error->class != ERROR_RETRY || giving_up(session))
             return false;
     }
     metrics_add(session->metrics, METRIC_ABORTS, NULL, NULL, 1);
@@ -186,10 +203,10 @@ static bool back_off(struct committer *committer, int round)
               committer->error.message);
     pthread_mutex_lock(&committer->lock);
     snprintf(committer->trouble, sizeof committer->trouble, "%s", committer->error.message);
-    while (clock_monotonic_ms() < until && !session_stopping(committer->session))
+    while (clock_monotonic_ms() < until && !giving_up(committer->session))
         wait_changed(committer, POLL);
     pthread_mutex_unlock(&committer->lock);
-    return !session_stopping(committer->session) || round == 0;
+    return !giving_up(committer->session) || (round == 0 && !atomic_load(&committer->quit));
 }
 
 /* Sends the same batch until it is committed or cannot be. */
@@ -213,7 +230,7 @@ static void *run(void *opaque)
 {
     struct committer *committer = opaque;
     pthread_mutex_lock(&committer->lock);
-    while (!committer->quit) {
+    while (!atomic_load(&committer->quit)) {
         if (committer->state != COMMIT_BUSY) {
             pthread_cond_wait(&committer->changed, &committer->lock);
             continue;
@@ -260,7 +277,7 @@ void committer_free(struct committer *committer)
     if (committer == NULL)
         return;
     pthread_mutex_lock(&committer->lock);
-    committer->quit = true;
+    atomic_store(&committer->quit, true);
     pthread_cond_broadcast(&committer->changed);
     pthread_mutex_unlock(&committer->lock);
     pthread_join(committer->thread, NULL);
@@ -292,8 +309,10 @@ bool commit_start(struct session *session, struct error *error)
         return error->class == ERROR_NONE;
     if (session->journal != NULL && !record_batch(session, batch, error))
         return false;
-    committer->batch = batch;
     committer->offsets = offsets_of(session, batch);
+    if (committer->offsets == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for the offsets of a batch");
+    committer->batch = batch;
     committer->group = rd_kafka_consumer_group_metadata(session->consumer);
     committer->started = clock_monotonic_ms();
     pthread_mutex_lock(&committer->lock);
@@ -331,12 +350,18 @@ bool commit_collect(struct session *session, int wait_ms, struct error *error)
     return session_event(session, &(struct event){.kind = EVENT_CONFIRM}, error);
 }
 
-bool commit_all(struct session *session, struct error *error)
+bool commit_all(struct session *session, int64_t most_ms, struct error *error)
 {
+    int64_t started = clock_monotonic_ms();
     do {
         while (commit_in_flight(session)) {
             if (!commit_collect(session, POLL, error))
                 return false;
+            if (most_ms >= 0 && commit_in_flight(session) &&
+                clock_monotonic_ms() - started > most_ms)
+                return error_set(error, ERROR_RETRY,
+                                 "the transaction in flight did not end within %lld ms",
+                                 (long long)most_ms);
         }
         if (!commit_start(session, error))
             return false;

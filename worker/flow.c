@@ -57,8 +57,11 @@ static bool wants_pause(const struct session *session, const rd_kafka_topic_part
 
 void flow_reset(struct session *session)
 {
-    if (session->paused != NULL)
-        rd_kafka_topic_partition_list_destroy(session->paused);
+    if (session->paused == NULL)
+        return;
+    if (session->paused->cnt > 0)
+        rd_kafka_resume_partitions(session->consumer, session->paused);
+    rd_kafka_topic_partition_list_destroy(session->paused);
     session->paused = NULL;
 }
 

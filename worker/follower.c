@@ -10,6 +10,7 @@
 #include "topics.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,7 +71,11 @@ bool follower_start(struct session *session, struct error *error)
 static void name_foreign(struct session *session)
 {
     char names[sizeof session->foreign];
-    struct span digest = span_of(engine_foreign_digest(session->engine));
+    const char *foreign = engine_foreign_digest(session->engine);
+    struct span digest = span_of(foreign);
+    if (strcmp(foreign, session->foreign_digest) == 0)
+        return;
+    snprintf(session->foreign_digest, sizeof session->foreign_digest, "%s", foreign);
     options_digest_differs(session->options, digest, names, sizeof names);
     if (strcmp(names, session->foreign) == 0)
         return;
@@ -163,7 +168,7 @@ int64_t follower_behind(const struct session *session)
     int64_t behind = 0;
     for (int32_t k = 0; k < session->ledger_partitions; k++) {
         const struct ledger_position *position = &session->ledger[k];
-        int64_t next = position->next < 0 ? 0 : position->next;
+        int64_t next = position->next < 0 ? position->low : position->next;
         behind += next < position->goal ? position->goal - next : 0;
     }
     return behind;

@@ -49,7 +49,7 @@ static struct journal *open_file(const char *file, const char *mode, struct erro
     return journal;
 }
 
-/* The value of the option table's print as `--set` takes it: no quotes, no brackets. */
+/* The option table's print of a name or a number as `--set` takes it: without quotes. */
 static void bare(char *value)
 {
     char *to = value;
@@ -70,7 +70,10 @@ static bool write_options(struct journal *journal, const struct options *options
         const struct option_row *row = &OPTION_ROWS[k];
         if (row->secret || !options_text(options, row->name, value, VALUE_MAX))
             continue;
-        bare(value);
+        if (row->type == TYPE_STRING)
+            snprintf(value, VALUE_MAX, "%s", *(char *const *)option_member(options, row));
+        else if (row->type != TYPE_LIST)
+            bare(value);
         if (value[0] != '\0')
             done = fprintf(journal->file, "%s=%s\n", row->name, value) > 0;
     }
@@ -80,7 +83,7 @@ static bool write_options(struct journal *journal, const struct options *options
 
 struct journal *journal_create(const char *file, const struct options *options, struct error *error)
 {
-    struct journal *journal = open_file(file, "wb", error);
+    struct journal *journal = open_file(file, "wbx", error);
     if (journal == NULL)
         return NULL;
     if (write_options(journal, options) && journal_flush(journal, error))

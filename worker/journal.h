@@ -5,7 +5,7 @@
  *   \n
  *   frames                 kind, numbers, and the bytes of a record, little-endian
  *
- * A session begins with JOURNAL_SESSION and a new engine. EVENT_CLOSE carries the digest of the
+ * A session begins with JOURNAL_SESSION and a new engine. JOURNAL_BATCH carries the digest of a
  * batch, so that a replay can tell whether it decides the same, byte for byte. Input records are
  * kept whole: a journal holds what the topics hold. */
 #ifndef INFOPAIR_JOURNAL_H
@@ -16,7 +16,7 @@
 
 struct journal;
 
-/* Creates FILE anew and writes the options. Errors are ERROR_FATAL. */
+/* Creates FILE, which must not exist yet, and writes the options. Errors are ERROR_FATAL. */
 struct journal *journal_create(const char *file, const struct options *options,
                                struct error *error);
 /* Opens FILE and reads its options into `options` (fresh from options_new). */

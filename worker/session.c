@@ -400,7 +400,7 @@ static bool loop(struct session *session, struct error *error)
         report(session);
     }
     log_write(LOG_LEVEL_INFO, "stream", "told to stop: committing what was read");
-    return commit_all(session, error);
+    return commit_all(session, -1, error);
 }
 
 /* ---- the end ---- */
@@ -431,8 +431,8 @@ static void session_close(struct session *session)
 {
     session_not_ready(session, "the worker is stopping or starting anew");
     committer_free(session->committer);
-    leave_group(session);
     flow_reset(session);
+    leave_group(session);
     if (session->gaining != NULL)
         rd_kafka_topic_partition_list_destroy(session->gaining);
     close_handle(session->consumer);

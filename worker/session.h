@@ -58,8 +58,9 @@ struct session {
     bool brokers_down;
     int64_t looked_at;      /* when the topics were last looked at */
     int64_t unknown_ticket; /* labels up to this are decided at unknown_goal; 0: nobody waits */
-    char foreign[512];      /* options that differ from those of another worker; "" */
-    char obstacle[512];     /* why nothing is asked, as logged last */
+    char foreign_digest[OPTIONS_DIGEST_SIZE]; /* the last one that was not ours */
+    char foreign[512];  /* options that differ from those of another worker; "" */
+    char obstacle[512]; /* why nothing is asked, as logged last */
     int64_t reported_at, progress_at;
     int64_t split_told;  /* prompts in several partitions, as logged last */
     struct error failed; /* set inside callbacks; ends the session */
@@ -110,15 +111,15 @@ bool intake(struct session *session, const rd_kafka_message_t *message, struct e
 
 /* ---- commit.c ---- */
 struct committer *committer_new(struct session *session, struct error *error);
-/* Waits for the transaction in flight, which ends by itself. */
+/* Leaves the transaction in flight where it is, once the question under way was answered. */
 void committer_free(struct committer *committer);
 /* Closes the open batch and hands it to the committer's thread, if that is idle. */
 bool commit_start(struct session *session, struct error *error);
 /* Takes the outcome of the transaction in flight, if there is one; waits at most that long. */
 bool commit_collect(struct session *session, int wait_ms, struct error *error);
 bool commit_in_flight(const struct session *session);
-/* Commits everything that was decided. */
-bool commit_all(struct session *session, struct error *error);
+/* Commits everything that was decided, within so many milliseconds (-1: however long it takes). */
+bool commit_all(struct session *session, int64_t most_ms, struct error *error);
 /* Why the transaction in flight was aborted; false: it was not. */
 bool commit_trouble(struct session *session, char *text, size_t size);
 
@@ -129,7 +130,7 @@ bool flow_full(const struct session *session);
 bool flow_crowded(const struct session *session);
 /* Pauses and resumes partitions. */
 void flow_update(struct session *session);
-/* Forgets what was paused: partitions come and go unpaused. */
+/* Resumes what is paused: librdkafka keeps a pause over a new assignment. */
 void flow_reset(struct session *session);
 
 /* ---- report.c ---- */

@@ -972,10 +972,16 @@ static void forged_entries_are_refused_with_a_reason(void **state)
     entry.moments.completions_partition = INT32_MAX;
     check(engine_entry(shell.engine, &entry, 0, 78, &error), &error);
     assert_non_null(strstr(engine_refusal(shell.engine), "completions_partition"));
+    entry.moments.completions_partition = 0;
+    check(engine_entry(shell.engine, &entry, 1, 79, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "stands in partition 1"));
+    entry.time = INT64_C(1800000000000000); /* microseconds */
+    check(engine_entry(shell.engine, &entry, 0, 79, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "time: 1800000000000000"));
     entry.version = LEDGER_VERSION + 1;
     check(engine_entry(shell.engine, &entry, 0, 79, &error), &error);
     assert_non_null(strstr(engine_refusal(shell.engine), "version"));
-    assert_int_equal(engine_stats(shell.engine)->entries_refused, 3);
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 5);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
     stop(&shell);

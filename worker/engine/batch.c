@@ -115,12 +115,6 @@ bool batch_offset_add(struct batch *batch, const struct batch_offset *offset)
     return true;
 }
 
-void batch_rollback(struct batch *batch, size_t effect_count, size_t mark)
-{
-    batch->effect_count = effect_count;
-    batch->arena.size = mark;
-}
-
 static void absolute(const struct batch *batch, struct span *span)
 {
     span->data = span->size == 0 ? "" : batch->arena.data + (uintptr_t)span->data;

@@ -79,8 +79,6 @@ struct buffer *batch_arena(struct batch *batch);
 struct span batch_taken(const struct batch *batch, size_t mark);
 bool batch_header(struct batch *batch, struct effect *effect, const char *name, struct span value);
 bool batch_offset_add(struct batch *batch, const struct batch_offset *offset);
-/* Takes back the effects from `effect_count` on and the arena from `mark` on. */
-void batch_rollback(struct batch *batch, size_t effect_count, size_t mark);
 /* Makes all spans absolute. Nothing may be added afterwards. */
 void batch_close(struct batch *batch);
 

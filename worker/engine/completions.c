@@ -40,6 +40,11 @@ void completions_low_water(const struct partition *partition, struct batch_offse
         offset->low_water = oldest->first_offset;
         offset->time = oldest->time_before;
     }
+    if (offset->low_water > partition->next) {
+        /* Offsets were set back by hand: what is read again is not whole before the last pane. */
+        offset->low_water = partition->next;
+        offset->time = partition->record_time;
+    }
 }
 
 void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_end reason)

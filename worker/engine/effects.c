@@ -22,8 +22,7 @@ static bool out_of_memory(struct error *error)
     return error_set(error, ERROR_FATAL, "out of memory for a batch");
 }
 
-/* The request that an entry speaks of, which is its key; empty for the other kinds. */
-static struct span key_of(const struct entry *entry)
+struct span entry_request(const struct entry *entry)
 {
     switch (entry->kind) {
     case ENTRY_SELECTED:
@@ -55,7 +54,7 @@ bool effect_entry(struct engine *engine, struct entry *entry, int32_t partition,
         return false;
     }
     value = batch_taken(engine->open, mark);
-    if (!batch_copy(engine->open, key_of(entry), &key))
+    if (!batch_copy(engine->open, entry_request(entry), &key))
         return out_of_memory(error);
     struct effect *effect = batch_effect(engine->open, OUTPUT_LEDGER, partition);
     if (effect == NULL)

@@ -134,10 +134,7 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
         *applied = APPLIED_REFUSED;
         return true;
     }
-    struct span request_id = entry->kind == ENTRY_SELECTED    ? entry->selected.request_id
-                             : entry->kind == ENTRY_LABELLED  ? entry->labelled.request_id
-                             : entry->kind == ENTRY_WITHDRAWN ? entry->withdrawn.request_id
-                                                              : entry->expired.request_id;
+    struct span request_id = entry_request(entry);
     if (identity_parse(request_id, &id))
         request = requests_find(&engine->requests, id);
     bool was_open = request != NULL && request->open;
@@ -227,6 +224,21 @@ const char *engine_refusal(const struct engine *engine)
     return engine->refusal;
 }
 
+/* An entry stands in the partition that its key gives, at a time that a clock can show: nothing
+ * else makes the state a function of the set of entries. */
+static bool has_its_place(const struct engine *engine, const struct entry *entry, int32_t partition,
+                          struct error *error)
+{
+    struct id id;
+    int32_t place = identity_parse(entry_request(entry), &id) ? ledger_partition_of(engine, id) : 0;
+    if (entry->time < 0 || entry->time > REQUEST_DEADLINE_MAX / 2)
+        return error_set(error, ERROR_DATA, "time: %lld is not milliseconds since the epoch",
+                         (long long)entry->time);
+    return partition == place ||
+           error_set(error, ERROR_DATA, "stands in partition %d of the ledger, not in %d",
+                     partition, place);
+}
+
 bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
                   int64_t offset, struct error *error)
 {
@@ -246,6 +258,10 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
     if (!span_equal(entry->writer, span_of(engine->options.writer))) {
         engine->stats.others_entries++;
         engine->stats.others_time = entry->time;
+    }
+    if (!has_its_place(engine, entry, partition, error)) {
+        engine_refuse(engine, partition, offset, error->message);
+        return true;
     }
     switch (entry->kind) {
     case ENTRY_SELECTED:

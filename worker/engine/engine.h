@@ -5,7 +5,7 @@
  * ledger entries (requests, labels, fits, moments) plus, for the partitions of completions it
  * holds, of the records from the low-water on.
  *
- * A shell (stream.c, the simulator, the demo, a test) drives it:
+ * A shell (worker/session.c, the simulator, the demo, a test) drives it:
  *   engine_tick             first of all: no record is taken before the time is known
  *   engine_entry            for everything read from the ledger, at first up to the barrier
  *   engine_gain             a partition and what was committed for it

@@ -69,7 +69,6 @@ bool event_apply(struct engine *engine, struct contracts *contracts, const struc
     case EVENT_CONFIRM:
         engine_confirm(engine);
         return true;
-    case EVENT_CLOSE:
     case EVENTS:
         break;
     }

@@ -16,7 +16,6 @@ enum event_kind {
     EVENT_ENTRY,   /* partition, offset, source.value: a record of the ledger as it came */
     EVENT_PASSED,  /* offset: the ticket up to which the ledger was passed */
     EVENT_RESIZE,  /* partition: completions partitions from now on */
-    EVENT_CLOSE,   /* not applied: engine_close returns something */
     EVENT_CONFIRM, /* the batch is committed */
     EVENTS,
 };
@@ -30,7 +29,7 @@ struct event {
     struct source source;
 };
 
-/* Applies any event but EVENT_CLOSE; records are decoded by `contracts`. Errors as of the engine's
+/* Applies an event; records are decoded by `contracts`. Errors as of the engine's
  * functions. */
 bool event_apply(struct engine *engine, struct contracts *contracts, const struct event *event,
                  struct error *error);

@@ -137,6 +137,8 @@ bool effect_dead_letter(struct engine *engine, const struct source *source, cons
                         const char *reason, struct error *error);
 /* *fits: false when the pair is too large for a record even without texts. */
 bool effect_pair(struct engine *engine, struct pair *pair, bool *fits, struct error *error);
+/* The request that an entry speaks of, which is its key; empty for the other kinds. */
+struct span entry_request(const struct entry *entry);
 int32_t ledger_partition_of(const struct engine *engine, struct id id);
 
 /* ---- completions.c ---- */

@@ -189,6 +189,8 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (fit->fit_id <= model->fit_id)
         return APPLIED_KNOWN;
     size_t d = fit->psi.size / sizeof(double);
+    if (fit->fit_id > FIT_ID_MAX)
+        return refused(error, "fit_id: is larger than fits can count");
     if (fit->psi.size % sizeof(double) != 0 || d != model->space.dimension)
         return refused(error, "psi: its size is not that of the dimension");
     double lambda;

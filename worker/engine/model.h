@@ -13,6 +13,9 @@
 #include "engine.h"
 #include "requests.h"
 
+/* Requests keep the fit of their pick in 32 bits; there is room for the fits to come. */
+#define FIT_ID_MAX (INT64_C(1) << 31)
+
 enum { MODEL_BUCKETS = 16, MODEL_POOLS_FOR_LATER = 50 };
 
 /* Sums over the panes of one slice of time; lower triangle, packed by rows. */
