@@ -20,6 +20,7 @@
 #include <time.h>
 
 enum { SEND_TIMEOUT = 10000, POLL = 100, BACKOFF_LEAST = 50, BACKOFF_MOST = 5000 };
+enum { STOP_GRACE = 10000 };
 
 enum commit_state { COMMIT_IDLE, COMMIT_BUSY, COMMIT_DONE };
 
@@ -38,14 +39,22 @@ struct committer {
     rd_kafka_consumer_group_metadata_t *group;
     int64_t started;
     bool done;
+    int64_t stop_seen; /* 0: not told to stop yet */
     struct error error;
 };
 
-/* True when a transaction that does not get on may be left: the next start asks Kafka what became
- * of it. */
+/* True when a transaction that does not get on may be left: at once when the session ends, and
+ * STOP_GRACE after the worker was told to stop. The next start asks Kafka what became of it. */
 static bool giving_up(const struct session *session)
 {
-    return session_stopping(session) || atomic_load(&session->committer->quit);
+    struct committer *committer = session->committer;
+    if (atomic_load(&committer->quit))
+        return true;
+    if (!session_stopping(session))
+        return false;
+    if (committer->stop_seen == 0)
+        committer->stop_seen = clock_monotonic_ms();
+    return clock_monotonic_ms() - committer->stop_seen > STOP_GRACE;
 }
 
 static const char *topic_of(const struct session *session, enum output output)
@@ -206,7 +215,7 @@ static bool back_off(struct committer *committer, int round)
     while (clock_monotonic_ms() < until && !giving_up(committer->session))
         wait_changed(committer, POLL);
     pthread_mutex_unlock(&committer->lock);
-    return !giving_up(committer->session) || (round == 0 && !atomic_load(&committer->quit));
+    return !giving_up(committer->session);
 }
 
 /* Sends the same batch until it is committed or cannot be. */
@@ -340,6 +349,11 @@ bool commit_collect(struct session *session, int wait_ms, struct error *error)
     forget_batch(committer);
     if (!committer->done) {
         *error = committer->error;
+        if (error->class == ERROR_FENCED)
+            error_prefix(error,
+                         "another worker runs with kafka.instance = '%s', or a transaction was "
+                         "open for longer than kafka.transaction_timeout",
+                         session->options->kafka_instance);
         /* A producer that cannot go on is replaced by the next session, which asks Kafka. */
         if (error->class == ERROR_FATAL)
             error->class = ERROR_RETRY;
