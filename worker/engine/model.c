@@ -161,6 +161,22 @@ static bool space_is_valid(const struct model *model, const struct entry_space *
     return true;
 }
 
+/* A SPACE that is written again (pools = 0) says what was in force then: it outlasts a loser of the
+ * first hour, whose winner was deleted from the topic before it. Everything else that is known of
+ * the space was made in this scale. */
+static enum applied space_renewed(struct model *model, const struct entry_space *entry,
+                                  int64_t offset)
+{
+    struct space *space = &model->space;
+    bool same = space->scale == entry->scale &&
+                memcmp(space->centre, entry->centre.data, entry->centre.size) == 0;
+    memcpy(space->centre, entry->centre.data, entry->centre.size);
+    space->scale = entry->scale;
+    space->offset = offset;
+    space->renewed = true;
+    return same ? APPLIED_KNOWN : APPLIED_NEW;
+}
+
 enum applied model_space(struct model *model, const struct entry_space *entry, int64_t time,
                          int64_t offset, struct error *error)
 {
@@ -171,6 +187,8 @@ enum applied model_space(struct model *model, const struct entry_space *entry, i
         space->name != NULL && identity_equal(space->id, identity_of(entry->feature_space));
     if (known && time > space->time)
         space->time = time;
+    if (known && entry->pools == 0 && !space->renewed)
+        return space_renewed(model, entry, offset);
     if (known && offset >= space->offset)
         return APPLIED_KNOWN;
     if (!set_space(model, entry))

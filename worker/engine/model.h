@@ -35,6 +35,7 @@ struct space {
     size_t dimension; /* 0: none yet */
     int64_t offset;   /* of SPACE in the ledger */
     int64_t time;     /* newest of its SPACE entries */
+    bool renewed;     /* the one in force was written again, or never estimated */
     double *centre;
     double scale;
 };

@@ -4,8 +4,9 @@
  * that have read the same ledger work in the same space. Completions of a newer space (a larger
  * feature_epoch) gather in pools of their own, and once enough of those are ready SPACE is written
  * with their centre and scale. Several workers may write it; the ledger's lowest offset counts, so
- * each adopts it by reading it, its own one too. Then the pools of the space before are closed. At
- * most two spaces live: the current and the coming one. */
+ * each adopts it by reading it, its own one too; written again for the topic's retention it says
+ * pools = 0 and counts before those that were not. Then the pools of the space before are closed.
+ * At most two spaces live: the current and the coming one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
