@@ -63,14 +63,25 @@ void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_
     pool_close(&engine->pools, &partition->pools, pool, reason);
 }
 
+/* So far all records were dated too far ahead, or there were none: time begins now, also for an
+ * owner to come who reads them again. */
+static void begin_time(struct partition *partition, int64_t time)
+{
+    for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
+        pool->first_time = pool->time_before = time;
+    if (partition->record_time == 0)
+        partition->record_time = time;
+    if (partition->pane.from_record_time == 0)
+        partition->pane.from_record_time = time;
+    if (partition->pane.closed_time == 0)
+        partition->pane.closed_time = time;
+}
+
 static bool advance(struct engine *engine, struct partition *partition, int64_t time,
                     struct error *error)
 {
-    if (partition->stream_time == 0) {
-        /* So far all were dated too far ahead: their pools begin now. */
-        for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
-            pool->first_time = time;
-    }
+    if (partition->stream_time == 0 && time > 0)
+        begin_time(partition, time);
     if (time > partition->stream_time)
         partition->stream_time = time;
     struct pool *oldest = partition->pools.first;

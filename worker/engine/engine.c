@@ -87,7 +87,7 @@ bool engine_reject(struct engine *engine, const struct source *source, const cha
     struct labels_partition *partition;
     if (!labels_accept_record(engine, source, &partition, error))
         return error->class == ERROR_NONE;
-    return labels_refuse(engine, source, stage, reason, error);
+    return effect_dead_letter(engine, source, stage, reason, error);
 }
 
 bool engine_end(struct engine *engine, enum input input, int32_t number, int64_t next_offset,

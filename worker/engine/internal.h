@@ -179,7 +179,8 @@ bool space_entry(struct engine *engine, const struct entry *entry, int64_t offse
                  enum applied *applied, struct error *error);
 
 /* ---- labels.c ---- */
-/* Where reading of labels stands after this record; false with ERROR_NONE: it was given before. */
+/* Where reading of labels stands after this record; false with ERROR_NONE: it was given before,
+ * here or to the owner before, and is decided. */
 bool labels_accept_record(struct engine *engine, const struct source *source,
                           struct labels_partition **partition, struct error *error);
 /* Gives waiting labels another look; those up to `ticket` are decided. */
@@ -190,9 +191,6 @@ int64_t labels_next(const struct labels_partition *partition);
 void labels_low_water(const struct labels_partition *partition, struct batch_offset *offset);
 /* Takes what the owner before knew: everything below `handled` is decided but for `waiting`. */
 void labels_take_over(struct labels_partition *partition, int64_t handled, const char *waiting);
-/* A dead letter, unless the record had one before it was read again. */
-bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
-                   const char *reason, struct error *error);
 void labels_drop(struct engine *engine, struct labels_partition *partition);
 bool expiry_tick(struct engine *engine, struct error *error);
 bool fit_tick(struct engine *engine, struct error *error);

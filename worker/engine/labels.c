@@ -211,13 +211,6 @@ static bool accept(struct engine *engine, const struct source *source, const str
     return true;
 }
 
-bool labels_refuse(struct engine *engine, const struct source *source, const char *stage,
-                   const char *reason, struct error *error)
-{
-    return decided_before(&engine->labels[source->partition], source->offset) ||
-           effect_dead_letter(engine, source, stage, reason, error);
-}
-
 /* What became of a label. */
 enum fate { FATE_DECIDED, FATE_UNKNOWN };
 
@@ -243,12 +236,13 @@ static bool decide(struct engine *engine, const struct source *source, const str
     }
     if (label->request_id.size > 0) {
         if (!identity_parse(label->request_id, &id))
-            return labels_refuse(engine, source, "label", "request_id: is not 32 hex digits",
-                                 error);
+            return effect_dead_letter(engine, source, "label", "request_id: is not 32 hex digits",
+                                      error);
         request = requests_find(&engine->requests, id);
     } else {
         if (!identity_parse(label->pair_id, &id))
-            return labels_refuse(engine, source, "label", "pair_id: is not 32 hex digits", error);
+            return effect_dead_letter(engine, source, "label", "pair_id: is not 32 hex digits",
+                                      error);
         request = requests_find_pair(&engine->requests, id);
     }
     if (request == NULL || !request->whole) {
@@ -256,9 +250,9 @@ static bool decide(struct engine *engine, const struct source *source, const str
         return true;
     }
     if (request->selected && source->timestamp > request->deadline + engine->options.labels_late)
-        return labels_refuse(engine, source, "label",
-                             "too late: behind the request's deadline by more than labels.late",
-                             error);
+        return effect_dead_letter(
+            engine, source, "label",
+            "too late: behind the request's deadline by more than labels.late", error);
     return accept(engine, source, label, label_id, request, error);
 }
 
@@ -271,9 +265,7 @@ bool engine_label(struct engine *engine, const struct source *source, const stru
     enum fate fate;
     if (!decide(engine, source, label, &fate, error))
         return false;
-    /* Of a label that was decided before and is unknown the request is forgotten by now. */
-    return fate == FATE_DECIDED || decided_before(partition, source->offset) ||
-           wait_for_pair(engine, partition, source, error);
+    return fate == FATE_DECIDED || wait_for_pair(engine, partition, source, error);
 }
 
 bool labels_accept_record(struct engine *engine, const struct source *source,
@@ -291,7 +283,8 @@ bool labels_accept_record(struct engine *engine, const struct source *source,
     (*partition)->next = source->offset + 1;
     engine->moved = true;
     engine->records++;
-    return true;
+    error->class = ERROR_NONE;
+    return !decided_before(*partition, source->offset);
 }
 
 /* Looks at one waiting label again. *resolved: it may leave. */
