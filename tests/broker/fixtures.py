@@ -106,7 +106,7 @@ class Sound:
         self.features = {(f"p{p}", f"c{c}"): self.random.normal(size=DIMENSION).astype("f4")
                          for p in range(6) for c in range(3)}
         self.run = Run([], [], [], [], [])
-        self._add(0, "space", feature_space="s", dimension=DIMENSION, scale=SCALE)
+        self._add(0, "space", feature_space="s", dimension=DIMENSION, scale=SCALE, pools=50)
         self.psi = numpy.array([.5, -.2, .1])
         self._add(2, "fit", fit_id=1, feature_space="s", psi=self.psi.tobytes(), lapse=0.0,
                   return_rate=0.9, **{"lambda": numpy.array([1.5]).tobytes()})
