@@ -158,7 +158,8 @@ static void poison(struct simulation *simulation)
 }
 
 /* Deletes what retention would: of inputs below the committed offset, of the ledger what no window
- * reaches. */
+ * reaches and is not of a request that is open (whose time is the ledger's, ahead of ours at most
+ * by the clocks' jumps). */
 static void cut(struct simulation *simulation)
 {
     struct cluster *cluster = simulation->cluster;
@@ -171,10 +172,13 @@ static void cut(struct simulation *simulation)
             log->start += below(simulation, (int)(next - log->start) + 1) / 2;
         trace_cut(k, log->start);
     }
+    int64_t oldest = world_oldest_open(&simulation->world);
+    int64_t edge = simulation->now - kept;
+    if (oldest != INT64_MAX && oldest - 60000 < edge)
+        edge = oldest - 60000;
     for (int32_t k = 0; k < LEDGER_PARTITIONS; k++) {
         struct ledger_log *log = &cluster->ledger[k];
-        while (log->start < log->stable &&
-               log->slots[log->start].timestamp < simulation->now - kept)
+        while (log->start < log->stable && log->slots[log->start].timestamp < edge)
             log->start++;
     }
 }

@@ -153,6 +153,24 @@ void world_early_label(struct world *world, int64_t now)
         answer(world, &world->asked[k - 1], now);
 }
 
+static void close_request(struct world *world, struct span request_id)
+{
+    for (size_t k = 0; k < world->asked_count; k++) {
+        if (span_equal(span_of(world->asked[k].id), request_id))
+            world->asked[k].closed = true;
+    }
+}
+
+int64_t world_oldest_open(const struct world *world)
+{
+    int64_t oldest = INT64_MAX;
+    for (size_t k = 0; k < world->asked_count; k++) {
+        if (!world->asked[k].closed && world->asked[k].asked_at < oldest)
+            oldest = world->asked[k].asked_at;
+    }
+    return oldest;
+}
+
 void world_asked(struct world *world, int worker, const struct effect *effect)
 {
     struct error error;
@@ -160,6 +178,10 @@ void world_asked(struct world *world, int worker, const struct effect *effect)
     if (effect->output != OUTPUT_LEDGER || world->asked_count == WORLD_REQUESTS)
         return;
     check(contracts_decode_entry(world->contracts, effect->value, &entry, NULL, &error), &error);
+    if (entry.kind == ENTRY_LABELLED)
+        close_request(world, entry.labelled.request_id);
+    if (entry.kind == ENTRY_EXPIRED)
+        close_request(world, entry.expired.request_id);
     if (entry.kind != ENTRY_SELECTED)
         return;
     struct asked *asked = &world->asked[world->asked_count++];

@@ -12,7 +12,8 @@ struct asked {
     float x[WORLD_DIMENSION];
     int64_t asked_at;
     bool committed;
-    int worker; /* while it is not committed */
+    bool closed; /* LABELLED or EXPIRED was written */
+    int worker;  /* while it is not committed */
     int answers;
     char first_label[64];
 };
@@ -35,7 +36,9 @@ void world_completion(struct world *world, int64_t now);
 void world_labels(struct world *world, double share, int64_t now);
 /* A labeller that reads uncommitted pairs answers what may be aborted. */
 void world_early_label(struct world *world, int64_t now);
-/* SELECTED was produced by a worker; its transaction was decided. */
+/* When the oldest request was asked that is still open; INT64_MAX: none is. */
+int64_t world_oldest_open(const struct world *world);
+/* An entry was produced by a worker; its transaction was decided. */
 void world_asked(struct world *world, int worker, const struct effect *effect);
 void world_decided(struct world *world, int worker, bool committed);
 
