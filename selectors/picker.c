@@ -14,6 +14,7 @@
 #include "selectors/candidates.h"
 #include "selectors/information.h"
 #include "selectors/linear.h"
+#include "selectors/rules/rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -153,11 +154,7 @@ struct sel_picker *sel_picker_new(const struct sel_picker_options *options)
     if ((options->rule->traits & SEL_NEEDS_BETA) != 0 && !(options->beta > 0))
         return NULL;
     double parameters[SEL_PARAMETERS_MAX];
-    sel_rule_defaults(options->rule, parameters);
-    if (options->parameters != NULL)
-        memcpy(parameters, options->parameters,
-               options->rule->parameter_count * sizeof *parameters);
-    if (sel_rule_check(options->rule, parameters, NULL) != SEL_OK)
+    if (!rule_parameters(options->rule, options->parameters, parameters))
         return NULL;
     struct sel_picker *picker = calloc(1, sizeof *picker);
     if (picker == NULL)

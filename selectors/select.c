@@ -7,6 +7,7 @@
  * Cost: O(N d^2 + d^3) at first, O(N d + d^2) a pick. Other rules bring their own `select`.
  * Invariant: after an error the selection is empty. */
 #include "selectors/linear.h"
+#include "selectors/rules/rules.h"
 #include "selectors/selectors.h"
 
 #include <stdlib.h>
@@ -41,11 +42,7 @@ struct sel_select *sel_select_new(const struct sel_select_options *options)
         (options->rule->select == NULL && !is_pair_rule(options->rule)))
         return NULL;
     double parameters[SEL_PARAMETERS_MAX];
-    sel_rule_defaults(options->rule, parameters);
-    if (options->parameters != NULL)
-        memcpy(parameters, options->parameters,
-               options->rule->parameter_count * sizeof *parameters);
-    if (sel_rule_check(options->rule, parameters, NULL) != SEL_OK)
+    if (!rule_parameters(options->rule, options->parameters, parameters))
         return NULL;
     struct sel_select *select = calloc(1, sizeof *select);
     if (select == NULL)

@@ -8,6 +8,7 @@
  * the generation that ends; when the assignment is already lost, the session ends and the next one
  * restores. */
 #include "clock.h"
+#include "committed.h"
 #include "kafka.h"
 #include "log.h"
 #include "session.h"
@@ -28,29 +29,15 @@ enum input assignment_input(const struct session *session, const char *topic)
 
 /* Where a partition starts: what was committed, and from where it must be read again. */
 struct start {
-    int64_t committed, low_water, time;
-    char waiting[BATCH_WAITING_SIZE];
+    int64_t committed;
+    struct batch_offset carried;
 };
-
-static bool parse_metadata(const rd_kafka_topic_partition_t *partition, struct start *start)
-{
-    char text[BATCH_METADATA_SIZE];
-    const char *waiting;
-    if (partition->metadata == NULL || partition->metadata_size >= sizeof text)
-        return false;
-    memcpy(text, partition->metadata, partition->metadata_size);
-    text[partition->metadata_size] = '\0';
-    if (!batch_metadata_parse(text, &start->low_water, &start->time, &waiting))
-        return false;
-    snprintf(start->waiting, sizeof start->waiting, "%s", waiting);
-    return true;
-}
 
 /* Reads what the committed offset carries. */
 static bool read_committed(struct session *session, const rd_kafka_topic_partition_t *partition,
                            struct start *start, struct error *error)
 {
-    *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
+    *start = (struct start){.committed = partition->offset, .carried.low_water = partition->offset};
     if (partition->metadata_size == 0) {
         /* An operator's reset leaves none: pools start empty there. */
         log_write(LOG_LEVEL_WARN, "assignment",
@@ -59,8 +46,10 @@ static bool read_committed(struct session *session, const rd_kafka_topic_partiti
                   partition->topic, partition->partition);
         return true;
     }
+    const struct span metadata = {partition->metadata, partition->metadata_size};
     bool pools = assignment_input(session, partition->topic) == INPUT_COMPLETIONS;
-    if (parse_metadata(partition, start) && (!pools || start->low_water <= start->committed))
+    if (committed_parse(metadata, &start->carried) &&
+        (!pools || start->carried.low_water <= start->committed))
         return true;
     if (!session->flags->accept_loss)
         return error_set(error, ERROR_RETRY,
@@ -68,7 +57,7 @@ static bool read_committed(struct session *session, const rd_kafka_topic_partiti
                          "'%.64s'; start with --accept-loss to go on without the open pools",
                          partition->topic, partition->partition,
                          partition->metadata == NULL ? "" : (const char *)partition->metadata);
-    *start = (struct start){.committed = partition->offset, .low_water = partition->offset};
+    *start = (struct start){.committed = partition->offset, .carried.low_water = partition->offset};
     return true;
 }
 
@@ -100,22 +89,23 @@ static bool find_start(struct session *session, const rd_kafka_topic_partition_t
                        &low, error))
         return false;
     if (partition->offset < 0) {
-        *start = (struct start){.committed = low, .low_water = low};
+        *start = (struct start){.committed = low, .carried.low_water = low};
         return true;
     }
     if (!read_committed(session, partition, start, error) ||
         (start->committed < low && !accept_lost(session, partition, start, low, error)))
         return false;
-    if (assignment_input(session, partition->topic) == INPUT_LABELS || start->low_water >= low)
+    if (assignment_input(session, partition->topic) == INPUT_LABELS ||
+        start->carried.low_water >= low)
         return true;
     log_write(LOG_LEVEL_WARN, "assignment",
               "open pools reach below the start of the log; they are read again from "
               "there\ttopic=%s partition=%d missing=%" PRId64,
-              partition->topic, partition->partition, low - start->low_water);
+              partition->topic, partition->partition, low - start->carried.low_water);
     metrics_add(session->metrics, METRIC_POOLS_INCOMPLETE, NULL, NULL,
-                (double)(low - start->low_water));
-    start->low_water = low;
-    start->time = 0;
+                (double)(low - start->carried.low_water));
+    start->carried.low_water = low;
+    start->carried.time = 0;
     return true;
 }
 
@@ -155,14 +145,14 @@ static bool gain(struct session *session, rd_kafka_topic_partition_t *partition,
     if (!find_start(session, partition, &start, error))
         return false;
     event.committed = start.committed;
-    event.low_water = start.low_water;
-    event.now = start.time;
-    event.source.value = span_of(start.waiting);
+    event.low_water = start.carried.low_water;
+    event.now = start.carried.time;
+    event.source.value = span_of(start.carried.waiting);
     const struct event barrier = {
         .kind = EVENT_BARRIER, .input = event.input, .partition = event.partition};
     if (!session_event(session, &event, error) || !session_event(session, &barrier, error))
         return false;
-    partition->offset = event.input == INPUT_LABELS ? start.committed : start.low_water;
+    partition->offset = event.input == INPUT_LABELS ? start.committed : start.carried.low_water;
     log_write(LOG_LEVEL_INFO, "assignment",
               "assigned\ttopic=%s partition=%d committed=%" PRId64 " from=%" PRId64,
               partition->topic, partition->partition, start.committed, partition->offset);

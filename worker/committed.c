@@ -1,20 +1,23 @@
 #include "committed.h"
 
 #include "kafka.h"
-#include "worker/engine/batch.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-bool committed_low_water(struct span metadata, int64_t committed, int64_t *low_water, int64_t *time)
+bool committed_parse(struct span metadata, struct batch_offset *found)
 {
     char text[BATCH_METADATA_SIZE];
+    const char *waiting;
     if (metadata.data == NULL || metadata.size >= sizeof text)
         return false;
     memcpy(text, metadata.data, metadata.size);
     text[metadata.size] = '\0';
-    const char *waiting;
-    return batch_metadata_parse(text, low_water, time, &waiting) && *low_water <= committed;
+    if (!batch_metadata_parse(text, &found->low_water, &found->time, &waiting))
+        return false;
+    snprintf(found->waiting, sizeof found->waiting, "%s", waiting);
+    return true;
 }
 
 /* ---- comparing ---- */
@@ -24,17 +27,17 @@ static const char GO_ON[] = "`infopair run --accept-loss` goes on without them";
 static void compare_low_water(const char *subject, const struct committed_found *found,
                               struct findings *findings)
 {
-    int64_t low_water, time;
-    if (!committed_low_water(found->metadata, found->committed, &low_water, &time))
+    struct batch_offset carried;
+    if (!committed_parse(found->metadata, &carried) || carried.low_water > found->committed)
         findings_break(findings, subject,
                        "the metadata of its committed offset is damaged or not a worker's: which "
                        "open pools are to be read again is lost; %s",
                        GO_ON);
-    else if (low_water < found->low)
+    else if (carried.low_water < found->low)
         findings_break(findings, subject,
                        "%" PRId64 " records of open pools were deleted (the low-water is %" PRId64
                        ", must be at least the log's start %" PRId64 "); %s",
-                       found->low - low_water, low_water, found->low, GO_ON);
+                       found->low - carried.low_water, carried.low_water, found->low, GO_ON);
 }
 
 void committed_compare(const char *subject, bool low_water, const struct committed_found *found,

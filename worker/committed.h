@@ -2,6 +2,7 @@
 #ifndef INFOPAIR_COMMITTED_H
 #define INFOPAIR_COMMITTED_H
 
+#include "engine/batch.h"
 #include "findings.h"
 #include "options.h"
 #include "schemas/bytes.h"
@@ -10,10 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The low-water and its time out of the metadata of a committed offset. False: none, damaged, or
- * above the offset itself. Any thread. */
-bool committed_low_water(struct span metadata, int64_t committed, int64_t *low_water,
-                         int64_t *time);
+/* low_water, time and waiting out of the metadata of a committed offset. False: none, or damaged.
+ * Any thread. */
+bool committed_parse(struct span metadata, struct batch_offset *found);
 
 struct committed_found {
     int64_t committed;    /* below 0: none */

@@ -109,3 +109,11 @@ bool sel_refit_due(size_t labels_fitted, size_t labels)
         power *= 2;
     return power > labels_fitted && labels >= power;
 }
+
+bool rule_parameters(const struct sel_rule *rule, const double *given, double *parameters)
+{
+    sel_rule_defaults(rule, parameters);
+    if (given != NULL)
+        memcpy(parameters, given, rule->parameter_count * sizeof *parameters);
+    return sel_rule_check(rule, parameters, NULL) == SEL_OK;
+}

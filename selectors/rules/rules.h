@@ -48,4 +48,8 @@ static inline double rule_entropy(double margin)
     return log1p(exp(-size)) + size * sel_sigmoid(-size);
 }
 
+/* The parameters that a rule works with: those given (NULL: none), else its defaults. False when
+ * they are not valid. parameters: SEL_PARAMETERS_MAX values. */
+bool rule_parameters(const struct sel_rule *rule, const double *given, double *parameters);
+
 #endif
