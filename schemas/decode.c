@@ -34,8 +34,14 @@ enum {
     C_URI,
     C_CREATED_AT,
     C_ATTRIBUTES,
+    C_SOURCE,
+    C_REWARD_DEVIATION,
+    C_COST,
     C_COUNT
 };
+
+/* In the order of enum completion_source from its second on. */
+static const char *const SOURCES[] = {"policy", "reference", "optimist", "pessimist", NULL};
 
 static const struct target COMPLETION[C_COUNT] = {
     [C_PROMPT_ID] = {"prompt_id", WANT_ID, true, NULL},
@@ -56,6 +62,9 @@ static const struct target COMPLETION[C_COUNT] = {
     [C_URI] = {"uri", WANT_LONGTEXT, false, NULL},
     [C_CREATED_AT] = {"created_at", WANT_LONG, false, NULL},
     [C_ATTRIBUTES] = {"attributes", WANT_MAP, false, NULL},
+    [C_SOURCE] = {"source", WANT_ENUM, false, SOURCES, .later = true},
+    [C_REWARD_DEVIATION] = {"reward_deviation", WANT_DOUBLE, false, NULL, .later = true},
+    [C_COST] = {"cost", WANT_DOUBLE, false, NULL, .later = true},
 };
 
 /* ---- label ---- */
@@ -203,9 +212,17 @@ bool contracts_decode_completion(struct contracts *contracts, struct span record
         .text = value[C_TEXT].bytes,
         .uri = value[C_URI].bytes,
         .created_at = value[C_CREATED_AT].integer,
-        .attributes = value[C_ATTRIBUTES].bytes};
+        .attributes = value[C_ATTRIBUTES].bytes,
+        .source = value[C_SOURCE].present ? (enum completion_source)(value[C_SOURCE].integer + 1)
+                                          : SOURCE_UNKNOWN,
+        .reward_deviation = number_or(&value[C_REWARD_DEVIATION], (double)NAN),
+        .cost = number_or(&value[C_COST], 1)};
     if (!value[C_FEATURE_SPACE].present)
         out->feature_space = (struct span){"default", 7};
+    if (out->reward_deviation < 0)
+        return error_set(error, ERROR_DATA, "reward_deviation: is negative");
+    if (!(out->cost > 0))
+        return error_set(error, ERROR_DATA, "cost: %g is not above 0", out->cost);
     return out->traffic_weight >= 0 || error_set(error, ERROR_DATA, "traffic_weight: is negative");
 }
 

@@ -138,6 +138,15 @@ static void put_enum(struct encoding *encoding, avro_value_t *record, const char
         note(encoding, name, avro_value_set_enum(&field, value));
 }
 
+/* value: -1 is null. */
+static void put_optional_enum(struct encoding *encoding, avro_value_t *record, const char *name,
+                              int value)
+{
+    avro_value_t field = field_of(encoding, record, name);
+    if (choose(encoding, name, &field, value >= 0))
+        note(encoding, name, avro_value_set_enum(&field, value));
+}
+
 /* Frames and appends the encoder's value. */
 static bool finish(struct encoding *encoding, enum contract contract, struct buffer *out,
                    struct error *error)
@@ -221,6 +230,9 @@ bool contracts_encode_completion(struct contracts *contracts, const struct compl
     put_optional_text(&encoding, record, "uri", completion->uri);
     put_long(&encoding, record, "created_at", completion->created_at);
     put_attributes(&encoding, record, completion->attributes);
+    put_optional_enum(&encoding, record, "source", (int)completion->source - 1);
+    put_optional_double(&encoding, record, "reward_deviation", completion->reward_deviation);
+    put_double(&encoding, record, "cost", completion->cost);
     return finish(&encoding, CONTRACT_COMPLETION, out, error);
 }
 
@@ -232,9 +244,8 @@ bool contracts_encode_label(struct contracts *contracts, const struct label *lab
     put_optional_text(&encoding, record, "label_id", label->label_id);
     put_optional_text(&encoding, record, "request_id", label->request_id);
     put_optional_text(&encoding, record, "pair_id", label->pair_id);
-    avro_value_t outcome = field_of(&encoding, record, "outcome");
-    if (choose(&encoding, "outcome", &outcome, label->outcome != OUTCOME_PROBABILITY))
-        note(&encoding, "outcome", avro_value_set_enum(&outcome, (int)label->outcome));
+    put_optional_enum(&encoding, record, "outcome",
+                      label->outcome == OUTCOME_PROBABILITY ? -1 : (int)label->outcome);
     put_optional_double(&encoding, record, "probability_left",
                         label->outcome == OUTCOME_PROBABILITY ? label->probability_left
                                                               : (double)NAN);
@@ -245,6 +256,21 @@ bool contracts_encode_label(struct contracts *contracts, const struct label *lab
     put_long(&encoding, record, "labelled_at", label->labelled_at);
     put_optional_text(&encoding, record, "supersedes", label->supersedes);
     return finish(&encoding, CONTRACT_LABEL, out, error);
+}
+
+static void put_parts(struct encoding *encoding, avro_value_t *record, const struct pair *pair)
+{
+    avro_value_t map = field_of(encoding, record, "reason_parts");
+    if (map.iface == NULL)
+        return;
+    note(encoding, "reason_parts", avro_value_reset(&map));
+    for (size_t k = 0; k < pair->part_count; k++) {
+        avro_value_t item = {NULL, NULL};
+        note(encoding, "reason_parts",
+             avro_value_add(&map, pair->parts[k].name, &item, NULL, NULL));
+        if (item.iface != NULL)
+            note(encoding, "reason_parts", avro_value_set_double(&item, pair->parts[k].value));
+    }
 }
 
 static void put_side(struct encoding *encoding, avro_value_t *record, const char *name,
@@ -290,6 +316,7 @@ bool contracts_encode_pair(struct contracts *contracts, const struct pair *pair,
     put_optional_text(&encoding, record, "domain", pair->domain);
     put_double(&encoding, record, "cost", pair->cost);
     put_boolean(&encoding, record, "prompt_cut", pair->prompt_cut);
+    put_parts(&encoding, record, pair);
     return finish(&encoding, CONTRACT_PAIR, out, error);
 }
 

@@ -16,6 +16,7 @@ struct node {
     int64_t *symbols; /* of an enum or a union of records: ours for the writer's, -1 unknown */
     size_t symbol_count;
     size_t fixed_size;
+    bool later; /* the record may end here */
 };
 
 struct plan {
@@ -95,6 +96,8 @@ static bool compile_record(struct plan *plan, avro_schema_t schema, const char *
                   error) ||
             !compile(plan, field, child, depth + 1, &node->children[k], error))
             return false;
+        int target = find_target(plan, child);
+        node->children[k].later = target >= 0 && plan->targets[target].later;
     }
     return true;
 }
@@ -568,6 +571,8 @@ static bool walk(struct decoding *decoding, const struct node *node)
         return cursor_skip(&decoding->cursor, node->fixed_size) || malformed(decoding, node);
     case AVRO_RECORD:
         for (size_t k = 0; k < node->child_count; k++) {
+            if (node->children[k].later && cursor_left(&decoding->cursor) == 0)
+                return true;
             if (!walk(decoding, &node->children[k]))
                 return false;
         }

@@ -38,6 +38,8 @@ struct target {
     enum want want;
     bool required;              /* the writer must have it */
     const char *const *symbols; /* NULL-terminated */
+    bool later; /* came after the first version of a contract, at the end of its record: a record
+                   may end before it, as one written by an older copy of the contract does */
 };
 
 struct value {

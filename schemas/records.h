@@ -10,9 +10,20 @@
 
 #include "bytes.h"
 
+#include <math.h>
+
 /* The version of the ledger's contract that this build writes. It reads this one and the one
  * before. */
 #define LEDGER_VERSION 1
+
+/* Which model wrote a completion: the contract's symbols, in order, after the first. */
+enum completion_source {
+    SOURCE_UNKNOWN,
+    SOURCE_POLICY,
+    SOURCE_REFERENCE,
+    SOURCE_OPTIMIST,
+    SOURCE_PESSIMIST,
+};
 
 struct completion {
     struct span prompt_id;
@@ -33,10 +44,18 @@ struct completion {
     struct span text;
     struct span uri;
     int64_t created_at;
-    struct span attributes;  /* the Avro map<string> as encoded; see attributes_next */
+    struct span attributes; /* the Avro map<string> as encoded; see attributes_next */
+    enum completion_source source;
+    double reward_deviation;
+    double cost;             /* 1 when absent */
     struct span traceparent; /* from the record's Kafka headers, not from Avro */
     struct span tracestate;
 };
+
+/* For an initialiser: what a completion has when its optional numbers are absent. */
+#define COMPLETION_ABSENT                                                                          \
+    .policy_logprob = (double)NAN, .reference_logprob = (double)NAN, .reward = (double)NAN,        \
+    .reward_deviation = (double)NAN, .traffic_weight = 1, .cost = 1, .candidate = true
 
 enum label_outcome {
     OUTCOME_LEFT,
@@ -72,6 +91,12 @@ struct pair_side {
     bool text_cut; /* the text was longer than limits.text or than the record allows */
 };
 
+/* One named number of the reason. */
+struct pair_part {
+    const char *name; /* at most 63 bytes */
+    double value;
+};
+
 struct pair {
     struct span request_id;
     struct span pair_id;
@@ -85,7 +110,7 @@ struct pair {
     struct span selector;
     struct span selector_version;
     enum pair_arm arm;
-    double score;            /* expected drop of tr(I inverse(Sigma)); 0 for the control arm */
+    double score;            /* under the rule; 0 for the control arm */
     double score_weight;     /* w of the formula */
     double score_variance;   /* q = x' S x */
     double score_policy;     /* r = x' S I S x */
@@ -98,7 +123,9 @@ struct pair {
     int64_t deadline;
     struct span domain;
     double cost;
-    bool prompt_cut;         /* the prompt was longer than limits.text or than the record allows */
+    bool prompt_cut; /* the prompt was longer than limits.text or than the record allows */
+    const struct pair_part *parts; /* the numbers behind the choice */
+    size_t part_count;
     struct span traceparent; /* Kafka headers */
     struct span tracestate;
 };

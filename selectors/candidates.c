@@ -239,6 +239,15 @@ struct sel_pair candidates_pair(const struct candidates *candidates,
     };
 }
 
+double candidates_score(const struct candidates *candidates, const struct candidates_round *round,
+                        size_t i, size_t j)
+{
+    if (candidates->score != NULL)
+        return candidates->score[candidates_index(candidates->gram.n, i, j)];
+    struct sel_pair pair = candidates_pair(candidates, round, i, j);
+    return view_priced(candidates, round->options->rule->score(&pair), i, j);
+}
+
 struct sel_choice candidates_at(const struct candidates *candidates,
                                 const struct candidates_round *round, size_t pool, size_t k)
 {
@@ -250,11 +259,6 @@ struct sel_choice candidates_at(const struct candidates *candidates,
     while (i + 2 < n && candidates_index(n, i + 1, i + 2) <= index)
         i++;
     size_t j = i + 1 + index - candidates_index(n, i, i + 1);
-    struct sel_pair pair = candidates_pair(candidates, round, i, j);
-    double score;
-    if (candidates->score != NULL)
-        score = candidates->score[index];
-    else
-        score = view_priced(candidates, round->options->rule->score(&pair), i, j);
-    return (struct sel_choice){pool, i, j, score, pair};
+    return (struct sel_choice){pool, i, j, candidates_score(candidates, round, i, j),
+                               candidates_pair(candidates, round, i, j)};
 }

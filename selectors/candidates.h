@@ -76,6 +76,9 @@ struct sel_choice candidates_at(const struct candidates *candidates,
                                 const struct candidates_round *round, size_t pool, size_t k);
 /* Finds the best pair. */
 void candidates_scan(struct candidates *candidates, const struct candidates_round *round);
+/* The present score of pair i < j, per unit of cost. */
+double candidates_score(const struct candidates *candidates, const struct candidates_round *round,
+                        size_t i, size_t j);
 /* The present numbers of pair i < j. */
 struct sel_pair candidates_pair(const struct candidates *candidates,
                                 const struct candidates_round *round, size_t i, size_t j);

@@ -244,6 +244,26 @@ double sel_information_trace(const struct sel_information *information, const do
     return sum;
 }
 
+enum sel_status sel_information_draw(const struct sel_information *information, const double *psi,
+                                     size_t count, struct sel_random *random, double *draws,
+                                     double *scratch)
+{
+    size_t d = information->d;
+    blasint n = (blasint)d;
+    memcpy(scratch, information->inverse, d * d * sizeof(double));
+    if (!linear_factor(scratch, d)) /* S = L L' */
+        return SEL_SINGULAR;
+    for (size_t k = 0; k < count * d; k++)
+        draws[k] = sel_random_normal(random);
+    for (size_t e = 0; e < count; e++) {
+        cblas_dtrmv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, scratch, n,
+                    draws + e * d, 1);
+        for (size_t k = 0; psi != NULL && k < d; k++)
+            draws[e * d + k] += psi[k];
+    }
+    return SEL_OK;
+}
+
 const double *information_direction(const struct sel_information *information, double *variance)
 {
     *variance = information->variance;

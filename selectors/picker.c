@@ -182,24 +182,6 @@ void sel_picker_free(struct sel_picker *picker)
 
 /* ---- rounds ---- */
 
-/* Deviations L z with S = L L' and z of normals, draw by draw. */
-static bool draw_ensemble(struct sel_picker *picker, const double *inverse)
-{
-    size_t d = picker->options.d;
-    struct sel_random random = sel_random_init(picker->key, picker->stream);
-    memcpy(picker->square, inverse, d * d * sizeof(double));
-    if (!linear_factor(picker->square, d))
-        return false;
-    double *ensemble = picker->round.ensemble;
-    for (size_t k = 0; k < picker->round.draws * d; k++)
-        ensemble[k] = sel_random_normal(&random);
-    blasint n = (blasint)d;
-    for (size_t e = 0; e < picker->round.draws; e++)
-        cblas_dtrmv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, n, picker->square, n,
-                    ensemble + e * d, 1);
-    return true;
-}
-
 enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_information *information,
                                  const double *policy, const double *psi, double lapse)
 {
@@ -225,7 +207,10 @@ enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_informati
     for (size_t k = 0; k < d; k++)
         if (!isfinite(out[k * d + k]) || !isfinite(psi[k]))
             return SEL_INVALID;
-    if (picker->round.draws > 0 && !draw_ensemble(picker, inverse))
+    struct sel_random random = sel_random_init(picker->key, picker->stream);
+    if (picker->round.draws > 0 &&
+        sel_information_draw(information, NULL, picker->round.draws, &random,
+                             picker->round.ensemble, picker->square) != SEL_OK)
         return SEL_SINGULAR;
     picker->information = information;
     return SEL_OK;
@@ -257,6 +242,15 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
     if (status == SEL_OK)
         *pool = picker->pools_used++;
     return status;
+}
+
+static bool is_open(const struct sel_picker *picker, const struct sel_choice *choice)
+{
+    if (choice->pool >= picker->pools_used || choice->i >= choice->j)
+        return false;
+    const struct candidates *pool = picker->pools + choice->pool;
+    size_t n = pool->gram.n;
+    return choice->j < n && pool->allowed[candidates_index(n, choice->i, choice->j)];
 }
 
 bool sel_picker_best_of(const struct sel_picker *picker, size_t pool, struct sel_choice *choice)
@@ -292,6 +286,33 @@ bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
     if (k >= sel_picker_allowed(picker, pool))
         return false;
     *choice = candidates_at(picker->pools + pool, &picker->round, pool, k);
+    return true;
+}
+
+size_t sel_picker_scores(const struct sel_picker *picker, size_t pool, double *scores)
+{
+    if (pool >= picker->pools_used)
+        return 0;
+    const struct candidates *candidates = picker->pools + pool;
+    size_t n = candidates->gram.n, index = 0;
+    for (size_t i = 0; i + 1 < n; i++)
+        for (size_t j = i + 1; j < n; j++, index++)
+            scores[index] = candidates->allowed[index]
+                                ? candidates_score(candidates, &picker->round, i, j)
+                                : -INFINITY;
+    return index;
+}
+
+bool sel_picker_choice(const struct sel_picker *picker, size_t pool, size_t i, size_t j,
+                       struct sel_choice *choice)
+{
+    struct sel_choice wanted = {.pool = pool, .i = i, .j = j};
+    if (!is_open(picker, &wanted))
+        return false;
+    const struct candidates *candidates = picker->pools + pool;
+    wanted.score = candidates_score(candidates, &picker->round, i, j);
+    wanted.pair = candidates_pair(candidates, &picker->round, i, j);
+    *choice = wanted;
     return true;
 }
 
@@ -415,15 +436,6 @@ static void update_draws(struct sel_picker *picker, const double *u, double c, d
         picker->shift[e] = factor * linear_dot(picker->wide, deviation, d);
         cblas_daxpy((blasint)d, -picker->shift[e], u, 1, deviation, 1);
     }
-}
-
-static bool is_open(const struct sel_picker *picker, const struct sel_choice *choice)
-{
-    if (choice->pool >= picker->pools_used || choice->i >= choice->j)
-        return false;
-    const struct candidates *pool = picker->pools + choice->pool;
-    size_t n = pool->gram.n;
-    return choice->j < n && pool->allowed[candidates_index(n, choice->i, choice->j)];
 }
 
 /* Sigma + weight x x' of pair (i, j), weight of either sign, and all that follows from Sigma. */

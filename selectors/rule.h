@@ -33,7 +33,7 @@ enum sel_status {
 typedef SEL_FEATURE sel_feature;
 
 /* A rule loaded from a shared object must be of this version. */
-#define SEL_RULE_VERSION 1u
+#define SEL_RULE_VERSION 2u
 #define SEL_PARAMETERS_MAX 4
 
 /* One candidate pair, left = i < right = j. */
@@ -144,6 +144,7 @@ enum sel_trait {
     SEL_REFIT_DOUBLING = 4, /* psi is fitted anew when the labels have doubled */
     SEL_SIMULATION = 8,     /* looks at what only a simulation knows */
     SEL_NEEDS_BETA = 16,    /* turns rewards into log-probabilities */
+    SEL_SIGNED = 32,        /* scores may be below 0 */
 };
 
 struct sel_rule {
@@ -165,6 +166,7 @@ struct sel_rule {
      * the probability that nothing is asked. */
     void (*distribution)(const struct sel_view *view, double *probability);
     enum sel_status (*select)(const struct sel_set *set, struct sel_selection *selection);
+    size_t budget_max; /* most choices of one `select`; 0: any number */
     /* Doubles of scratch that `select` needs for sets of at most this size. NULL: none. */
     size_t (*room)(const struct sel_set *largest, size_t budget);
 };

@@ -33,6 +33,13 @@ static size_t room_of(const struct sel_select_options *options)
     return options->rule->room == NULL ? 1 : options->rule->room(largest, options->budget_max) + 1;
 }
 
+size_t sel_select_bytes(const struct sel_select_options *options)
+{
+    const struct sel_set *largest = &options->largest;
+    return sizeof(struct sel_select) + room_of(options) * sizeof(double) +
+           (4 * (largest->count + largest->groups) + 4) * sizeof(size_t);
+}
+
 struct sel_select *sel_select_new(const struct sel_select_options *options)
 {
     const size_t most = (size_t)1 << 28;
@@ -215,11 +222,17 @@ static bool fits(const struct sel_set *set, const struct sel_set *largest)
            set->context_d <= largest->context_d && set->past_count <= largest->past_count;
 }
 
+static bool exceeds(const struct sel_select *select, size_t budget)
+{
+    size_t most = select->options.rule->budget_max;
+    return most > 0 && budget > most;
+}
+
 static enum sel_status check_set(const struct sel_select *select, const struct sel_set *set,
                                  const struct sel_selection *selection)
 {
     if (!fits(set, &select->options.largest) || selection->budget == 0 ||
-        selection->budget > select->options.budget_max)
+        selection->budget > select->options.budget_max || exceeds(select, selection->budget))
         return SEL_INVALID;
     if (set->x == NULL || set->weight == NULL || set->margin == NULL || set->inverse == NULL ||
         set->policy == NULL || set->sigma == NULL)

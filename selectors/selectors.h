@@ -102,6 +102,11 @@ const double *sel_information_sigma(const struct sel_information *information);
 const double *sel_information_inverse(const struct sel_information *information);
 /* log det Sigma. */
 double sel_information_log_determinant(const struct sel_information *information);
+/* Draws psi_e ~ N(psi, S), the posterior (psi NULL: around 0). draws: count x d, written; scratch:
+ * d x d. O(d^3 + count d^2). SEL_SINGULAR when S is not positive definite. */
+enum sel_status sel_information_draw(const struct sel_information *information, const double *psi,
+                                     size_t count, struct sel_random *random, double *draws,
+                                     double *scratch);
 /* tr(I S); policy: I, d x d. O(d^2). */
 double sel_information_trace(const struct sel_information *information, const double *policy);
 
@@ -273,6 +278,13 @@ size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
 /* The k-th allowed pair of a pool, in pair order, with its score under the rule. */
 bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
                      struct sel_choice *choice);
+/* Writes the scores of all pairs of a pool, n (n-1) / 2 values in pair order, -INFINITY where a
+ * pair may not be picked; under a rule that draws its probabilities are the scores. Returns how
+ * many. */
+size_t sel_picker_scores(const struct sel_picker *picker, size_t pool, double *scores);
+/* The pair (i, j) of a pool, i < j, with its score; false when it may not be picked. */
+bool sel_picker_choice(const struct sel_picker *picker, size_t pool, size_t i, size_t j,
+                       struct sel_choice *choice);
 /* Gives a pool of the present round what the rule needs of its completions: n values (SEL_DRAWS:
  * draws_max x n). Before all needs of the rule are given a pool has no best pair and scores of
  * -INFINITY. Costs (SEL_COST) may be given under any rule: scores are then divided by the cost of
@@ -324,6 +336,8 @@ struct sel_select_options {
 
 struct sel_select;
 
+/* Bytes that sel_select_new takes for options that are in range. */
+size_t sel_select_bytes(const struct sel_select_options *options);
 /* NULL when the options are out of range, a required parameter is missing or memory is short. */
 struct sel_select *sel_select_new(const struct sel_select_options *options);
 void sel_select_free(struct sel_select *select);

@@ -59,12 +59,6 @@ static const struct command_usage USAGE = {
     .take = take,
 };
 
-static bool check_required(const struct options *options, struct error *error)
-{
-    return options_require(options, error, "kafka.brokers", "policy.beta", "budget.per_second",
-                           NULL);
-}
-
 static bool check_schemas(const struct options *options, struct error *error)
 {
     const struct contracts_options contracts_options = options_contracts(options);
@@ -81,7 +75,7 @@ static bool check_memory(const struct options *options, struct error *error)
 
 /* In the order in which a start of the worker would meet them. */
 static bool (*const CHECKS[])(const struct options *options, struct error *error) = {
-    check_required,
+    options_require_worker,
     kafka_properties_check,
     check_schemas,
     check_memory,

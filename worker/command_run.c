@@ -74,9 +74,7 @@ int command_run(int argc, char **argv)
         return code;
     struct error error = {ERROR_NONE, ""};
     struct worker *worker = NULL;
-    if (options_require(options, &error, "kafka.brokers", "policy.beta", "budget.per_second",
-                        NULL) &&
-        kafka_properties_check(options, &error))
+    if (options_require_worker(options, &error) && kafka_properties_check(options, &error))
         worker = worker_new(options, &flags, &error);
     if (worker == NULL) {
         options_free(options);

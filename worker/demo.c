@@ -78,11 +78,7 @@ static bool send_pool(struct demo *demo, rd_kafka_t *producer, struct contracts 
                                               .feature_space = span_of("world"),
                                               .features = features,
                                               .dimension = DEMO_DIMENSION,
-                                              .policy_logprob = (double)NAN,
-                                              .reference_logprob = (double)NAN,
-                                              .reward = (double)NAN,
-                                              .traffic_weight = 1,
-                                              .candidate = true};
+                                              COMPLETION_ABSENT};
         record.size = 0;
         done = contracts_encode_completion(contracts, &completion, &record, error);
         rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;

@@ -1,12 +1,36 @@
 #include "memory.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
 static size_t at_most(size_t value, size_t most)
 {
     return value < most ? value : most;
+}
+
+static struct selection_options selection_options(const struct options *options)
+{
+    struct selection_options selection = {
+        .rule = options->rule,
+        .weighting = options->selection_weights,
+        .when = options->selection_when,
+        .draw = options->selection_draw,
+        .sharpness = options->selection_sharpness,
+        .epsilon = options->selection_epsilon,
+        .prompts = options->selection_prompts,
+        .prompt_share = options->selection_prompt_share,
+        .shortlist = options->selection_shortlist,
+        .domain_quota = options->selection_domain_quota,
+        .per_cost = options->selection_per_cost,
+        .price_share = options->selection_price_share,
+        .price_rate = options->selection_price_rate,
+        .candidates = options->selection_candidates,
+        .batch = options->selection_batch,
+    };
+    memcpy(selection.parameters, options->rule_parameters, sizeof selection.parameters);
+    return selection;
 }
 
 struct engine_options memory_engine_options(const struct options *options,
@@ -39,8 +63,7 @@ struct engine_options memory_engine_options(const struct options *options,
         .fit_every = options->fit_every,
         .fit_lambda = options->fit_lambda,
         .fit_lambda_max = options->fit_lambda_max,
-        .rule = sel_rule_find(options->selection_rule),
-        .weighting = options->selection_weights,
+        .selection = selection_options(options),
         .control_share = options->control_share,
         .budget_per_second = options->budget_per_second,
         .budget_burst = options->budget_burst,

@@ -64,6 +64,7 @@ void options_free(struct options *options)
         return;
     for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++)
         option_clear(options, row);
+    sel_rule_unload(options->plugin);
     free(options->sources);
     free(options);
 }
@@ -255,7 +256,7 @@ bool options_check_table(struct error *error)
     struct options *options = new_defaults(error);
     if (options == NULL)
         return false;
-    bool good = options_check(options, error);
+    bool good = options_check(options, error) && options_check_parameters(error);
     char digest[OPTIONS_DIGEST_SIZE];
     options_digest(options, digest);
     if (good && digest[0] == '\0')

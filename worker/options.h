@@ -27,7 +27,6 @@ struct string_list {
 };
 
 enum kafka_assignment { ASSIGNMENT_RANGE, ASSIGNMENT_COOPERATIVE };
-enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
 
 /* Where a value came from. */
 enum option_source { OPTION_DEFAULT, OPTION_COMMAND, OPTION_FILE, OPTION_ENVIRONMENT, OPTION_SET };
@@ -90,9 +89,34 @@ struct options {
     double fit_lambda;     /* 0: by evidence */
     double fit_lambda_max; /* 0: 2 d / .09 */
 
-    char *selection_rule; /* known to sel_rule_find */
+    char *selection_rule; /* known to sel_rule_find, or that of the plugin */
     enum selection_when selection_when;
     enum sel_weighting selection_weights;
+    char *selection_plugin; /* "": none */
+    enum selection_draw selection_draw;
+    double selection_sharpness;
+    double selection_epsilon;
+    enum selection_prompts selection_prompts;
+    size_t selection_shortlist;
+    size_t selection_domain_quota; /* 0: none */
+    bool selection_per_cost;
+    double selection_price_share;
+    double selection_price_rate;
+    size_t selection_candidates;
+    int64_t selection_batch;                 /* 0: auto */
+    struct string_list selection_parameters; /* "name=value" each */
+    /* Parameters of rules; NaN: the rule's default. */
+    double selection_confidence, selection_buffer, selection_resolution;
+    double selection_target_margin, selection_quantile_low, selection_quantile_high;
+    double selection_gate, selection_implicit_margin, selection_prompt_share;
+    double selection_top_quantile, selection_ridge, selection_design_beta, selection_iterations;
+    double selection_within_prompts, selection_gap, selection_exchanges, selection_subset;
+    double selection_entropy_weight, selection_neighbours, selection_radius;
+    double selection_reward_share, selection_kernel_scale;
+    /* What the above come to, from options_load on. */
+    const struct sel_rule *rule;
+    double rule_parameters[SEL_PARAMETERS_MAX];
+    struct sel_plugin *plugin; /* NULL: none */
     double control_share;
 
     double budget_per_second; /* 0 when not given */
@@ -129,6 +153,10 @@ bool options_load(struct options *options, const struct options_input *input, st
  * the commands that need them. Names end with NULL: options_require(o, &e, "policy.beta", NULL). */
 bool options_require(const struct options *options, struct error *error, ...)
     __attribute__((sentinel));
+
+/* Fails unless a worker can run with them: what has no default is given, and the rule works outside
+ * of simulations. */
+bool options_require_worker(const struct options *options, struct error *error);
 
 /* The digest of all shared options, which workers of one group must have in common: 32 hex digits
  * that differ when any of them does, ':', and a mark for each (options_digest.c). "" when memory

@@ -1,6 +1,5 @@
 /* What one option demands of another, and of the world outside the table. */
 #include "http.h"
-#include "nearest.h"
 #include "options_table.h"
 
 #include <stdlib.h>
@@ -38,37 +37,6 @@ static bool check_features(const struct options *options, struct error *error)
     if (options->fit_lambda_max > 0 && options->fit_lambda > options->fit_lambda_max)
         return conflict(options, "fit.lambda", "above", "fit.lambda_max", error);
     return true;
-}
-
-static bool check_rule(struct options *options, struct error *error)
-{
-    if (options->selection_when != WHEN_SLOTS)
-        return error_set(error, ERROR_FATAL,
-                         "selection.when: \"%s\" is not in this release; use \"slots\"",
-                         options->selection_when == WHEN_PRICE ? "price" : "pool");
-    const struct sel_rule *rule = sel_rule_find(options->selection_rule);
-    if (rule != NULL && !sel_rule_is_plain(rule))
-        return error_set(error, ERROR_FATAL,
-                         "selection.rule: \"%s\" needs inputs that this release does not take",
-                         rule->name);
-    if (rule != NULL) {
-        /* Workers that name one rule differently still agree: the digest sees its own name. */
-        char *name = strdup(rule->name);
-        if (name == NULL)
-            return error_set(error, ERROR_FATAL, "out of memory");
-        free(options->selection_rule);
-        options->selection_rule = name;
-        return true;
-    }
-    struct nearest nearest = {0};
-    for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++) {
-        nearest_offer(&nearest, options->selection_rule, rule->name);
-        for (const char *const *alias = rule->aliases; alias != NULL && *alias != NULL; alias++)
-            nearest_offer(&nearest, options->selection_rule, *alias);
-    }
-    return error_set(error, ERROR_FATAL,
-                     "selection.rule: unknown rule '%.80s'; the nearest valid name is '%s'",
-                     options->selection_rule, nearest.name);
 }
 
 static bool check_topic(const char *option, const char *topic, struct error *error)
@@ -145,7 +113,7 @@ static bool check_ids(const struct options *options, struct error *error)
 bool options_check(struct options *options, struct error *error)
 {
     return check_pools(options, error) && check_features(options, error) &&
-           check_rule(options, error) && check_topics(options, error) &&
+           options_check_rule(options, error) && check_topics(options, error) &&
            check_kafka(options, error) && check_ids(options, error) &&
            (http_check_address(options->http_address, error) ||
             error_prefix(error, "http.address"));

@@ -4,8 +4,8 @@
  *
  * hash: 32 hex digits of XXH3-128 over the lines `name=value` of all shared options. list: 3
  * characters of base64url, 18 bits of XXH3-64 over their names. option: as many over its line; one
- * for each shared option in the order of the table. Two digests differ exactly when their hashes
- * do; the marks only tell where. */
+ * for each shared option in the order of the table, or for a run of them with the same `mark`. Two
+ * digests differ exactly when their hashes do; the marks only tell where. */
 #include "options_table.h"
 
 #include <stdlib.h>
@@ -22,6 +22,13 @@ static void write_mark(uint64_t hash, char mark[MARK])
         mark[k] = DIGITS[hash >> (6 * k) & 63];
 }
 
+/* Whether the row shares the mark of the shared row before it. */
+static bool joins(const struct option_row *before, const struct option_row *row)
+{
+    return before != NULL && before->mark != NULL && row->mark != NULL &&
+           strcmp(before->mark, row->mark) == 0;
+}
+
 /* Writes all marks and returns true; false when the digest has no room for them, or memory ran
  * out. *text: the lines hashed, owned by the caller in any case. */
 static bool write_marks(const struct options *options, char digest[OPTIONS_DIGEST_SIZE],
@@ -31,21 +38,26 @@ static bool write_marks(const struct options *options, char digest[OPTIONS_DIGES
     if (out == NULL)
         return false;
     uint64_t list = 0;
-    size_t used = HASH + 1 + MARK;
+    size_t used = HASH + 1, start = 0;
     bool fits = true;
+    const struct option_row *before = NULL;
     for (const struct option_row *row = OPTION_ROWS; fits && row->name != NULL; row++) {
         if (!row->shared)
             continue;
         list = XXH3_64bits_withSeed(row->name, strlen(row->name), list);
-        size_t start = *size;
+        if (!joins(before, row)) {
+            start = *size;
+            used += MARK;
+        }
+        before = row;
         fprintf(out, "%s=", row->name);
         option_write(options, row, false, out);
         fputc('\n', out);
         fits = fflush(out) == 0 && used + MARK < OPTIONS_DIGEST_SIZE;
         if (fits)
             write_mark(XXH3_64bits(*text + start, *size - start), digest + used);
-        used += MARK;
     }
+    used += MARK;
     write_mark(list, digest + HASH + 1);
     fits = fclose(out) == 0 && fits;
     digest[fits ? used : 0] = '\0';
@@ -85,13 +97,18 @@ static bool append_name(char *names, size_t size, const char *name)
 
 static void name_differences(const char *own, const char *foreign, char *names, size_t size)
 {
-    size_t used = HASH + 1 + MARK;
+    size_t used = HASH + 1;
+    const struct option_row *before = NULL;
     for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++) {
         if (!row->shared)
             continue;
-        bool differs = memcmp(own + used, foreign + used, MARK) != 0;
+        bool joined = joins(before, row);
+        before = row;
+        if (joined)
+            continue;
         used += MARK;
-        if (differs && !append_name(names, size, row->name))
+        bool differs = memcmp(own + used, foreign + used, MARK) != 0;
+        if (differs && !append_name(names, size, row->mark != NULL ? row->mark : row->name))
             return;
     }
     if (names[0] == '\0')

@@ -1,4 +1,5 @@
 /* The options as a file, as text and as the reference page. */
+#include "engine/inputs.h"
 #include "options_table.h"
 
 #include <stdlib.h>
@@ -110,6 +111,10 @@ static void print_range(const struct option_row *row, FILE *out)
     option_bound(row, row->maximum, most);
     if (row->above_minimum && row->maximum >= 1e300)
         fprintf(out, "above %s", least);
+    else if (row->minimum <= -1e300)
+        fputs("any", out);
+    else if (row->maximum >= 1e300)
+        fprintf(out, "at least %s", least);
     else if (row->above_minimum)
         fprintf(out, "above %s, to %s", least, most);
     else
@@ -126,17 +131,72 @@ static void print_default(const struct option_row *row, FILE *out)
         fprintf(out, "`%s`", row->fallback);
 }
 
+/* "Parameter of `maxminlcb` (0.5), `rucb` (0): what the rule says of it." */
+static void print_parameter(const struct option_row *row, FILE *out)
+{
+    const struct sel_parameter *found = NULL;
+    const struct sel_rule *rule;
+    for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++) {
+        size_t place = sel_rule_parameter(rule, row->name + option_group(row) + 1);
+        if (place == rule->parameter_count)
+            continue;
+        fprintf(out, "%s`%s` (", found == NULL ? "Parameter of " : ", ", rule->name);
+        found = rule->parameters + place;
+        if (found->required)
+            fputs("must be given)", out);
+        else
+            fprintf(out, "%g)", found->fallback);
+    }
+    fputs(": ", out);
+    for (const char *c = found == NULL ? "" : found->text; *c != '\0'; c++)
+        fprintf(out, "%s%c", *c == '|' ? "\\" : "", *c);
+    fputc('.', out);
+}
+
+/* What a rule needs of every completion, and its parameters. */
+static void print_needs(const struct sel_rule *rule, FILE *out)
+{
+    const char *comma = "";
+    for (int k = 0; k < SEL_INPUTS; k++) {
+        const char *field = inputs_field((enum sel_input)k);
+        if (field == NULL || (rule->needs & SEL_NEEDS(k)) == 0)
+            continue;
+        fprintf(out, "%s%s", comma, field);
+        comma = ", ";
+    }
+    for (size_t k = 0; k < rule->parameter_count; k++) {
+        fprintf(out, "%s`%s`", comma, rule->parameters[k].name);
+        comma = ", ";
+    }
+    if ((rule->traits & SEL_SIMULATION) != 0)
+        fprintf(out, "%ssimulations only", comma);
+}
+
+static const char *shape_of(const struct sel_rule *rule)
+{
+    if (!sel_rule_is_of_pools(rule))
+        return "list";
+    return rule->randomised || rule->distribution != NULL ? "drawn" : "scores";
+}
+
 static void print_rules(FILE *out)
 {
-    fputs("\n## Rules of `selection.rule`\n\n| rule | aliases | score of a pair | source |\n"
-          "|---|---|---|---|\n",
-          out);
+    fputs(
+        "\n## Rules of `selection.rule`\n\n"
+        "*scores*: the pair of the best score of all pools is asked. *drawn*: a pair is drawn from "
+        "a\nuniform pool. *list*: a batch is chosen from a list of pairs. *needs*: fields of every "
+        "completion that\nmay be compared (without one it becomes a dead letter), and "
+        "parameters.\n\n"
+        "| rule | aliases | shape | formula | needs | source |\n|---|---|---|---|---|---|\n",
+        out);
     const struct sel_rule *rule;
     for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++) {
         fprintf(out, "| `%s` | ", rule->name);
         for (const char *const *alias = rule->aliases; alias != NULL && *alias != NULL; alias++)
             fprintf(out, "%s`%s`", alias == rule->aliases ? "" : ", ", *alias);
-        fprintf(out, " | %s | %s |\n", rule->formula, rule->source);
+        fprintf(out, " | %s | %s | ", shape_of(rule), rule->formula);
+        print_needs(rule, out);
+        fprintf(out, " | %s |\n", rule->source);
     }
 }
 
@@ -177,7 +237,12 @@ bool options_reference(FILE *out)
         print_range(row, out);
         fputs(" | ", out);
         print_default(row, out);
-        fprintf(out, " | %s | %s |\n", row->shared ? "yes" : "", row->text);
+        fprintf(out, " | %s | ", row->shared ? "yes" : "");
+        if (row->text != NULL)
+            fputs(row->text, out);
+        else
+            print_parameter(row, out);
+        fputs(" |\n", out);
         before = row;
     }
     print_rules(out);

@@ -12,6 +12,13 @@
     .name = #group "." #member, .offset = offsetof(struct options, group##_##member)
 #define TOP(member) .name = #member, .offset = offsetof(struct options, member)
 
+/* What a digest calls "selection.*": a mark for each would make every entry of the ledger longer.
+ */
+#define SELECTION(member) .mark = "selection.*", ROW(selection, member)
+#define PARAMETER(member, least, most)                                                             \
+    SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
+                       .automatic = "auto", .fallback = "auto", .shared = true, .parameter = true
+
 #define SECOND 1e3
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -25,6 +32,8 @@ static const char *const ASSIGNMENTS[] = {"range", "cooperative-sticky", NULL};
 static const char *const FRAMINGS[] = {"confluent", "bare", NULL};
 static const char *const SAMPLINGS[] = {"reference", "current", "logged", NULL};
 static const char *const WHENS[] = {"slots", "price", "pool", NULL};
+static const char *const DRAWS[] = {"best", "softmax", "power", "softrank", NULL};
+static const char *const PROMPTS[] = {"pair", "spread", "entropy", "maxminlcb", NULL};
 static const char *const WEIGHTINGS[] = {"probit", "plug", NULL};
 static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
 
@@ -166,13 +175,77 @@ const struct option_row OPTION_ROWS[] = {
      .shared = true, .text = "Cap of that λ. `auto`: 2 d / 0.09."},
 
     {ROW(selection, rule), TYPE_STRING, .minimum = 1, .fallback = "policy_trace", .shared = true,
-     .text = "How pairs are scored; the rules are listed below."},
+     .text = "How pairs are chosen; the rules are listed below."},
     {ROW(selection, when), TYPE_NAME, .names = WHENS, .fallback = "slots", .shared = true,
      .text =
-         "`slots`: the best pair over all open pools whenever the budget opens a slot. `price` and "
-         "`pool` are not in this release."},
+         "`slots`: the best pair over all open pools whenever the budget opens a slot. `price`: "
+         "each "
+         "pool is looked at once, when it is ready, and asked if its best pair is worth more than "
+         "a price that adapts; then it is closed. `pool`: each pool is asked when it is ready and "
+         "a "
+         "slot is open, and closed after `pool.picks` (0: one)."},
     {ROW(selection, weights), TYPE_NAME, .names = WEIGHTINGS, .fallback = "probit", .shared = true,
      .text = "Weight of a pair: averaged over the uncertainty of ψ, or at the estimate."},
+    {ROW(selection, plugin), TYPE_STRING, .fallback = "",
+     .text = "A shared object with a rule of your own, which `selection.rule` then names."},
+    {SELECTION(draw), TYPE_NAME, .names = DRAWS, .fallback = "best", .shared = true,
+     .text = "`best`: the pair of the highest score. Else a draw from all pairs that are compared, "
+             "in proportion to e^(s score), score^s or rank^-s, s = `selection.sharpness`."},
+    {SELECTION(sharpness), TYPE_NUMBER, 0, 1e300, .fallback = "1", .shared = true,
+     .text = "s of `selection.draw`."},
+    {SELECTION(epsilon), TYPE_NUMBER, 0, 1, .fallback = "0", .shared = true,
+     .text = "Share of the rule's own slots that go to uniform pairs."},
+    {SELECTION(prompts), TYPE_NAME, .names = PROMPTS, .fallback = "pair", .shared = true,
+     .text =
+         "Which pools come first when not all are compared: those of the highest score of a "
+         "pair, the widest spread of rewards, the highest predictive entropy (needs "
+         "`policy_logprob`), or the lowest score of `maxminlcb`. The rule `apl` takes entropy."},
+    {SELECTION(prompt_share), TYPE_NUMBER, 0, 1, .above_minimum = true, .automatic = "auto",
+     .fallback = "auto", .shared = true, .parameter = true,
+     .text = "Share of the open pools that are compared at all. `auto`: 1; required by `apl`."},
+    {SELECTION(shortlist), TYPE_COUNT, 1, 100, .fallback = "64", .shared = true,
+     .text = "Most pools that are compared for a pick."},
+    {SELECTION(domain_quota), TYPE_COUNT, 0, 100, .fallback = "0", .shared = true,
+     .text = "Most of those that may be of one domain; 0: no limit."},
+    {SELECTION(per_cost), TYPE_BOOL, .fallback = "true", .shared = true,
+     .text = "Scores are divided by the pair's cost (`cost` of completions)."},
+    {SELECTION(price_share), TYPE_NUMBER, 0, 1, .above_minimum = true, .fallback = "0.25",
+     .shared = true, .text = "Share of the pools that `price` lets ask."},
+    {SELECTION(price_rate), TYPE_NUMBER, 0, 1, .above_minimum = true, .fallback = "0.1",
+     .shared = true,
+     .text = "How fast that price adapts: its logarithm moves by this much a pool."},
+    {SELECTION(candidates), TYPE_COUNT, 2, 100000, .fallback = "2000", .shared = true,
+     .text = "Rules that choose from a list: most pairs of the list, a uniform sample where there "
+             "are more."},
+    {SELECTION(batch), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true,
+     .text =
+         "Slots that must be open before any is used, over all workers; 0: 1, or for rules that "
+         "choose from a list as many as the budget lets gather, at most 50."},
+    {SELECTION(parameters), TYPE_LIST, .fallback = "[]", .shared = true,
+     .text =
+         "`\"name=value\"` each: parameters of the rule of `selection.plugin` that have no option "
+         "of their own."},
+    {PARAMETER(confidence, 0, 1e300)},
+    {PARAMETER(buffer, -0.5, .5)},
+    {PARAMETER(resolution, 1e-9, 1e300)},
+    {PARAMETER(target_margin, 0, 1e300)},
+    {PARAMETER(quantile_low, 0, 1)},
+    {PARAMETER(quantile_high, 0, 1)},
+    {PARAMETER(gate, 0, 1e300)},
+    {PARAMETER(implicit_margin, -1e300, 1e300)},
+    {PARAMETER(top_quantile, 1, 1e300)},
+    {PARAMETER(ridge, 1e-300, 1e300)},
+    {PARAMETER(design_beta, 1e-300, 1e300)},
+    {PARAMETER(iterations, 1, 1e6)},
+    {PARAMETER(within_prompts, 0, 1)},
+    {PARAMETER(gap, 0, 1)},
+    {PARAMETER(exchanges, 0, 1e9)},
+    {PARAMETER(subset, 0, 1e9)},
+    {PARAMETER(entropy_weight, 0, 1e300)},
+    {PARAMETER(neighbours, 1, 1e6)},
+    {PARAMETER(radius, 0, 1e300)},
+    {PARAMETER(reward_share, 0, 1)},
+    {PARAMETER(kernel_scale, 0, 1e300)},
     {ROW(control, share), TYPE_NUMBER, 0, 1, .fallback = "0.05", .shared = true,
      .text = "Share of the slots that go to uniform pairs, against which the rule is measured."},
 

@@ -23,7 +23,8 @@ struct option_row {
     double minimum; /* inclusive, in the member's unit; unused where there is no number */
     double maximum;
     bool above_minimum;       /* the minimum itself is not allowed */
-    const char *automatic;    /* the word that stands for a stored 0; NULL: none */
+    const char *automatic;    /* the word that stands for a stored 0 (NaN for a parameter of rules);
+                                 NULL: none */
     const char *fallback;     /* the default as text; NULL: none, or computed */
     char *(*compute)(void);   /* makes the default at run time, owned by the caller */
     const char *compute_text; /* what the reference page says about that */
@@ -31,7 +32,10 @@ struct option_row {
     bool required;            /* no default: the commands that need it demand it */
     bool shared;              /* enters the digest */
     bool secret;              /* values may have to be masked */
-    const char *text;         /* Markdown */
+    bool parameter;           /* of rules of selection: its text is theirs */
+    const char *mark; /* what it is called in a digest, with the rows beside it that have the
+                         same mark; NULL: by its own name */
+    const char *text; /* Markdown */
 };
 
 /* The table, by group; the row past the end has no name. */
@@ -84,6 +88,13 @@ bool options_read_file(struct options *options, const char *path, struct error *
 
 /* What one option demands of another; puts the rule's own name in place of an alias. */
 bool options_check(struct options *options, struct error *error);
+
+/* ---- options_rule.c ---- */
+
+/* Finds or loads the rule, and its parameters among the options. */
+bool options_check_rule(struct options *options, struct error *error);
+/* The rows of the rules' parameters are what the rules say. */
+bool options_check_parameters(struct error *error);
 
 /* ---- options.c ---- */
 

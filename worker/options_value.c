@@ -143,7 +143,7 @@ static bool parse_number(struct options *options, const struct option_row *row, 
 {
     double *member = option_member(options, row);
     if (row->automatic != NULL && strcmp(text, row->automatic) == 0) {
-        *member = 0;
+        *member = row->parameter ? (double)NAN : 0;
         return true;
     }
     /* strtod also reads hexadecimals, "inf" and "nan"; nobody means those. */
@@ -475,7 +475,8 @@ void option_write(const struct options *options, const struct option_row *row, b
         write_quoted(text, out);
         break;
     case TYPE_NUMBER:
-        if (row->automatic != NULL && *(const double *)member == 0)
+        if (row->automatic != NULL &&
+            (row->parameter ? isnan(*(const double *)member) : *(const double *)member == 0))
             write_quoted(row->automatic, out);
         else
             write_number(*(const double *)member, out);

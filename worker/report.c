@@ -14,7 +14,7 @@ static const char *const OUTCOMES[] = {"left", "right",   "tie",        "both_ba
                                        "skip", "invalid", "probability"};
 static const char *const KINDS[] = {"selected", "labelled", "expired", "withdrawn",
                                     "moments",  "fit",      "price",   "space"};
-static const char *const ENDS[] = {"age", "picks", "memory", "space", "lost"};
+static const char *const ENDS[] = {"age", "picks", "passed", "memory", "space", "lost"};
 
 void report_batch(struct session *session, const struct batch *batch, double seconds)
 {

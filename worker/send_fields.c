@@ -17,6 +17,7 @@ enum field_type {
     FIELD_NUMBER,
     FIELD_FLAG,
     FIELD_OUTCOME,
+    FIELD_SOURCE,
     FIELD_FEATURES,
     FIELD_ATTRIBUTES,
 };
@@ -50,6 +51,9 @@ static const struct field COMPLETION_FIELDS[] = {
     {COMPLETION(uri), .type = FIELD_TEXT},
     {COMPLETION(created_at), .type = FIELD_INTEGER},
     {COMPLETION(attributes), .type = FIELD_ATTRIBUTES},
+    {COMPLETION(source), .type = FIELD_SOURCE},
+    {COMPLETION(reward_deviation), .type = FIELD_NUMBER},
+    {COMPLETION(cost), .type = FIELD_NUMBER},
     {.name = NULL},
 };
 
@@ -70,6 +74,8 @@ static const struct field LABEL_FIELDS[] = {
 
 /* In the order of enum label_outcome. */
 static const char *const OUTCOMES[] = {"left", "right", "tie", "both_bad", "skip", "invalid", NULL};
+/* In the order of enum completion_source, from its second on. */
+static const char *const SOURCES[] = {"policy", "reference", "optimist", "pessimist", NULL};
 
 struct send_fields {
     const struct field *table;
@@ -244,20 +250,21 @@ static bool read_integer(const struct field *field, const json_t *value, int64_t
     return true;
 }
 
-static bool read_outcome(const struct field *field, const json_t *value, enum label_outcome *out,
-                         struct error *error)
+/* *place: of the value among the symbols. */
+static bool read_symbol(const struct field *field, const json_t *value, const char *const *symbols,
+                        int *place, struct error *error)
 {
     if (!json_is_string(value))
         return wrong_type(field, "a string", value, error);
-    for (int k = 0; OUTCOMES[k] != NULL; k++) {
-        if (strcmp(OUTCOMES[k], json_string_value(value)) != 0)
-            continue;
-        *out = (enum label_outcome)k;
-        return true;
+    char list[96] = "";
+    for (*place = 0; symbols[*place] != NULL; ++*place) {
+        if (strcmp(symbols[*place], json_string_value(value)) == 0)
+            return true;
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", used == 0 ? "" : ", ", symbols[*place]);
     }
-    return error_set(error, ERROR_DATA,
-                     "%s: '%.60s' is none of left, right, tie, both_bad, skip, invalid",
-                     field->name, json_string_value(value));
+    return error_set(error, ERROR_DATA, "%s: '%.60s' is none of %s", field->name,
+                     json_string_value(value), list);
 }
 
 static bool read_features(struct send_fields *fields, const json_t *value,
@@ -342,6 +349,7 @@ static bool read_field(struct send_fields *fields, const struct field *field, js
                        void *record, struct error *error)
 {
     void *member = (char *)record + field->offset;
+    int place;
     switch (field->type) {
     case FIELD_TEXT:
         if (!json_is_string(value))
@@ -357,7 +365,15 @@ static bool read_field(struct send_fields *fields, const struct field *field, js
         *(bool *)member = json_is_true(value);
         return json_is_boolean(value) || wrong_type(field, "true or false", value, error);
     case FIELD_OUTCOME:
-        return read_outcome(field, value, member, error);
+        if (!read_symbol(field, value, OUTCOMES, &place, error))
+            return false;
+        *(enum label_outcome *)member = (enum label_outcome)place;
+        return true;
+    case FIELD_SOURCE:
+        if (!read_symbol(field, value, SOURCES, &place, error))
+            return false;
+        *(enum completion_source *)member = (enum completion_source)(place + 1);
+        return true;
     case FIELD_FEATURES:
         return read_features(fields, value, record, error);
     case FIELD_ATTRIBUTES:
@@ -413,12 +429,7 @@ static bool check_object(json_t *line, struct error *error)
 bool send_completion(struct send_fields *fields, json_t *line, const float *features,
                      size_t dimension, struct completion *completion, struct error *error)
 {
-    *completion = (struct completion){.policy_logprob = NAN,
-                                      .reference_logprob = NAN,
-                                      .reward = NAN,
-                                      .traffic_weight = 1,
-                                      .candidate = true,
-                                      .feature_space = span_of("default")};
+    *completion = (struct completion){COMPLETION_ABSENT, .feature_space = span_of("default")};
     forget_texts(fields);
     fields->count = 0;
     if (!check_object(line, error) || !read_known(fields, line, completion, error) ||
@@ -427,6 +438,11 @@ bool send_completion(struct send_fields *fields, json_t *line, const float *feat
     if (completion->traffic_weight < 0)
         return error_set(error, ERROR_DATA, "traffic_weight: %g is below 0",
                          completion->traffic_weight);
+    if (completion->reward_deviation < 0)
+        return error_set(error, ERROR_DATA, "reward_deviation: %g is below 0",
+                         completion->reward_deviation);
+    if (!(completion->cost > 0))
+        return error_set(error, ERROR_DATA, "cost: %g is not above 0", completion->cost);
     completion->attributes = (struct span){fields->attributes.data, fields->attributes.size};
     if (features != NULL && completion->features != NULL)
         return error_set(error, ERROR_DATA, "features: in the line and by --features");

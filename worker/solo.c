@@ -67,11 +67,7 @@ static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_
                                           .feature_space = span_of("world"),
                                           .features = solo->features,
                                           .dimension = world->dimension,
-                                          .policy_logprob = (double)NAN,
-                                          .reference_logprob = (double)NAN,
-                                          .reward = (double)NAN,
-                                          .traffic_weight = 1,
-                                          .candidate = true};
+                                          COMPLETION_ABSENT};
     return engine_completion(solo->engine, &source, &completion, error);
 }
 

@@ -151,8 +151,6 @@ static double mean_entropy(const struct sel_set *set, size_t k)
 
 static enum sel_status batchbald(const struct sel_set *set, struct sel_selection *selection)
 {
-    if (selection->budget > BATCHBALD_MAX)
-        return SEL_INVALID;
     double *value = set->scratch;
     double *joint = value + set->count;
     double conditional = 0;
@@ -298,6 +296,7 @@ const struct sel_rule rule_batchbald = {
     .cost = "N E 2^picks",
     .needs = SEL_NEEDS(SEL_DRAWS),
     .select = batchbald,
+    .budget_max = BATCHBALD_MAX,
     .room = batchbald_room,
 };
 

@@ -453,7 +453,8 @@ static struct engine_options options_of(uint64_t seed)
         .labels_deadline = short_lives ? 6000 : 3600000,
         .labels_late = 10000,
         .fit_every = 10,
-        .rule = sel_rule_find(sel_random_below(&random, 4) == 0 ? "uniform" : "policy_trace"),
+        .selection = selection_defaults(
+            sel_rule_find(sel_random_below(&random, 4) == 0 ? "uniform" : "policy_trace")),
         .control_share = .25,
         .budget_per_second = 5 + sel_random_uniform(&random) * 20,
         .budget_burst = 10,

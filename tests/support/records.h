@@ -27,11 +27,7 @@ static inline struct completion records_completion(const char *prompt_id, const 
                                .feature_space = span_of("space"),
                                .features = features,
                                .dimension = dimension,
-                               .policy_logprob = (double)NAN,
-                               .reference_logprob = (double)NAN,
-                               .reward = (double)NAN,
-                               .traffic_weight = 1,
-                               .candidate = true};
+                               COMPLETION_ABSENT};
 }
 
 #endif

@@ -58,6 +58,9 @@ static struct completion a_completion(void)
                                .reward = (double)NAN,
                                .traffic_weight = 2,
                                .candidate = false,
+                               .source = SOURCE_OPTIMIST,
+                               .reward_deviation = .5,
+                               .cost = 3,
                                .domain = span_of("d"),
                                .prompt = span_of("why?"),
                                .text = span_of("because \xe2\x82\xac"),
@@ -96,6 +99,9 @@ static void a_completion_survives_a_round_trip(void **state)
         assert_float_equal(out.policy_logprob, -1.5, 0);
         assert_true(isnan(out.reference_logprob));
         assert_false(out.candidate);
+        assert_int_equal(out.source, SOURCE_OPTIMIST);
+        assert_float_equal(out.reward_deviation, .5, 0);
+        assert_float_equal(out.cost, 3, 0);
         struct span name, value;
         size_t position = 0;
         assert_true(attributes_next(out.attributes, &position, &name, &value));
@@ -446,17 +452,40 @@ static bool decode_copy(struct contracts *contracts, enum contract contract, con
     return done;
 }
 
+/* What a record lacks that ends before cost, reward_deviation and source. */
+static const size_t LATER[] = {8, 8 + 9, 8 + 9 + 2};
+
 static void a_record_cut_anywhere_is_refused(void **state)
 {
     (void)state;
     struct hostile hostile = hostile_make();
     for (size_t size = 0; size < hostile.record.size; size++) {
+        size_t less = hostile.record.size - size;
+        if (less == LATER[0] || less == LATER[1] || less == LATER[2])
+            continue; /* as an older copy of the contract has it, see below */
         struct error error;
         const char *stage;
         assert_false(decode_copy(hostile.contracts, CONTRACT_COMPLETION, hostile.record.data, size,
                                  &stage, &error));
         assert_int_equal(error.class, ERROR_DATA);
         assert_string_equal(stage, size < 5 ? "framing" : "decode");
+    }
+    hostile_end(&hostile);
+}
+
+static void a_record_of_an_older_copy_of_the_contract_is_read(void **state)
+{
+    (void)state;
+    struct hostile hostile = hostile_make();
+    for (size_t k = 0; k < sizeof LATER / sizeof *LATER; k++) {
+        struct error error;
+        struct completion completion;
+        const struct span record = {hostile.record.data, hostile.record.size - LATER[k]};
+        assert_true(
+            contracts_decode_completion(hostile.contracts, record, &completion, NULL, &error));
+        assert_int_equal(completion.source, k < 2 ? SOURCE_OPTIMIST : SOURCE_UNKNOWN);
+        assert_true(isnan(completion.reward_deviation) == (k >= 1));
+        assert_float_equal(completion.cost, 1, 0);
     }
     hostile_end(&hostile);
 }
@@ -636,6 +665,7 @@ int main(void)
         cmocka_unit_test(a_foreign_writer_may_order_skip_and_widen),
         cmocka_unit_test(a_schema_that_cannot_serve_stops_the_start),
         cmocka_unit_test(a_record_cut_anywhere_is_refused),
+        cmocka_unit_test(a_record_of_an_older_copy_of_the_contract_is_read),
         cmocka_unit_test(framing_and_ids_are_checked),
         cmocka_unit_test(huge_lengths_and_counts_are_refused_at_once),
         cmocka_unit_test(bad_values_are_refused_by_name),

@@ -68,7 +68,7 @@ static struct engine_options options_of(void)
                                    .labels_deadline = 60000,
                                    .labels_late = 60000,
                                    .fit_every = 20,
-                                   .rule = sel_rule_find("policy_trace"),
+                                   .selection = selection_defaults(sel_rule_find("policy_trace")),
                                    .control_share = .25,
                                    .budget_per_second = 50,
                                    .budget_burst = 10,
@@ -569,8 +569,7 @@ static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
                                     .feature_space = span_of("space"),
                                     .features = features,
                                     .dimension = D + 1,
-                                    .traffic_weight = 1,
-                                    .candidate = true};
+                                    COMPLETION_ABSENT};
     check(engine_completion(shell.engine, &source, &completion, &error), &error);
     turn(&shell, 10);
     assert_non_null(strstr(cluster->last_reason, "features: has 5 values"));
@@ -747,7 +746,12 @@ static bool pair_says(const struct cluster *cluster, const char *text)
 /* prompt_cut is the last field of a pair. */
 static bool pair_prompt_cut(const struct cluster *cluster)
 {
-    return cluster->last_pair.data[cluster->last_pair.size - 1] != 0;
+    /* It stands before the map of the reason's parts: how many there are, then the first. */
+    static const char FIRST[] = "\x0ascore";
+    const char *data = cluster->last_pair.data;
+    const char *first = memmem(data, cluster->last_pair.size, FIRST, sizeof FIRST - 1);
+    assert_non_null(first);
+    return first[-2] != 0;
 }
 
 static void the_first_completion_that_carries_the_prompt_gives_it(void **state)

@@ -1,6 +1,7 @@
 #include "worker/options.h"
 #include "worker/options_table.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -132,7 +133,7 @@ static void test_table_is_sound(void **state)
         assert_true(strlen(row->name) + sizeof "INFOPAIR_" <= OPTION_NAME_SIZE);
         assert_true(row->required + (row->fallback != NULL) + (row->compute != NULL) == 1);
         assert_true(row->compute == NULL || row->compute_text != NULL);
-        assert_non_null(row->text);
+        assert_true(row->text != NULL || row->parameter);
     }
 }
 
@@ -394,8 +395,6 @@ static void test_options_that_contradict_each_other_are_refused(void **state)
                "message.timeout.ms = 15001 must lie between 1 and kafka.transaction_timeout");
     refuse_set("schemas.ids=x=completion.avsc", "schemas.ids");
     refuse_set("http.address=8080", "http.address: expected HOST:PORT");
-    refuse_set("selection.when=price", "not in this release");
-    refuse_set("selection.when=pool", "not in this release");
     refuse_set("selection.rule=polcy_trace", "the nearest valid name is 'policy_trace'");
     const char *const lambdas[] = {"fit.lambda=3", "fit.lambda_max=2", NULL};
     expect_failure(&(struct options_input){.no_default_file = true, .sets = lambdas},
@@ -557,7 +556,7 @@ static void test_every_shared_option_is_named(void **state)
                                        "fit.lambda=0.1",
                                        "fit.lambda_max=3",
                                        "selection.rule=uniform",
-                                       "selection.when=slots",
+                                       "selection.when=pool",
                                        "selection.weights=plug",
                                        "control.share=0.06",
                                        "budget.per_second=3.1",
@@ -566,16 +565,92 @@ static void test_every_shared_option_is_named(void **state)
                                        "seed=2"};
     size_t at = 0;
     for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++) {
-        if (!row->shared)
+        if (!row->shared || row->mark != NULL)
             continue;
         assert_true(at < sizeof SETS / sizeof *SETS);
         const char *set = SETS[at++];
         assert_memory_equal(set, row->name, strlen(row->name));
-        /* The only word of this release. */
-        bool changes = strcmp(set, "selection.when=slots") != 0;
-        assert_string_equal(differing(set, NULL), changes ? row->name : "");
+        assert_string_equal(differing(set, NULL), row->name);
     }
     assert_int_equal(at, sizeof SETS / sizeof *SETS);
+}
+
+static void test_options_of_one_mark_are_named_by_it(void **state)
+{
+    (void)state;
+    static const char *const SETS[] = {
+        "selection.draw=softmax",   "selection.sharpness=2",      "selection.epsilon=0.1",
+        "selection.prompts=spread", "selection.prompt_share=0.5", "selection.shortlist=32",
+        "selection.domain_quota=3", "selection.per_cost=false",   "selection.price_share=0.5",
+        "selection.price_rate=0.2", "selection.candidates=1000",  "selection.batch=2"};
+    for (size_t k = 0; k < sizeof SETS / sizeof *SETS; k++)
+        assert_string_equal(differing(SETS[k], NULL), "selection.*");
+    assert_string_equal(differing("selection.epsilon=0.1", "seed=2"), "selection.*, seed");
+    assert_string_equal(differing("selection.plugin=", NULL), "");
+    assert_string_equal(differing("selection.prompt_share=1", NULL), "");
+}
+
+/* ---- the rule and its parameters ---- */
+
+static void test_a_rule_takes_its_parameters(void **state)
+{
+    (void)state;
+    struct options *options = load_set("selection.rule=quantile", "selection.quantile_low=0.25");
+    assert_string_equal(options->selection_rule, "deltaquantile");
+    assert_string_equal(options->rule->name, "deltaquantile");
+    assert_float_equal(options->rule_parameters[0], .25, 0);
+    assert_float_equal(options->rule_parameters[1], 1, 0);
+    assert_float_equal(options->selection_quantile_high, 1, 0); /* the rule's default */
+    assert_true(isnan(options->selection_gate));
+    options_free(options);
+    /* Who gives the default agrees with who does not. */
+    struct options *given = load_set("selection.rule=infomax", "selection.confidence=1");
+    struct options *absent = load_set("selection.rule=infomax", NULL);
+    char first[OPTIONS_DIGEST_SIZE], second[OPTIONS_DIGEST_SIZE];
+    options_digest(given, first);
+    options_digest(absent, second);
+    assert_string_equal(first, second);
+    options_free(given);
+    options_free(absent);
+}
+
+static void test_what_does_not_go_with_a_rule_is_refused(void **state)
+{
+    (void)state;
+    static const char *const CASES[][3] = {
+        {"selection.rule=gate", "seed=1",
+         "selection.gate: must be given, the rule gate has no default for it"},
+        {"selection.rule=gate", "selection.gate=-1", "selection.gate: must be at least 0, not -1"},
+        {"selection.rule=trace_fw", "selection.iterations=1.5",
+         "selection.iterations: 1.5 is not a whole number from 1 to"},
+        {"selection.gate=1", "seed=1",
+         "selection.gate: the rule policy_trace has no such parameter; its parameters: none"},
+        {"selection.rule=infomax", "selection.buffer=0",
+         "selection.buffer: the rule infomax has no such parameter; its parameters: confidence"},
+        {"selection.rule=kcenter", "selection.when=pool",
+         "selection.when: \"pool\" does not go with the rule kcenter"},
+        {"selection.rule=dts", "selection.when=price",
+         "selection.when: \"price\" does not go with the rule dts"},
+        {"selection.rule=kcenter", "selection.draw=power", "selection.draw: \"power\""},
+        {"selection.rule=uniform", "selection.draw=softmax", "selection.draw: \"softmax\""},
+        {"selection.batch=51", "seed=1", "selection.batch: 51 slots are never open at once"},
+        {"selection.parameters=a=1", "seed=1", "the rule policy_trace has no 'a'"},
+        {"selection.rule=policy_trase", "seed=1", "the nearest valid name is 'policy_trace'"},
+        {"selection.plugin=/nonexistent.so", "seed=1", "selection.plugin: cannot load"}};
+    for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
+        const char *const sets[] = {CASES[k][0], CASES[k][1], NULL};
+        expect_failure(&(struct options_input){.no_default_file = true, .sets = sets}, CASES[k][2]);
+    }
+}
+
+static void test_a_rule_of_simulations_does_not_run(void **state)
+{
+    (void)state;
+    struct options *options = load_set("selection.rule=oracle_maxmin", "policy.beta=1");
+    struct error error;
+    assert_false(options_require_worker(options, &error));
+    assert_non_null(strstr(error.message, "oracle_maxmin looks at true rewards"));
+    options_free(options);
 }
 
 static void test_names_that_do_not_fit_are_cut(void **state)
@@ -675,6 +750,10 @@ int main(void)
         cmocka_unit_test(test_digest_covers_shared_options_only),
         cmocka_unit_test(test_a_foreign_digest_names_the_options_that_differ),
         cmocka_unit_test(test_every_shared_option_is_named),
+        cmocka_unit_test(test_options_of_one_mark_are_named_by_it),
+        cmocka_unit_test(test_a_rule_takes_its_parameters),
+        cmocka_unit_test(test_what_does_not_go_with_a_rule_is_refused),
+        cmocka_unit_test(test_a_rule_of_simulations_does_not_run),
         cmocka_unit_test(test_names_that_do_not_fit_are_cut),
         cmocka_unit_test(test_a_digest_of_another_version_is_told_as_such),
         cmocka_unit_test(test_reference_page_names_every_option),

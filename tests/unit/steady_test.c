@@ -87,7 +87,8 @@ static struct engine *make_engine(struct contracts *contracts)
                                            .policy_beta = .5,
                                            .labels_max = 1000,
                                            .fit_every = 20,
-                                           .rule = sel_rule_find("policy_trace"),
+                                           .selection =
+                                               selection_defaults(sel_rule_find("policy_trace")),
                                            .budget_per_second = 1,
                                            .budget_burst = 1,
                                            .budget_in_flight = 1};

@@ -25,12 +25,27 @@ double budget_level(const struct budget *budget, const struct bucket *bucket, in
     return (double)share(budget->burst, budget->partitions, number) - used;
 }
 
+int64_t budget_slots(const struct budget *budget, const struct bucket *bucket, int32_t number,
+                     int64_t now)
+{
+    /* The small amount keeps a label that is due to the millisecond from being held back. */
+    double level = budget_level(budget, bucket, number, now) + 1e-9;
+    int64_t free = share(budget->in_flight, budget->partitions, number) - bucket->open;
+    int64_t held = level > 0 ? (int64_t)level : 0;
+    return free <= 0 ? 0 : held < free ? held : free;
+}
+
+int64_t budget_most(const struct budget *budget, int32_t number)
+{
+    int64_t burst = share(budget->burst, budget->partitions, number);
+    int64_t in_flight = share(budget->in_flight, budget->partitions, number);
+    return burst < in_flight ? burst : in_flight;
+}
+
 bool budget_allows(const struct budget *budget, const struct bucket *bucket, int32_t number,
                    int64_t now)
 {
-    /* The small amount keeps a label that is due to the millisecond from being held back. */
-    return bucket->open < share(budget->in_flight, budget->partitions, number) &&
-           budget_level(budget, bucket, number, now) >= 1 - 1e-9;
+    return budget_slots(budget, bucket, number, now) > 0;
 }
 
 void budget_charge(const struct budget *budget, struct bucket *bucket, int64_t time)

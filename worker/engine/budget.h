@@ -30,6 +30,10 @@ bool budget_allows(const struct budget *budget, const struct bucket *bucket, int
                    int64_t now);
 /* Charges one label issued at `time`; times must not go back. */
 void budget_charge(const struct budget *budget, struct bucket *bucket, int64_t time);
+/* Pairs that partition `number` may issue at `now`, and at any time. */
+int64_t budget_slots(const struct budget *budget, const struct bucket *bucket, int32_t number,
+                     int64_t now);
+int64_t budget_most(const struct budget *budget, int32_t number);
 /* Labels that the bucket holds at `now`. */
 double budget_level(const struct budget *budget, const struct bucket *bucket, int32_t number,
                     int64_t now);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "inputs.h"
 #include "internal.h"
 
 bool partition_live(const struct partition *partition)
@@ -140,6 +141,16 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
         snprintf(reason, size,
                  "policy_logprob, reference_logprob: both are needed with policy.sampling = "
                  "logged");
+        return false;
+    }
+    const char *missing = inputs_missing(engine->pools.inputs, completion);
+    if (missing != NULL && completion->candidate) {
+        snprintf(reason, size, "%s: is needed with selection.rule = %s", missing,
+                 engine->options.selection.rule->name);
+        return false;
+    }
+    if (!(completion->cost > 0)) {
+        snprintf(reason, size, "cost: %g is not above 0", completion->cost);
         return false;
     }
     if (!(completion->traffic_weight >= 0)) {

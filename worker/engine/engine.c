@@ -17,8 +17,8 @@ static bool usable(const struct engine_options *options, struct error *error)
     if (options->pool_max < 2 || options->pool_min < 2 || options->pool_size < options->pool_min ||
         options->pool_max < options->pool_size)
         return error_set(error, ERROR_FATAL, "pool: 2 <= pool.min <= pool.size <= pool.max");
-    if (!(options->policy_beta > 0) || !(options->budget_per_second > 0) || options->rule == NULL ||
-        options->digest == NULL || options->writer == NULL)
+    if (!(options->policy_beta > 0) || !(options->budget_per_second > 0) ||
+        options->selection.rule == NULL || options->digest == NULL || options->writer == NULL)
         return error_set(error, ERROR_FATAL,
                          "policy.beta, budget.per_second and selection.rule are required");
     return true;
@@ -280,6 +280,7 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         done = space_entry(engine, entry, offset, &applied, error);
         break;
     case ENTRY_PRICE:
+        done = price_entry(engine, entry, &applied, error);
         break;
     }
     if (!done || !forget_tick(engine, error))
@@ -439,7 +440,7 @@ double engine_budget_level(const struct engine *engine)
 
 size_t engine_fixed_bytes(const struct engine_options *options, size_t dimension)
 {
-    return model_bytes(dimension) + select_bytes(options, dimension);
+    return model_bytes(options, dimension) + select_bytes(options, dimension);
 }
 
 size_t engine_pane_bytes(size_t dimension)

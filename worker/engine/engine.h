@@ -27,6 +27,33 @@
 
 enum policy_sampling { SAMPLING_REFERENCE, SAMPLING_CURRENT, SAMPLING_LOGGED };
 
+/* When a pair is asked, how it is drawn by its score, and which pools come first: the options
+ * `selection.when`, `.draw` and `.prompts`, in the order of their names. */
+enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
+enum selection_draw { DRAW_BEST, DRAW_SOFTMAX, DRAW_POWER, DRAW_SOFTRANK };
+enum selection_prompts { PROMPTS_PAIR, PROMPTS_SPREAD, PROMPTS_ENTROPY, PROMPTS_MAXMINLCB };
+
+struct selection_options {
+    const struct sel_rule *rule;
+    double parameters[SEL_PARAMETERS_MAX]; /* of the rule; NaN: its default */
+    enum sel_weighting weighting;
+    enum selection_when when;
+    enum selection_draw draw;
+    double sharpness; /* of a draw */
+    double epsilon;
+    enum selection_prompts prompts;
+    double prompt_share; /* of the open pools that are compared */
+    size_t shortlist;    /* most of them */
+    size_t domain_quota; /* 0: none */
+    bool per_cost;
+    double price_share, price_rate;
+    size_t candidates; /* most pairs of a list */
+    int64_t batch;     /* slots that must be open, over all workers; 0: as the rule needs */
+};
+
+/* The defaults of the option table, for one rule and its defaults. */
+struct selection_options selection_defaults(const struct sel_rule *rule);
+
 /* All times in milliseconds. Names as in the option table. */
 struct engine_options {
     const char *topics[INPUTS]; /* names, for label ids and dead letters */
@@ -55,8 +82,7 @@ struct engine_options {
     int64_t fit_every;
     double fit_lambda;     /* 0: by evidence */
     double fit_lambda_max; /* 0: 2 d / .09 */
-    const struct sel_rule *rule;
-    enum sel_weighting weighting;
+    struct selection_options selection;
     double control_share;
     double budget_per_second;
     int64_t budget_burst;
@@ -81,7 +107,7 @@ struct source {
     struct span tracestate;
 };
 
-enum pool_end { POOL_AGE, POOL_PICKS, POOL_MEMORY, POOL_SPACE, POOL_LOST, POOL_ENDS };
+enum pool_end { POOL_AGE, POOL_PICKS, POOL_PASSED, POOL_MEMORY, POOL_SPACE, POOL_LOST, POOL_ENDS };
 
 /* Counters and gauges since the engine was made; see the metrics page for their meaning. */
 struct engine_stats {

@@ -41,6 +41,9 @@ struct partition {
     int64_t stream_time; /* the same, moved on by ticks */
     struct partition_pools pools;
     struct pane pane;
+    struct sel_price price;
+    int64_t price_time; /* of its last entry */
+    bool price_moved;
     struct bucket bucket;
 };
 
@@ -105,9 +108,15 @@ struct engine {
     float *gathered; /* pool.max x d, one pool in the scale of SPACE */
     double *scratch; /* pool.max x d and logits */
     uint8_t *forbidden;
+    double *chances; /* probabilities of pairs, chances_max twice; NULL: no rule needs them */
+    size_t chances_max;
     struct pool **working; /* pools open in the picker, by its numbers */
     size_t working_count;
+    struct pool **eligible; /* that compete, best first */
+    size_t eligible_count, eligible_capacity;
     size_t refresh_at;
+    int64_t skips_of_slot;   /* draws for the next slot that skipped a pool */
+    struct listing *listing; /* NULL: the rule takes no list */
     /* Output. */
     struct batch batches[2];
     struct batch *open;   /* being filled */
@@ -194,6 +203,11 @@ void labels_take_over(struct labels_partition *partition, int64_t handled, const
 void labels_drop(struct engine *engine, struct labels_partition *partition);
 bool expiry_tick(struct engine *engine, struct error *error);
 bool fit_tick(struct engine *engine, struct error *error);
+
+/* ---- price.c ---- */
+/* Adopts a price: that of a partition's owner before. */
+bool price_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
+                 struct error *error);
 
 /* ---- select.c ---- */
 /* Allocates what selection needs at the dimension of the space. */

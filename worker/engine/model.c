@@ -31,11 +31,12 @@ static void bucket_clear(struct moments_bucket *bucket)
 static void drop_dimension(struct model *model)
 {
     sel_information_free(model->information);
+    sel_information_free(model->unweighted);
     sel_preference_free(model->preference);
     free(model->psi);
     free(model->policy);
     free(model->space.centre);
-    model->information = NULL;
+    model->information = model->unweighted = NULL;
     model->preference = NULL;
     model->psi = model->policy = model->space.centre = NULL;
     model->space.dimension = 0;
@@ -54,22 +55,31 @@ void model_fini(struct model *model)
     model->members = NULL;
 }
 
-size_t model_bytes(size_t dimension)
+static bool wants_unweighted(const struct engine_options *options)
+{
+    return (options->selection.rule->traits & SEL_UNWEIGHTED) != 0;
+}
+
+size_t model_bytes(const struct engine_options *options, size_t dimension)
 {
     size_t square = dimension * dimension * sizeof(double);
+    size_t unweighted = wants_unweighted(options) ? 2 : 0;
     /* Sigma and S, I, S I S, the fit's matrices, and the buckets of I. */
-    return 8 * square + 2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
+    return (8 + unweighted) * square + 2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
 }
 
 /* Allocates what depends on the dimension. */
 static bool set_dimension(struct model *model, size_t dimension)
 {
     model->information = sel_information_new(dimension);
+    if (wants_unweighted(model->options))
+        model->unweighted = sel_information_new(dimension);
     model->preference = sel_preference_new(dimension);
     model->psi = calloc(dimension, sizeof(double));
     model->policy = calloc(dimension * dimension, sizeof(double));
     model->space.centre = calloc(dimension, sizeof(double));
-    if (model->information == NULL || model->preference == NULL || model->psi == NULL ||
+    if ((wants_unweighted(model->options) && model->unweighted == NULL) ||
+        model->information == NULL || model->preference == NULL || model->psi == NULL ||
         model->policy == NULL || model->space.centre == NULL)
         return false;
     model->space.dimension = dimension;
@@ -87,7 +97,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
                                   .id = identity_of(name),
                                   .epoch = entry->feature_epoch};
     model->fit_id = 0;
-    model->fit_time = 0;
+    model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
     model->lapse = 0;
     model->return_rate = 1;
@@ -230,6 +240,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     model->psi = psi;
     model->fit_id = fit->fit_id;
     model->fit_time = entry->time;
+    model->fit_labels = fit->labels < 0 ? 0 : fit->labels;
     model->lambda = lambda;
     model->lapse = fit->lapse;
     model->return_rate = fit->return_rate;
@@ -435,9 +446,29 @@ static double current_weight(const struct model *model, const struct request *re
     return sel_weight_lapse(model_margin(model, request->x), model->lapse);
 }
 
-static enum sel_status rebuild(struct model *model)
+/* Sums the members into `information`, weighted or with w = 1, and factors it. */
+static enum sel_status sum_members(const struct model *model, struct sel_information *information,
+                                   const double *lambda, bool weighted)
 {
     enum { BLOCK = 256 };
+    enum sel_status status = sel_information_reset(information, lambda);
+    const float *x[BLOCK];
+    double w[BLOCK];
+    size_t filled = 0;
+    for (size_t k = 0; k < model->member_count && status == SEL_OK; k++) {
+        const struct request *request = model->members[k];
+        x[filled] = request->x;
+        w[filled++] = weighted ? request->applied : request_share(request, model->return_rate);
+        if (filled == BLOCK || k + 1 == model->member_count) {
+            status = sel_information_accumulate(information, x, w, filled);
+            filled = 0;
+        }
+    }
+    return status == SEL_OK ? sel_information_factor(information) : status;
+}
+
+static enum sel_status rebuild(struct model *model)
+{
     size_t d = model->space.dimension;
     double *lambda = malloc(d * sizeof *lambda);
     if (lambda == NULL || !collect(model)) {
@@ -446,28 +477,45 @@ static enum sel_status rebuild(struct model *model)
     }
     for (size_t k = 0; k < d; k++)
         lambda[k] = model->lambda;
-    enum sel_status status = sel_information_reset(model->information, lambda);
-    free(lambda);
-    const float *x[BLOCK];
-    double w[BLOCK];
-    size_t filled = 0;
-    for (size_t k = 0; k < model->member_count && status == SEL_OK; k++) {
+    for (size_t k = 0; k < model->member_count; k++) {
         struct request *request = model->members[k];
         request->applied =
             request_share(request, model->return_rate) * current_weight(model, request);
-        x[filled] = request->x;
-        w[filled++] = request->applied;
-        if (filled == BLOCK || k + 1 == model->member_count) {
-            status = sel_information_accumulate(model->information, x, w, filled);
-            filled = 0;
-        }
     }
+    enum sel_status status = sum_members(model, model->information, lambda, true);
+    if (status == SEL_OK && model->unweighted != NULL)
+        status = sum_members(model, model->unweighted, lambda, false);
+    free(lambda);
     members_end(model);
-    if (status == SEL_OK)
-        status = sel_information_factor(model->information);
     model->stale = status != SEL_OK;
     model->moved = true;
     return status;
+}
+
+struct sel_information *model_design(const struct model *model)
+{
+    return model->unweighted != NULL ? model->unweighted : model->information;
+}
+
+static enum sel_status shift(struct sel_information *information, const float *x, double change)
+{
+    return change > 0 ? sel_information_add(information, x, change)
+                      : sel_information_remove(information, x, -change);
+}
+
+bool model_picked(struct model *model, struct request *request, struct error *error)
+{
+    if (model->unweighted == NULL)
+        return true;
+    enum sel_status status = shift(model->information, request->x, request->applied);
+    return status == SEL_OK ||
+           error_set(error, ERROR_FATAL, "information matrix: %s", sel_status_text(status));
+}
+
+static bool design_stale(const struct model *model)
+{
+    return sel_information_stale(model->information) ||
+           (model->unweighted != NULL && sel_information_stale(model->unweighted));
 }
 
 void model_follow(struct model *model, struct request *request)
@@ -478,18 +526,22 @@ void model_follow(struct model *model, struct request *request)
         model->stale = true; /* it may push another one out of the newest labels.max */
         return;
     }
-    double target = request_share(request, model->return_rate) * current_weight(model, request);
+    double weight = current_weight(model, request);
+    double target = request_share(request, model->return_rate) * weight;
     model->counted += request_informative(request) - request->counted;
     request->counted = request_informative(request);
     double change = target - request->applied;
+    if (model->unweighted != NULL && weight == 0)
+        model->stale = true; /* the share may have changed all the same */
     if (change == 0)
         return;
-    enum sel_status status = change > 0
-                                 ? sel_information_add(model->information, request->x, change)
-                                 : sel_information_remove(model->information, request->x, -change);
+    /* Between fits the weight stays, so that `change` is that of the share times it. */
+    enum sel_status status = shift(model->information, request->x, change);
+    if (status == SEL_OK && model->unweighted != NULL)
+        status = shift(model->unweighted, request->x, change / weight);
     request->applied = target;
     model->moved = true;
-    if (status != SEL_OK || sel_information_stale(model->information))
+    if (status != SEL_OK || design_stale(model))
         model->stale = true;
 }
 
@@ -499,7 +551,7 @@ bool model_refresh(struct model *model, struct error *error)
         error->class = ERROR_NONE;
     if (model->information == NULL)
         return false;
-    if (sel_information_stale(model->information) || model->edge != window_edge(model))
+    if (design_stale(model) || model->edge != window_edge(model))
         model->stale = true;
     model->edge = window_edge(model);
     if (model->stale) {
@@ -527,6 +579,9 @@ bool model_fit_due(struct model *model, int64_t now)
     /* Labels have left the window, and the FIT would be deleted from the topic some day. */
     if (model->fit_id > 0 && now - model->fit_time >= model->options->labels_window / 2)
         return true;
+    if ((model->options->selection.rule->traits & SEL_REFIT_DOUBLING) != 0)
+        return model->information != NULL &&
+               sel_refit_due((size_t)model->fit_labels, (size_t)model->counted);
     int64_t every = model->options->fit_every;
     int64_t grown = model->counted > 5000 ? model->counted / 100 : 0;
     count_fresh(model);

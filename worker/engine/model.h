@@ -1,5 +1,7 @@
 /* What the labels have taught: the feature space in force, psi, Sigma and I.
  *
+ * A rule with SEL_UNWEIGHTED picks by a second Sigma, built alike with w = 1.
+ *
  * Invariant: Sigma = lambda Id + sum over requests of share * w x x', where w is the weight of the
  * pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share is
  * request_share(). At a rebuild the sum runs in order of request id; in between it follows by
@@ -47,13 +49,15 @@ struct model {
     /* The newest FIT. */
     int64_t fit_id;
     int64_t fit_time;
-    int64_t fresh; /* labels that count and are newer than the fit; -1: to be counted */
+    int64_t fit_labels; /* behind it */
+    int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */
     double lambda, lapse, return_rate;
     double *psi;
     /* Sigma. */
     int64_t edge; /* requests issued before do not count */
     struct sel_information *information;
-    bool stale;               /* must be rebuilt from the requests */
+    struct sel_information *unweighted; /* the same with w = 1, for rules that want it; else NULL */
+    bool stale;                         /* must be rebuilt from the requests */
     bool moved;               /* changed since the picker last began, other than by its own picks */
     int64_t counted;          /* labelled pairs in Sigma */
     struct request **members; /* scratch, in order of id */
@@ -83,6 +87,10 @@ bool model_moments(struct model *model, const struct entry_moments *pane, int64_
 void model_label_arrived(struct model *model, const struct request *request);
 /* Brings Sigma in line with one request whose state changed. */
 void model_follow(struct model *model, struct request *request);
+/* Sigma as the rule wants it: what picks are made by. */
+struct sel_information *model_design(const struct model *model);
+/* A pick of the round has entered model_design; puts it into Sigma where that is another one. */
+bool model_picked(struct model *model, struct request *request, struct error *error);
 /* Rebuilds what is stale. False with ERROR_NONE in `error`: there is no I or no space yet. */
 bool model_refresh(struct model *model, struct error *error);
 /* tr(I S) of a refreshed model; NaN before there is an I. */
@@ -104,7 +112,7 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
 
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);
-size_t model_bytes(size_t dimension);
+size_t model_bytes(const struct engine_options *options, size_t dimension);
 /* Memory that a fit borrows for each request. */
 size_t model_fit_bytes(void);
 /* Labels beyond labels.max that are kept, so that what a fit has not seen yet cannot matter. */

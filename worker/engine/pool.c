@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include "inputs.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +9,7 @@ void pools_init(struct pools *pools, const struct engine_options *options,
                 struct engine_stats *stats)
 {
     *pools = (struct pools){.options = options, .stats = stats};
+    pools->inputs = inputs_kept(&options->selection);
     store_init(&pools->store, options->pools_bytes);
 }
 
@@ -125,11 +128,17 @@ struct pool *pool_open(struct pools *pools, struct partition_pools *partition, s
     return pool;
 }
 
+/* Of the inputs and the cost. */
+static size_t numbers_size(const struct held *held)
+{
+    return ((size_t)held->input_count + held->has_cost) * sizeof(double);
+}
+
 static size_t held_bytes(const struct held *held)
 {
-    return offsetof(struct held, features) + held->dimension * sizeof(float) + held->id_size +
-           held->version_size + held->uri_size + held->traceparent_size + held->tracestate_size +
-           held->text_size;
+    return offsetof(struct held, features) + held->dimension * sizeof(float) + numbers_size(held) +
+           held->id_size + held->version_size + held->uri_size + held->traceparent_size +
+           held->tracestate_size + held->text_size;
 }
 
 static void held_free(struct pools *pools, struct held *held)
@@ -142,6 +151,10 @@ static struct held *held_new(struct pools *pools, const struct source *source,
                              const struct completion *completion)
 {
     struct span text = text_cut(completion->text, pools->options->limits_text);
+    double numbers[SEL_INPUTS + 1];
+    size_t count = inputs_take(pools->inputs, completion, numbers);
+    bool has_cost = pools->options->selection.per_cost && completion->cost != 1;
+    numbers[count] = completion->cost;
     const struct held head = {.id = identity_of(completion->completion_id),
                               .offset = source->offset,
                               .policy_epoch = completion->policy_epoch,
@@ -156,6 +169,8 @@ static struct held *held_new(struct pools *pools, const struct source *source,
                               .tracestate_size = (uint16_t)source->tracestate.size,
                               .candidate = completion->candidate,
                               .text_cut = text.size < completion->text.size,
+                              .has_cost = has_cost,
+                              .input_count = (unsigned char)(count & 15),
                               .dimension = (uint32_t)completion->dimension};
     struct held *held = take(pools, held_bytes(&head));
     if (held == NULL)
@@ -163,6 +178,7 @@ static struct held *held_new(struct pools *pools, const struct source *source,
     memcpy(held, &head, offsetof(struct held, features));
     memcpy(held->features, completion->features, completion->dimension * sizeof(float));
     char *at = (char *)(held->features + completion->dimension);
+    put(&at, (struct span){(const char *)numbers, numbers_size(held)});
     put(&at, completion->completion_id);
     put(&at, completion->policy_version);
     put(&at, completion->uri);
@@ -287,7 +303,26 @@ bool pools_wait_over(struct pools *pools, struct partition_pools *partition, int
 
 static struct span held_part(const struct held *held, size_t before, size_t size)
 {
-    return (struct span){(const char *)(held->features + held->dimension) + before, size};
+    return (struct span){
+        (const char *)(held->features + held->dimension) + numbers_size(held) + before, size};
+}
+
+static double number_at(const struct held *held, size_t place)
+{
+    double number;
+    memcpy(&number, (const char *)(held->features + held->dimension) + place * sizeof number,
+           sizeof number);
+    return number;
+}
+
+double held_input(const struct held *held, size_t place)
+{
+    return number_at(held, place);
+}
+
+double held_cost(const struct held *held)
+{
+    return held->has_cost ? number_at(held, held->input_count) : 1;
 }
 
 struct span held_completion_id(const struct held *held)

@@ -30,7 +30,10 @@ struct held {
     bool candidate : 1;
     bool too_large : 1; /* for a pair, even without texts */
     bool text_cut : 1;
-    float features[]; /* then id, version, uri, traceparent, tracestate, text */
+    bool has_cost : 1;             /* other than 1 */
+    unsigned char input_count : 4; /* numbers that the rule needs (inputs.h) */
+    float features[]; /* then, as doubles, the inputs and the cost; then id, version, uri,
+                         traceparent, tracestate, text */
 };
 
 struct pool {
@@ -50,6 +53,7 @@ struct pool {
     bool measured;  /* it has gone into the scale of a coming space */
     bool scored;    /* score is not older than its completions */
     bool exhausted; /* no pair of it may be asked, as of the last scoring */
+    bool skipped;   /* the rule drew that nothing is asked of it, as of the last scoring */
     bool prompt_cut;
     double score;
     int64_t score_fit;                          /* the fit it was made under */
@@ -70,6 +74,7 @@ struct pools {
     size_t refused; /* what the block needed that could not be had last (store_need) */
     const struct engine_options *options;
     struct engine_stats *stats;
+    unsigned inputs;     /* kept with each completion, as inputs_kept says */
     struct pool **ready; /* of all partitions */
     size_t ready_count, ready_capacity;
 };
@@ -97,6 +102,10 @@ void pool_close(struct pools *pools, struct partition_pools *partition, struct p
 bool pool_update_ready(struct pools *pools, struct pool *pool, int64_t stream_time);
 bool pools_wait_over(struct pools *pools, struct partition_pools *partition, int64_t stream_time);
 
+/* An input of the rule, in the order of inputs_take. */
+double held_input(const struct held *held, size_t place);
+/* What it costs to judge the completion. */
+double held_cost(const struct held *held);
 struct span held_completion_id(const struct held *held);
 struct span held_policy_version(const struct held *held);
 struct span held_uri(const struct held *held);

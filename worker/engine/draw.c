@@ -1,0 +1,301 @@
+/* Which pair for a slot.
+ *
+ * The arm is drawn first, by a coin keyed by the lowest partition that is live here and the slot's
+ * number (one more than the largest in the ledger): no two slots have the same key, since a
+ * partition's next owner has read the ledger. control: a uniform candidate pool, then a uniform
+ * unasked pair of it. selected: by epsilon the same, else by the rule:
+ *   a rule of scores   the best pair of all that are compared, or one drawn by its score
+ *   a rule that draws  a uniform pool of those that compete, then a pair by the rule's
+ * distribution; where that skips the pool, another draw for the same slot The propensity of the
+ * pair is its probability over all arms, given the state at the draw. */
+#include <string.h>
+
+#include "selection.h"
+
+bool selection_lists(const struct selection_options *options)
+{
+    return !sel_rule_is_of_pools(options->rule);
+}
+
+bool selection_draws(const struct selection_options *options)
+{
+    return options->rule->randomised || options->rule->distribution != NULL;
+}
+
+int64_t draw_slot(const struct engine *engine)
+{
+    return engine->requests.slot_last + 1;
+}
+
+struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
+                              int64_t attempt)
+{
+    int32_t lowest = 0;
+    while (!partition_live(&engine->partitions[lowest]))
+        lowest++;
+    const struct span key[] = {span_of(engine->model.space.name),
+                               {(const char *)&lowest, sizeof lowest},
+                               {(const char *)&slot, sizeof slot},
+                               {(const char *)&attempt, sizeof attempt}};
+    return identity_random(engine->options.seed, purpose, identity_hash(key, attempt > 0 ? 4 : 3));
+}
+
+/* ---- a uniform pair ---- */
+
+bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *random,
+                  struct decision *decision, struct error *error)
+{
+    struct pool *pool = only;
+    error->class = ERROR_NONE;
+    decision->pool = NULL;
+    if (only == NULL) {
+        size_t candidates = working_candidates(engine);
+        if (candidates == 0)
+            return false;
+        uint64_t left = sel_random_below(random, candidates);
+        size_t k = 0;
+        while (!working_candidate(engine, engine->pools.ready[k]) || left-- > 0)
+            k++;
+        pool = engine->pools.ready[k];
+    }
+    size_t number;
+    if (!working_number(engine, pool, &number, error))
+        return false;
+    error->class = ERROR_NONE;
+    size_t allowed = sel_picker_allowed(engine->picker, number);
+    if (allowed == 0) {
+        pool->exhausted = true;
+        return false;
+    }
+    decision->pool = pool;
+    decision->uniform = true;
+    return sel_picker_pair(engine->picker, number, sel_random_below(random, allowed),
+                           &decision->choice);
+}
+
+double draw_propensity(const struct engine *engine, const struct pool *only,
+                       const struct decision *decision)
+{
+    const struct engine_options *options = &engine->options;
+    double by_chance =
+        options->control_share + (1 - options->control_share) * options->selection.epsilon;
+    double pools = only != NULL ? 1 : (double)working_candidates(engine);
+    double pairs = (double)sel_picker_allowed(engine->picker, decision->choice.pool);
+    return by_chance / pools / pairs + (1 - by_chance) * decision->chance;
+}
+
+/* ---- a rule that draws ---- */
+
+static size_t count_eligible(const struct engine *engine)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < engine->eligible_count; k++)
+        count += engine->eligible[k] != NULL && working_candidate(engine, engine->eligible[k]);
+    return count;
+}
+
+static struct pool *pick_eligible(const struct engine *engine, struct sel_random *random)
+{
+    size_t count = count_eligible(engine);
+    if (count == 0)
+        return NULL;
+    uint64_t left = sel_random_below(random, count);
+    size_t k = 0;
+    while (engine->eligible[k] == NULL || !working_candidate(engine, engine->eligible[k]) ||
+           left-- > 0)
+        k++;
+    return engine->eligible[k];
+}
+
+static bool draw_by_distribution(struct engine *engine, struct pool *only,
+                                 struct sel_random *random, struct decision *decision,
+                                 struct error *error)
+{
+    size_t number;
+    error->class = ERROR_NONE;
+    decision->pool = only != NULL ? only : pick_eligible(engine, random);
+    if (decision->pool == NULL || !working_number(engine, decision->pool, &number, error))
+        return false;
+    error->class = ERROR_NONE;
+    double chance;
+    if (!sel_picker_draw(engine->picker, number, random, &decision->choice, &chance)) {
+        decision->pool->skipped = true;
+        return false;
+    }
+    decision->choice.score = 0; /* it was a probability */
+    return true;
+}
+
+/* The probability of a pair under such a rule. */
+static double chance_by_distribution(struct engine *engine, const struct pool *only,
+                                     const struct decision *decision)
+{
+    const struct pool *pool = decision->pool;
+    size_t pools = only != NULL ? 1 : count_eligible(engine);
+    bool competes = only != NULL;
+    for (size_t place = 0; place < engine->eligible_count && !competes; place++)
+        competes = engine->eligible[place] == pool;
+    if (!competes || pools == 0)
+        return 0;
+    sel_picker_distribution(engine->picker, decision->choice.pool, engine->chances);
+    size_t k = pair_place(pool->count, decision->choice.i, decision->choice.j);
+    return engine->chances[k] / (double)pools;
+}
+
+/* ---- a rule of scores ---- */
+
+static bool stands(const struct engine *engine, const struct pool *only, size_t number)
+{
+    const struct pool *pool = engine->working[number];
+    return pool != NULL && !pool->exhausted && (only == NULL || pool == only) &&
+           working_may_spend(engine, pool->partition);
+}
+
+static bool best_choice(struct engine *engine, const struct pool *only, struct decision *decision)
+{
+    bool found = false;
+    for (size_t k = 0; k < engine->working_count; k++) {
+        struct sel_choice choice;
+        if (!stands(engine, only, k) || !sel_picker_best_of(engine->picker, k, &choice) ||
+            (found && choice.score <= decision->choice.score))
+            continue;
+        decision->choice = choice;
+        decision->pool = engine->working[k];
+        found = true;
+    }
+    return found;
+}
+
+/* Probabilities of all pairs that are compared, pool by pool, into engine->chances. Returns how
+ * many pairs those are. */
+static size_t soften(struct engine *engine, const struct pool *only)
+{
+    const struct selection_options *options = &engine->options.selection;
+    static const enum sel_softening SOFTENINGS[] = {
+        [DRAW_SOFTMAX] = SEL_SOFTMAX, [DRAW_POWER] = SEL_POWER, [DRAW_SOFTRANK] = SEL_SOFTRANK};
+    double *score = engine->chances, *log_weight = score + engine->chances_max;
+    size_t count = 0;
+    for (size_t k = 0; k < engine->working_count; k++)
+        if (stands(engine, only, k))
+            count += sel_picker_scores(engine->picker, k, score + count);
+    sel_wrap_soften(SOFTENINGS[options->draw], options->sharpness, score, NULL, count, log_weight);
+    sel_gumbel_first(log_weight, count, score);
+    return count;
+}
+
+/* Where the pairs of a pool of the picker begin among those compared. */
+static size_t first_place(const struct engine *engine, const struct pool *only, size_t number)
+{
+    size_t place = 0;
+    for (size_t k = 0; k < number; k++)
+        if (stands(engine, only, k))
+            place += engine->working[k]->count * (engine->working[k]->count - 1) / 2;
+    return place;
+}
+
+/* The pair at a place among those compared. */
+static bool pair_at(struct engine *engine, const struct pool *only, size_t place,
+                    struct decision *decision)
+{
+    for (size_t k = 0; k < engine->working_count; k++) {
+        if (!stands(engine, only, k))
+            continue;
+        size_t n = engine->working[k]->count, i = 0;
+        if (place >= n * (n - 1) / 2) {
+            place -= n * (n - 1) / 2;
+            continue;
+        }
+        while (place >= n - 1 - i)
+            place -= n - 1 - i++;
+        decision->pool = engine->working[k];
+        return sel_picker_choice(engine->picker, k, i, i + 1 + place, &decision->choice);
+    }
+    return false;
+}
+
+static bool draw_softened(struct engine *engine, const struct pool *only, struct sel_random *random,
+                          struct decision *decision)
+{
+    size_t count = soften(engine, only), place = 0, last = count;
+    double left = sel_random_uniform(random);
+    for (; place < count; place++) {
+        if (engine->chances[place] > 0)
+            last = place;
+        if (left < engine->chances[place])
+            break;
+        left -= engine->chances[place];
+    }
+    if (place == count)
+        place = last; /* what rounding lacks of 1; count: no pair is possible */
+    return place < count && pair_at(engine, only, place, decision);
+}
+
+static double chance_softened(struct engine *engine, const struct pool *only,
+                              const struct decision *decision)
+{
+    const struct sel_choice *choice = &decision->choice;
+    if (!stands(engine, only, choice->pool))
+        return 0;
+    soften(engine, only);
+    return engine->chances[first_place(engine, only, choice->pool) +
+                           pair_place(decision->pool->count, choice->i, choice->j)];
+}
+
+static double chance_best(struct engine *engine, const struct pool *only,
+                          const struct decision *decision)
+{
+    struct decision best = {0};
+    bool same = best_choice(engine, only, &best) && best.pool == decision->pool &&
+                best.choice.i == decision->choice.i && best.choice.j == decision->choice.j;
+    return same ? 1 : 0;
+}
+
+/* ---- a slot ---- */
+
+static bool draw_by_rule(struct engine *engine, struct pool *only, struct sel_random *random,
+                         struct decision *decision, struct error *error)
+{
+    const struct selection_options *options = &engine->options.selection;
+    error->class = ERROR_NONE;
+    decision->pool = NULL;
+    if (selection_draws(options))
+        return draw_by_distribution(engine, only, random, decision, error);
+    if (options->draw != DRAW_BEST)
+        return draw_softened(engine, only, random, decision);
+    return best_choice(engine, only, decision);
+}
+
+static double chance_by_rule(struct engine *engine, const struct pool *only,
+                             const struct decision *decision)
+{
+    const struct selection_options *options = &engine->options.selection;
+    if (selection_draws(options))
+        return chance_by_distribution(engine, only, decision);
+    return options->draw != DRAW_BEST ? chance_softened(engine, only, decision)
+                                      : chance_best(engine, only, decision);
+}
+
+enum draw_arm draw_arm(const struct engine *engine, int64_t slot)
+{
+    const struct engine_options *options = &engine->options;
+    struct sel_random random = draw_random(engine, "slot", slot, 0);
+    if (sel_random_uniform(&random) < options->control_share)
+        return DRAW_CONTROL;
+    return sel_random_uniform(&random) < options->selection.epsilon ? DRAW_EPSILON : DRAW_BY_RULE;
+}
+
+bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
+               struct error *error)
+{
+    *decision = (struct decision){.slot = draw_slot(engine)};
+    enum draw_arm arm = draw_arm(engine, decision->slot);
+    struct sel_random random = draw_random(engine, "pair", decision->slot, engine->skips_of_slot);
+    bool drawn = arm == DRAW_BY_RULE ? draw_by_rule(engine, only, &random, decision, error)
+                                     : draw_uniform(engine, only, &random, decision, error);
+    if (!drawn)
+        return false;
+    decision->arm = arm == DRAW_CONTROL ? ARM_CONTROL : ARM_SELECTED;
+    decision->chance = chance_by_rule(engine, only, decision);
+    decision->propensity = draw_propensity(engine, only, decision);
+    return true;
+}

@@ -1,0 +1,102 @@
+/* What the files of selection share: working.c (pools opened for comparison), draw.c (which pair
+ * for a slot), listing.c (rules that choose from a list), publish.c (what a choice writes), price.c
+ * and select.c (when which of them). */
+#ifndef INFOPAIR_ENGINE_SELECTION_H
+#define INFOPAIR_ENGINE_SELECTION_H
+
+#include "internal.h"
+
+enum { SELECT_SPARE = 28, SELECT_SHORTLIST_MAX = 100, SELECT_REFRESH = 256 };
+enum { SELECT_POOLS = SELECT_SHORTLIST_MAX + SELECT_SPARE };
+enum { SELECT_PARTS = SEL_PARTS + 4 };
+
+/* Place of the pair i < j of n completions in the order (0,1), (0,2), ..., (n-2,n-1). */
+static inline size_t pair_place(size_t n, size_t i, size_t j)
+{
+    return i * (2 * n - i - 1) / 2 + (j - i - 1);
+}
+
+/* A pair chosen for a slot, and why. */
+struct decision {
+    struct pool *pool;
+    struct sel_choice choice; /* i < j of the pool; score 0 where there is none */
+    enum pair_arm arm;
+    bool uniform;      /* a uniform pair: of the control arm, or by selection.epsilon */
+    double propensity; /* over all arms */
+    double chance;     /* of the pair under the rule */
+    int64_t slot;
+    /* Of a rule that chooses from a list. */
+    size_t listed; /* pairs of the list; 0: no list */
+    double objective, certificate, design;
+};
+
+/* The rule of the options has this shape: it draws pairs of a pool, or chooses from a list. Else it
+ * scores pairs. */
+bool selection_draws(const struct selection_options *options);
+bool selection_lists(const struct selection_options *options);
+
+/* ---- working.c ---- */
+
+/* Closes the picker's pools; S I S is computed anew only when Sigma or I changed otherwise. */
+bool working_start(struct engine *engine, struct error *error);
+/* Opens a pool in the picker under *number, and finds its score. */
+bool working_open(struct engine *engine, struct pool *pool, size_t *number, struct error *error);
+/* Scores ready pools that have no score of their present state and fit. */
+bool working_refresh(struct engine *engine, struct error *error);
+/* Finds the pools that compete, best first, and opens the first of them where pairs are scored. */
+bool working_fill(struct engine *engine, struct error *error);
+/* The number of a pool in the picker; opened where it is not. */
+bool working_number(struct engine *engine, struct pool *pool, size_t *number, struct error *error);
+/* True when a pair of the pool may be asked now. */
+bool working_candidate(const struct engine *engine, const struct pool *pool);
+size_t working_candidates(const struct engine *engine);
+bool working_may_spend(const struct engine *engine, int32_t partition);
+/* Picks that a pool may have; 0: any number. */
+int64_t working_picks(const struct engine *engine);
+
+/* ---- draw.c ---- */
+
+/* The slot that comes next, and the generator of its coins. */
+int64_t draw_slot(const struct engine *engine);
+struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
+                              int64_t attempt);
+/* What fills a slot: fixed by its number. */
+enum draw_arm { DRAW_CONTROL, DRAW_EPSILON, DRAW_BY_RULE };
+enum draw_arm draw_arm(const struct engine *engine, int64_t slot);
+/* The probability of a decision over all arms, from its chance under the rule. */
+double draw_propensity(const struct engine *engine, const struct pool *only,
+                       const struct decision *decision);
+/* Draws the arm and the pair of the next slot; only: among the pairs of that pool. False with
+ * ERROR_NONE: decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */
+bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
+               struct error *error);
+/* A uniform pair of a uniform candidate, or of `only`. False like draw_pair. */
+bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *random,
+                  struct decision *decision, struct error *error);
+
+/* ---- listing.c ---- */
+
+/* True when as many slots are open as selection.batch wants at once. */
+bool listing_due(const struct engine *engine);
+/* Chooses batches for the open slots from lists of pairs and publishes them. */
+bool listing_tick(struct engine *engine, struct error *error);
+bool listing_prepare(struct engine *engine);
+void listing_fini(struct engine *engine);
+size_t listing_bytes(const struct engine_options *options, size_t dimension);
+
+/* ---- publish.c ---- */
+
+/* Puts a decision into the batch and lets Sigma, the bucket and the pools follow. *fits: false when
+ * it is too large for a record: one side of it is never compared again, and the pools in the picker
+ * are to be opened anew. */
+bool publish_decision(struct engine *engine, struct decision *decision, bool *fits,
+                      struct error *error);
+
+/* ---- price.c ---- */
+
+/* Whether to ask a pool of this partition whose best pair has this score. */
+bool price_asks(struct engine *engine, int32_t partition, double score);
+/* Writes the prices that have moved, each at most once a second. */
+bool price_tick(struct engine *engine, struct error *error);
+
+#endif

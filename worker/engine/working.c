@@ -1,0 +1,396 @@
+/* The pools that are compared: opened in the picker, scored, ranked.
+ *
+ * Candidates are the ready pools of live partitions whose bucket holds a label. They are scored
+ * when they become ready, when they change, and after each fit, at most SELECT_REFRESH a tick. By
+ * that score, or what selection.prompts names instead, they are ranked; the first share of them
+ * competes, and of those at most selection.shortlist are looked at in full. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "inputs.h"
+#include "selection.h"
+
+/* ---- rounds ---- */
+
+/* Draws of a rule that looks at the posterior differ from slot to slot and fit to fit. */
+static void seed_draws(struct engine *engine)
+{
+    const int64_t state[] = {engine->requests.slot_last, engine->model.fit_id};
+    const struct span key[] = {span_of(engine->model.space.name),
+                               {(const char *)state, sizeof state}};
+    struct sel_random random =
+        identity_random(engine->options.seed, "draws", identity_hash(key, 2));
+    uint64_t stream = sel_random_bits(&random);
+    sel_picker_seed(engine->picker, engine->options.seed, stream);
+}
+
+bool working_start(struct engine *engine, struct error *error)
+{
+    struct model *model = &engine->model;
+    engine->working_count = 0;
+    bool draws = (engine->options.selection.rule->needs & SEL_NEEDS(SEL_DRAWS)) != 0;
+    if (!model->moved && !draws) {
+        sel_picker_clear(engine->picker);
+        return true;
+    }
+    seed_draws(engine);
+    enum sel_status status = sel_picker_begin(engine->picker, model_design(model), model->policy,
+                                              model->psi, model->lapse);
+    model->moved = false;
+    return status == SEL_OK ||
+           error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
+}
+
+void select_forget_pool(struct engine *engine, const struct pool *pool)
+{
+    for (size_t k = 0; k < engine->working_count; k++) {
+        if (engine->working[k] == pool)
+            engine->working[k] = NULL;
+    }
+    for (size_t k = 0; k < engine->eligible_count; k++) {
+        if (engine->eligible[k] == pool)
+            engine->eligible[k] = NULL;
+    }
+}
+
+/* ---- pairs that may not be asked ---- */
+
+static void forbid(uint8_t *forbidden, size_t pair)
+{
+    forbidden[pair / 8] = (uint8_t)(forbidden[pair / 8] | 1u << pair % 8);
+}
+
+static size_t find_held(const struct pool *pool, struct id id)
+{
+    size_t k = 0;
+    while (k < pool->count && !identity_equal(pool->held[k]->id, id))
+        k++;
+    return k;
+}
+
+static bool may_compare(const struct held *held)
+{
+    return held->candidate && !held->too_large;
+}
+
+/* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
+ * Returns how many of the asked ones both stand in this pool. */
+static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
+{
+    size_t n = pool->count;
+    int64_t asked = 0;
+    memset(engine->forbidden, 0, n * (n - 1) / 2 / 8 + 1);
+    for (const struct request *request = requests_of(&engine->requests, pool->prompt);
+         request != NULL; request = request->of_prompt) {
+        const struct requests *requests = &engine->requests;
+        if (!identity_equal(request_space_id(requests, request), engine->model.space.id))
+            continue;
+        size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
+        size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
+        if (i == n || j == n || i == j)
+            continue;
+        forbid(engine->forbidden, i < j ? pair_place(n, i, j) : pair_place(n, j, i));
+        asked++;
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = i + 1; j < n; j++) {
+            if (!may_compare(pool->held[i]) || !may_compare(pool->held[j]))
+                forbid(engine->forbidden, pair_place(n, i, j));
+        }
+    }
+    return asked;
+}
+
+/* ---- what the rule knows of completions ---- */
+
+static bool later(const struct request *left, const struct request *right)
+{
+    if (right == NULL || left->issued_at != right->issued_at)
+        return right == NULL || left->issued_at > right->issued_at;
+    return identity_compare(left->id, right->id) > 0;
+}
+
+/* The completion of the prompt's last pair that did not stand in the pair before: who came to
+ * challenge. pool->count when it is not in the pool, or nothing was asked. */
+static size_t find_challenger(const struct engine *engine, const struct pool *pool)
+{
+    const struct requests *requests = &engine->requests;
+    const struct request *last = NULL, *before = NULL;
+    for (const struct request *each = requests_of(requests, pool->prompt); each != NULL;
+         each = each->of_prompt) {
+        if (later(each, last)) {
+            before = last;
+            last = each;
+        } else if (later(each, before)) {
+            before = each;
+        }
+    }
+    if (last == NULL)
+        return pool->count;
+    struct id left = identity_of(request_left_id(requests, last));
+    struct id right = identity_of(request_right_id(requests, last));
+    bool stood =
+        before != NULL && (identity_equal(left, identity_of(request_left_id(requests, before))) ||
+                           identity_equal(left, identity_of(request_right_id(requests, before))));
+    return find_held(pool, stood ? right : left);
+}
+
+/* Of traffic that is never compared a number may be missing; it is 0 then. */
+static void gather_input(const struct engine *engine, const struct pool *pool, enum sel_input input,
+                         double *values)
+{
+    size_t place = inputs_place(engine->pools.inputs, input);
+    size_t challenger = input == SEL_PREVIOUS ? find_challenger(engine, pool) : 0;
+    for (size_t k = 0; k < pool->count; k++) {
+        double value = input == SEL_PREVIOUS ? k == challenger
+                       : input == SEL_COST   ? held_cost(pool->held[k]) / 2
+                                             : held_input(pool->held[k], place);
+        values[k] = isfinite(value) ? value : 0;
+    }
+}
+
+static bool has_costs(const struct pool *pool)
+{
+    for (size_t k = 0; k < pool->count; k++)
+        if (pool->held[k]->has_cost)
+            return true;
+    return false;
+}
+
+static bool give_inputs(struct engine *engine, const struct pool *pool, size_t number,
+                        struct error *error)
+{
+    double *values = engine->scratch;
+    for (int k = 0; k < SEL_INPUTS; k++) {
+        enum sel_input input = (enum sel_input)k;
+        bool needed = (engine->options.selection.rule->needs & SEL_NEEDS(k)) != 0;
+        if (input == SEL_DRAWS || !(needed || (input == SEL_COST && has_costs(pool))))
+            continue;
+        gather_input(engine, pool, input, values);
+        enum sel_status status = sel_picker_give(engine->picker, number, input, values);
+        if (status != SEL_OK)
+            return error_set(error, ERROR_FATAL, "selection: %s: %s", sel_input_name(input),
+                             sel_status_text(status));
+    }
+    return true;
+}
+
+/* ---- scores of pools ---- */
+
+/* psi' phi of the rows gathered. */
+static double spread_of(const struct engine *engine, const struct pool *pool)
+{
+    size_t d = engine->model.space.dimension;
+    double *reward = engine->scratch;
+    for (size_t k = 0; k < pool->count; k++)
+        reward[k] = model_margin(&engine->model, engine->gathered + k * d);
+    return sel_prompt_spread(reward, pool->count);
+}
+
+/* Minus max_i min_j of the lower bound psi' x - s of i against j. */
+static double contest_of(struct engine *engine, const struct pool *pool, size_t number)
+{
+    double *least = engine->scratch;
+    struct sel_choice pair;
+    for (size_t k = 0; k < pool->count; k++)
+        least[k] = INFINITY;
+    for (size_t k = 0; sel_picker_pair(engine->picker, number, k, &pair); k++) {
+        double width = sqrt(pair.pair.variance);
+        least[pair.i] = fmin(least[pair.i], pair.pair.margin - width);
+        least[pair.j] = fmin(least[pair.j], -pair.pair.margin - width);
+    }
+    double most = -INFINITY;
+    for (size_t k = 0; k < pool->count; k++)
+        if (isfinite(least[k]))
+            most = fmax(most, least[k]);
+    return -most;
+}
+
+/* A rule that chooses from a list has no best pair: which pools give it candidates is drawn. */
+static double rank_by_chance(const struct engine *engine, const struct pool *pool)
+{
+    struct sel_random random = identity_random(engine->options.seed, "rank", pool->key);
+    return sel_random_uniform(&random);
+}
+
+static double score_of(struct engine *engine, const struct pool *pool, size_t number, double best)
+{
+    switch (inputs_prompts(&engine->options.selection)) {
+    case PROMPTS_PAIR:
+        return selection_lists(&engine->options.selection) ? rank_by_chance(engine, pool) : best;
+    case PROMPTS_SPREAD:
+        return spread_of(engine, pool);
+    case PROMPTS_ENTROPY:
+        gather_input(engine, pool, SEL_LOG_POLICY, engine->scratch);
+        return sel_prompt_entropy(engine->scratch, pool->count);
+    case PROMPTS_MAXMINLCB:
+        return contest_of(engine, pool, number);
+    }
+    return best;
+}
+
+int64_t working_picks(const struct engine *engine)
+{
+    int64_t most = engine->options.pool_picks;
+    return most == 0 && engine->options.selection.when != WHEN_SLOTS ? 1 : most;
+}
+
+bool working_open(struct engine *engine, struct pool *pool, size_t *number, struct error *error)
+{
+    int64_t asked = mark_forbidden(engine, pool);
+    if (asked > pool->picks)
+        pool->picks = asked;
+    completions_gather(engine, pool);
+    enum sel_status status =
+        sel_picker_open(engine->picker, engine->gathered, pool->count, engine->forbidden, number);
+    if (status != SEL_OK)
+        return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
+    engine->working[*number] = pool;
+    engine->working_count = *number + 1;
+    if (!give_inputs(engine, pool, *number, error))
+        return false;
+    struct sel_choice best = {0};
+    int64_t most = working_picks(engine);
+    bool scores = !selection_draws(&engine->options.selection);
+    bool none = scores ? !sel_picker_best_of(engine->picker, *number, &best)
+                       : sel_picker_allowed(engine->picker, *number) == 0;
+    pool->exhausted = none || (most > 0 && pool->picks >= most);
+    pool->score = pool->exhausted ? 0 : score_of(engine, pool, *number, best.score);
+    pool->scored = true;
+    pool->score_fit = engine->model.fit_id;
+    return true;
+}
+
+/* ---- candidates ---- */
+
+bool working_may_spend(const struct engine *engine, int32_t partition)
+{
+    return partition_live(&engine->partitions[partition]) &&
+           budget_allows(&engine->budget, &engine->partitions[partition].bucket, partition,
+                         engine->now);
+}
+
+bool working_candidate(const struct engine *engine, const struct pool *pool)
+{
+    return pool->scored && !pool->exhausted && !pool->skipped && pool->count >= 2 &&
+           space_is_current(engine, pool) && working_may_spend(engine, pool->partition);
+}
+
+size_t working_candidates(const struct engine *engine)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < engine->pools.ready_count; k++)
+        count += working_candidate(engine, engine->pools.ready[k]);
+    return count;
+}
+
+static bool needs_score(const struct engine *engine, const struct pool *pool)
+{
+    bool stale = !pool->exhausted && pool->score_fit != engine->model.fit_id;
+    return pool->count >= 2 && space_is_current(engine, pool) && (!pool->scored || stale);
+}
+
+bool working_refresh(struct engine *engine, struct error *error)
+{
+    struct pools *pools = &engine->pools;
+    size_t done = 0;
+    bool started = false;
+    for (size_t step = 0; step < pools->ready_count && done < SELECT_REFRESH; step++) {
+        if (engine->refresh_at >= pools->ready_count)
+            engine->refresh_at = 0;
+        struct pool *pool = pools->ready[engine->refresh_at++];
+        if (!needs_score(engine, pool))
+            continue;
+        if ((!started || engine->working_count == SELECT_SHORTLIST_MAX) &&
+            !working_start(engine, error))
+            return false;
+        started = true;
+        size_t number;
+        if (!working_open(engine, pool, &number, error))
+            return false;
+        pool->skipped = false;
+        done++;
+    }
+    return true;
+}
+
+static int best_first(const void *left, const void *right)
+{
+    const struct pool *a = *(struct pool *const *)left, *b = *(struct pool *const *)right;
+    if (a->score != b->score)
+        return a->score > b->score ? -1 : 1;
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
+    return (a->first_offset > b->first_offset) - (a->first_offset < b->first_offset);
+}
+
+static bool same_domain(const struct pool *left, const struct pool *right)
+{
+    return span_equal(left->domain, right->domain);
+}
+
+/* Drops the pools that come after domain_quota better ones of their domain. */
+static void keep_quota(struct engine *engine)
+{
+    size_t quota = engine->options.selection.domain_quota, kept = 0;
+    for (size_t k = 0; quota > 0 && k < engine->eligible_count; k++) {
+        size_t before = 0;
+        for (size_t other = 0; other < kept && before < quota; other++)
+            before += same_domain(engine->eligible[other], engine->eligible[k]);
+        if (before < quota)
+            engine->eligible[kept++] = engine->eligible[k];
+    }
+    if (quota > 0)
+        engine->eligible_count = kept;
+}
+
+/* The pools that compete, best first. */
+static bool find_eligible(struct engine *engine, struct error *error)
+{
+    size_t room = engine->pools.ready_count;
+    if (room > engine->eligible_capacity) {
+        struct pool **grown = realloc(engine->eligible, room * sizeof(struct pool *));
+        if (grown == NULL)
+            return error_set(error, ERROR_FATAL, "out of memory for selection");
+        engine->eligible = grown;
+        engine->eligible_capacity = room;
+    }
+    engine->eligible_count = 0;
+    for (size_t k = 0; k < engine->pools.ready_count; k++) {
+        if (working_candidate(engine, engine->pools.ready[k]))
+            engine->eligible[engine->eligible_count++] = engine->pools.ready[k];
+    }
+    if (engine->eligible_count == 0)
+        return true;
+    qsort(engine->eligible, engine->eligible_count, sizeof(struct pool *), best_first);
+    double share = engine->options.selection.prompt_share * (double)engine->eligible_count;
+    engine->eligible_count = (size_t)ceil(share - 1e-9);
+    keep_quota(engine);
+    return true;
+}
+
+bool working_fill(struct engine *engine, struct error *error)
+{
+    if (!find_eligible(engine, error) || !working_start(engine, error))
+        return false;
+    size_t wanted = engine->options.selection.shortlist;
+    if (selection_draws(&engine->options.selection))
+        wanted = 0; /* each is opened once it is drawn */
+    for (size_t k = 0; k < wanted && k < engine->eligible_count; k++) {
+        size_t number;
+        if (!working_open(engine, engine->eligible[k], &number, error))
+            return false;
+    }
+    return true;
+}
+
+bool working_number(struct engine *engine, struct pool *pool, size_t *number, struct error *error)
+{
+    for (*number = 0; *number < engine->working_count; ++*number) {
+        if (engine->working[*number] == pool)
+            return true;
+    }
+    if (engine->working_count == SELECT_POOLS && !working_fill(engine, error))
+        return false;
+    return working_open(engine, pool, number, error);
+}
