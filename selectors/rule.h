@@ -145,6 +145,7 @@ enum sel_trait {
     SEL_SIMULATION = 8,     /* looks at what only a simulation knows */
     SEL_NEEDS_BETA = 16,    /* turns rewards into log-probabilities */
     SEL_SIGNED = 32,        /* scores may be below 0 */
+    SEL_GROUPS = 64,        /* chooses whole groups of a set, which are small lists of completions */
 };
 
 struct sel_rule {

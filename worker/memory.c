@@ -27,6 +27,7 @@ static struct selection_options selection_options(const struct options *options)
         .price_share = options->selection_price_share,
         .price_rate = options->selection_price_rate,
         .candidates = options->selection_candidates,
+        .list = options->selection_list,
         .batch = options->selection_batch,
     };
     memcpy(selection.parameters, options->rule_parameters, sizeof selection.parameters);

@@ -103,6 +103,7 @@ struct options {
     double selection_price_share;
     double selection_price_rate;
     size_t selection_candidates;
+    size_t selection_list;
     int64_t selection_batch;                 /* 0: auto */
     struct string_list selection_parameters; /* "name=value" each */
     /* Parameters of rules; NaN: the rule's default. */

@@ -217,6 +217,8 @@ const struct option_row OPTION_ROWS[] = {
     {SELECTION(candidates), TYPE_COUNT, 2, 100000, .fallback = "2000", .shared = true,
      .text = "Rules that choose from a list: most pairs of the list, a uniform sample where there "
              "are more."},
+    {SELECTION(list), TYPE_COUNT, 2, 64, .fallback = "4", .shared = true,
+     .text = "`list_fw`: completions of a list, all of whose pairs are asked together."},
     {SELECTION(batch), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true,
      .text =
          "Slots that must be open before any is used, over all workers; 0: 1, or for rules that "

@@ -323,7 +323,8 @@ static enum sel_status dopt_fw(const struct sel_set *set, struct sel_selection *
     return status;
 }
 
-/* Chooses whole lists while all their pairs fit into the budget. */
+/* Chooses whole lists while all their pairs fit into the budget; of the first, where not even that
+ * fits, as many as do. */
 static enum sel_status list_fw(const struct sel_set *set, struct sel_selection *selection)
 {
     if (set->random == NULL || set->group == NULL)
@@ -339,9 +340,9 @@ static enum sel_status list_fw(const struct sel_set *set, struct sel_selection *
         size_t size = 0;
         for (size_t k = 0; k < set->count; k++)
             size += set->group[k] == list;
-        if (selection->count + size > selection->budget)
+        if (selection->count > 0 && selection->count + size > selection->budget)
             break;
-        for (size_t k = 0; k < set->count; k++)
+        for (size_t k = 0; k < set->count && selection->count < selection->budget; k++)
             if (set->group[k] == list)
                 set_choose(selection, k, share);
         p[list] = 0;
@@ -465,7 +466,7 @@ const struct sel_rule rule_list_fw = {
     .formula = "dopt_fw over lists: V of a list is the sum of x x' over its pairs",
     .source = "Dope, DopeWolfe, arXiv 2412.19396",
     .cost = "iterations 40 (N d^2 + d^3)",
-    .traits = SEL_UNWEIGHTED,
+    .traits = SEL_UNWEIGHTED | SEL_GROUPS,
     .parameters = dopt_fw_parameters,
     .parameter_count = 3,
     .select = list_fw,

@@ -582,7 +582,8 @@ static void test_options_of_one_mark_are_named_by_it(void **state)
         "selection.draw=softmax",   "selection.sharpness=2",      "selection.epsilon=0.1",
         "selection.prompts=spread", "selection.prompt_share=0.5", "selection.shortlist=32",
         "selection.domain_quota=3", "selection.per_cost=false",   "selection.price_share=0.5",
-        "selection.price_rate=0.2", "selection.candidates=1000",  "selection.batch=2"};
+        "selection.price_rate=0.2", "selection.candidates=1000",  "selection.batch=2",
+        "selection.list=3"};
     for (size_t k = 0; k < sizeof SETS / sizeof *SETS; k++)
         assert_string_equal(differing(SETS[k], NULL), "selection.*");
     assert_string_equal(differing("selection.epsilon=0.1", "seed=2"), "selection.*, seed");

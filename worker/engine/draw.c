@@ -40,6 +40,15 @@ struct sel_random draw_random(const struct engine *engine, const char *purpose, 
     return identity_random(engine->options.seed, purpose, identity_hash(key, attempt > 0 ? 4 : 3));
 }
 
+enum draw_arm draw_arm(const struct engine *engine, int64_t slot)
+{
+    const struct engine_options *options = &engine->options;
+    struct sel_random random = draw_random(engine, "slot", slot, 0);
+    if (sel_random_uniform(&random) < options->control_share)
+        return DRAW_CONTROL;
+    return sel_random_uniform(&random) < options->selection.epsilon ? DRAW_EPSILON : DRAW_BY_RULE;
+}
+
 /* ---- a uniform pair ---- */
 
 bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *random,
@@ -68,9 +77,19 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
         return false;
     }
     decision->pool = pool;
-    decision->uniform = true;
+    decision->uniform = draw_arm(engine, decision->slot) == DRAW_CONTROL ? "control arm"
+                        : draw_arm(engine, decision->slot) == DRAW_EPSILON
+                            ? "selection.epsilon"
+                            : "the rule chose nothing";
     return sel_picker_pair(engine->picker, number, sel_random_below(random, allowed),
                            &decision->choice);
+}
+
+double draw_uniform_chance(const struct engine *engine, const struct pool *only,
+                           const struct decision *decision)
+{
+    double pools = only != NULL ? 1 : (double)working_candidates(engine);
+    return 1 / pools / (double)sel_picker_allowed(engine->picker, decision->choice.pool);
 }
 
 double draw_propensity(const struct engine *engine, const struct pool *only,
@@ -79,9 +98,8 @@ double draw_propensity(const struct engine *engine, const struct pool *only,
     const struct engine_options *options = &engine->options;
     double by_chance =
         options->control_share + (1 - options->control_share) * options->selection.epsilon;
-    double pools = only != NULL ? 1 : (double)working_candidates(engine);
-    double pairs = (double)sel_picker_allowed(engine->picker, decision->choice.pool);
-    return by_chance / pools / pairs + (1 - by_chance) * decision->chance;
+    return by_chance * draw_uniform_chance(engine, only, decision) +
+           (1 - by_chance) * decision->chance;
 }
 
 /* ---- a rule that draws ---- */
@@ -273,15 +291,6 @@ static double chance_by_rule(struct engine *engine, const struct pool *only,
         return chance_by_distribution(engine, only, decision);
     return options->draw != DRAW_BEST ? chance_softened(engine, only, decision)
                                       : chance_best(engine, only, decision);
-}
-
-enum draw_arm draw_arm(const struct engine *engine, int64_t slot)
-{
-    const struct engine_options *options = &engine->options;
-    struct sel_random random = draw_random(engine, "slot", slot, 0);
-    if (sel_random_uniform(&random) < options->control_share)
-        return DRAW_CONTROL;
-    return sel_random_uniform(&random) < options->selection.epsilon ? DRAW_EPSILON : DRAW_BY_RULE;
 }
 
 bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,

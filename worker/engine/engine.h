@@ -48,6 +48,7 @@ struct selection_options {
     bool per_cost;
     double price_share, price_rate;
     size_t candidates; /* most pairs of a list */
+    size_t list;       /* completions of a list that is asked as a whole */
     int64_t batch;     /* slots that must be open, over all workers; 0: as the rule needs */
 };
 

@@ -53,6 +53,12 @@ static bool looks_back(const struct sel_rule *rule)
     return rule->score == NULL && (rule->traits & SEL_UNWEIGHTED) == 0;
 }
 
+static size_t groups_max(const struct selection_options *options)
+{
+    bool lists = (options->rule->traits & SEL_GROUPS) != 0;
+    return lists ? options->candidates : SELECT_POOLS;
+}
+
 static struct sel_select_options select_options(const struct engine_options *options,
                                                 size_t dimension)
 {
@@ -63,7 +69,7 @@ static struct sel_select_options select_options(const struct engine_options *opt
         .parameters = selection->parameters,
         .largest = {.count = selection->candidates,
                     .d = dimension,
-                    .groups = SELECT_POOLS,
+                    .groups = groups_max(selection),
                     .draw_count = draws ? LISTING_DRAWS : 0,
                     .context_d = dimension,
                     .past_count = looks_back(selection->rule) ? LISTING_PAST : 0},
@@ -159,6 +165,37 @@ static void add_pair(struct engine *engine, struct listing *listing, const struc
     listing->group[k] = listing->groups;
     listing->places[k] =
         (struct place){engine->working[pair->pool], (uint32_t)pair->i, (uint32_t)pair->j};
+}
+
+/* Pairs of completions first, first + 1, ... of a pool, if all of them fit, as one group. */
+static void list_group(struct engine *engine, struct listing *listing, size_t number, size_t first)
+{
+    const struct pool *pool = engine->working[number];
+    size_t last = first + engine->options.selection.list, before = listing->count;
+    struct sel_choice pair;
+    if (last > pool->count)
+        last = pool->count;
+    if (listing->count + (last - first) * (last - first - 1) / 2 > listing->count_max)
+        return;
+    for (size_t i = first; i < last; i++)
+        for (size_t j = i + 1; j < last; j++)
+            if (sel_picker_choice(engine->picker, number, i, j, &pair))
+                add_pair(engine, listing, &pair);
+    listing->groups += listing->count > before;
+}
+
+/* Pools are cut into lists; they come in a random order as it is. */
+static void list_groups(struct engine *engine, struct listing *listing)
+{
+    listing->count = listing->groups = 0;
+    listing->sampled = 1;
+    for (size_t k = 0; k < engine->working_count; k++) {
+        if (engine->working[k] == NULL || engine->working[k]->exhausted)
+            continue;
+        completions_gather(engine, engine->working[k]);
+        for (size_t i = 0; i < engine->working[k]->count; i += engine->options.selection.list)
+            list_group(engine, listing, k, i);
+    }
 }
 
 /* Each pair with the probability needed / left, in order: a uniform sample of exactly count_max. */
@@ -370,12 +407,18 @@ static bool fill_slot(struct engine *engine, struct listing *listing, size_t *ne
     enum draw_arm arm = draw_arm(engine, decision.slot);
     struct sel_random random = draw_random(engine, "uniform", decision.slot, 0);
     error->class = ERROR_NONE;
-    bool found = arm == DRAW_BY_RULE ? next_chosen(engine, listing, next, &decision, error)
-                                     : draw_uniform(engine, NULL, &random, &decision, error);
+    /* A rule may weigh all pairs with 0, as one of margins does before the first fit: without a
+     * label it would never weigh them otherwise. */
+    bool none = listing->selection.count == 0;
+    bool found = arm == DRAW_BY_RULE && !none
+                     ? next_chosen(engine, listing, next, &decision, error)
+                     : draw_uniform(engine, NULL, &random, &decision, error);
     if (!found)
         return false;
     decision.arm = arm == DRAW_CONTROL ? ARM_CONTROL : ARM_SELECTED;
-    if (arm != DRAW_BY_RULE)
+    if (none)
+        decision.chance = draw_uniform_chance(engine, NULL, &decision);
+    else if (arm != DRAW_BY_RULE)
         decision.chance = chance_of(listing, &decision);
     decision.propensity = draw_propensity(engine, NULL, &decision);
     bool fits = true;
@@ -398,7 +441,10 @@ static bool batch(struct engine *engine, bool *published, struct error *error)
     size_t budget = rule_slots(engine, slots);
     struct sel_random random = draw_random(engine, "list", draw_slot(engine), 0);
     listing->selection.count = 0;
-    list_pairs(engine, listing, &random);
+    if ((engine->options.selection.rule->traits & SEL_GROUPS) != 0)
+        list_groups(engine, listing);
+    else
+        list_pairs(engine, listing, &random);
     if (budget > 0 && listing->count > 0 && !choose(engine, listing, budget, &random, error))
         return false;
     size_t next = 0;

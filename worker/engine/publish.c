@@ -35,9 +35,8 @@ static void explain(const struct engine *engine, const struct decision *decision
     const struct sel_pair *pair = &decision->choice.pair;
     const struct sel_rule *rule = engine->options.selection.rule;
     int used;
-    if (decision->uniform) {
-        snprintf(text, size, "%s: a uniform pair of a uniform prompt",
-                 decision->arm == ARM_CONTROL ? "control arm" : "selection.epsilon");
+    if (decision->uniform != NULL) {
+        snprintf(text, size, "%s: a uniform pair of a uniform prompt", decision->uniform);
         return;
     }
     if (decision->listed > 0)
@@ -135,7 +134,8 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
     const struct held *left = pool->held[naming->left], *right = pool->held[naming->right];
     const struct held *newest = left->offset > right->offset ? left : right;
     const struct sel_pair *parts = &decision->choice.pair;
-    const char *selector = decision->uniform ? "uniform" : engine->options.selection.rule->name;
+    const char *selector =
+        decision->uniform != NULL ? "uniform" : engine->options.selection.rule->name;
     double margin = model_margin(&engine->model, (const float *)engine->scratch);
     double lapse = engine->model.lapse;
     struct pair pair = {.request_id = span_of(naming->request),
@@ -151,7 +151,7 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .selector = span_of(selector),
                         .selector_version = span_of(INFOPAIR_VERSION),
                         .arm = decision->arm,
-                        .score = decision->uniform ? 0 : decision->choice.score,
+                        .score = decision->uniform != NULL ? 0 : decision->choice.score,
                         .score_weight = naming->weight,
                         .score_variance = parts->variance,
                         .score_policy = parts->policy,

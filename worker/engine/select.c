@@ -19,7 +19,8 @@ struct selection_options selection_defaults(const struct sel_rule *rule)
                                         .per_cost = true,
                                         .price_share = .25,
                                         .price_rate = .1,
-                                        .candidates = 2000};
+                                        .candidates = 2000,
+                                        .list = 4};
     sel_rule_defaults(rule, options.parameters);
     return options;
 }

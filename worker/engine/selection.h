@@ -21,9 +21,9 @@ struct decision {
     struct pool *pool;
     struct sel_choice choice; /* i < j of the pool; score 0 where there is none */
     enum pair_arm arm;
-    bool uniform;      /* a uniform pair: of the control arm, or by selection.epsilon */
-    double propensity; /* over all arms */
-    double chance;     /* of the pair under the rule */
+    const char *uniform; /* why it is a uniform pair; NULL: the rule chose it */
+    double propensity;   /* over all arms */
+    double chance;       /* of the pair under the rule */
     int64_t slot;
     /* Of a rule that chooses from a list. */
     size_t listed; /* pairs of the list; 0: no list */
@@ -70,6 +70,9 @@ double draw_propensity(const struct engine *engine, const struct pool *only,
  * ERROR_NONE: decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */
 bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
                struct error *error);
+/* The probability with which draw_uniform takes the pair of a decision. */
+double draw_uniform_chance(const struct engine *engine, const struct pool *only,
+                           const struct decision *decision);
 /* A uniform pair of a uniform candidate, or of `only`. False like draw_pair. */
 bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *random,
                   struct decision *decision, struct error *error);

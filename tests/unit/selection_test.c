@@ -1,0 +1,507 @@
+/* How pairs are chosen: the rules in the worker, what they need, and when they are asked. */
+#include "tests/unit/engine_fixture.h"
+
+#include "worker/engine/inputs.h"
+
+/* A rule with values for the parameters that have no default. */
+static struct selection_options selection_of(const char *name)
+{
+    static const struct {
+        const char *parameter;
+        double value;
+    } REQUIRED[] = {{"target_margin", .5}, {"gate", 1},         {"implicit_margin", 10},
+                    {"prompt_share", 1},   {"top_quantile", 2}, {"resolution", .1},
+                    {"entropy_weight", 1}, {"neighbours", 2},   {"radius", 1},
+                    {"reward_share", .5},  {"kernel_scale", 1}};
+    struct selection_options options = selection_defaults(sel_rule_find(name));
+    for (size_t k = 0; k < sizeof REQUIRED / sizeof *REQUIRED; k++) {
+        size_t place = sel_rule_parameter(options.rule, REQUIRED[k].parameter);
+        if (place < options.rule->parameter_count)
+            options.parameters[place] = REQUIRED[k].value;
+    }
+    return options;
+}
+
+static struct engine_options options_with(struct selection_options selection)
+{
+    struct engine_options options = options_of();
+    options.selection = selection;
+    options.features_scale = 1;
+    return options;
+}
+
+/* The next SELECTED from entry *at on; false when there is none. */
+static bool next_selected(struct shell *shell, size_t *at, struct entry *entry)
+{
+    struct error error;
+    for (; *at < shell->cluster->entries; ++*at) {
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[*at].bytes, entry,
+                                     NULL, &error),
+              &error);
+        if (entry->kind == ENTRY_SELECTED) {
+            ++*at;
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t count_kind(struct shell *shell, enum entry_kind kind)
+{
+    struct error error;
+    struct entry entry;
+    size_t count = 0;
+    for (size_t k = 0; k < shell->cluster->entries; k++) {
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
+                                     NULL, &error),
+              &error);
+        count += entry.kind == kind;
+    }
+    return count;
+}
+
+static void check_selected(struct shell *shell, const char *rule)
+{
+    struct entry entry;
+    struct id seen[400];
+    size_t at = 0, count = 0;
+    while (next_selected(shell, &at, &entry)) {
+        const struct entry_selected *selected = &entry.selected;
+        if (!(selected->propensity > 0 && selected->propensity <= 1 + 1e-9))
+            fail_msg("%s: propensity %g", rule, selected->propensity);
+        if (!(selected->weight > 0 && selected->weight <= .25))
+            fail_msg("%s: weight %g", rule, selected->weight);
+        struct id pair = identity_of(selected->pair_id);
+        for (size_t k = 0; k < count; k++)
+            assert_false(identity_equal(seen[k], pair));
+        assert_true(count < sizeof seen / sizeof *seen);
+        seen[count++] = pair;
+    }
+    if (count < 60)
+        fail_msg("%s asked %zu pairs", rule, count);
+}
+
+static void every_rule_asks_pairs_and_learns(void **state)
+{
+    (void)state;
+    const struct sel_rule *rule;
+    for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++) {
+        struct engine_options options = options_with(selection_of(rule->name));
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        run(&shell, 20, 0);
+        check_selected(&shell, rule->name);
+        const struct engine_stats *stats = engine_stats(shell.engine);
+        assert_true(stats->fits > 0 && isfinite(stats->policy_trace) && stats->policy_trace > 0);
+        assert_int_equal(cluster->dead_letters, 0);
+        char name[64];
+        snprintf(name, sizeof name, "%s", rule->name);
+        assert_non_null(memmem(cluster->effects.data, cluster->effects.size, name, strlen(name)));
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
+/* Sigma of a rule that wants it unweighted is kept beside the one that the gap is told by. */
+static void an_unweighted_rule_agrees_after_a_restart(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(selection_of("dopt_xx"));
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    int64_t labels = run(&shell, 20, 0);
+    double trace = engine_stats(shell.engine)->policy_trace;
+    size_t pairs = cluster->pairs;
+    struct shell again = start_with(cluster, &options, shell.now);
+    give_completions(&again, PROMPTS / 2 * POOL);
+    turn(&again, 0);
+    assert_true(fabs(engine_stats(again.engine)->policy_trace - trace) < 1e-9 * trace);
+    answer_all(&again, cluster->entries, labels);
+    turn(&again, 500);
+    assert_true(cluster->pairs >= pairs);
+    check_selected(&again, "dopt_xx");
+    stop(&again);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_rule_that_lacks_its_input_says_so(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(selection_of("sparring"));
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct error error;
+    const float features[D] = {1, 2, 3, 4};
+    const struct source source = {.offset = 0, .timestamp = 1000000, .value = span_of("raw")};
+    struct completion completion = records_completion("p", "c", features, D);
+    completion.reward = 1;
+    check(engine_completion(shell.engine, &source, &completion, &error), &error);
+    turn(&shell, 10);
+    assert_int_equal(cluster->dead_letters, 1);
+    assert_string_equal(cluster->last_reason,
+                        "reward_deviation: is needed with selection.rule = sparring");
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* ---- propensities ---- */
+
+/* Over many seeds, 1 / propensity of the first pair averages to the number of pairs that can come:
+ * 2 prompts of POOL completions with a third of them copies. */
+static void check_propensity(struct selection_options selection, const char *what)
+{
+    enum { SEEDS = 500 };
+    double sum = 0, squares = 0, asked = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct engine_options options = options_with(selection);
+        options.seed = seed;
+        options.budget_burst = options.budget_in_flight = 1;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give_completions(&shell, POOL);
+        turn(&shell, 2000);
+        turn(&shell, 0);
+        turn(&shell, 0);
+        if (next_selected(&shell, &at, &entry)) {
+            double inverse = 1 / entry.selected.propensity;
+            sum += inverse;
+            squares += inverse * inverse;
+            asked++;
+        }
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
+    const double pairs = 2 * 13; /* 15 pairs of 6, less the two copies with their originals */
+    if (asked < SEEDS || fabs(mean - pairs) > 4 * sd + 1e-9)
+        fail_msg("%s: %g pairs expected, %g +- %g found in %g", what, pairs, mean, sd, asked);
+}
+
+static void propensities_are_those_of_the_draws(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("uniform");
+    check_propensity(selection, "uniform");
+    selection = selection_of("policy_trace");
+    selection.draw = DRAW_SOFTMAX;
+    selection.sharpness = 2;
+    check_propensity(selection, "softmax");
+    selection.draw = DRAW_SOFTRANK;
+    selection.sharpness = .5;
+    check_propensity(selection, "softrank");
+    selection.draw = DRAW_POWER;
+    selection.sharpness = .5;
+    selection.epsilon = .3;
+    check_propensity(selection, "power with epsilon");
+    check_propensity(selection_of("pi0_weighted"), "pi0_weighted");
+}
+
+static void the_best_pair_has_what_chance_leaves(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.epsilon = .2;
+    struct engine_options options = options_with(selection);
+    options.budget_burst = options.budget_in_flight = 1;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct entry entry;
+    size_t at = 0;
+    give_completions(&shell, POOL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    turn(&shell, 0);
+    assert_true(next_selected(&shell, &at, &entry));
+    /* control.share is .25; 2 prompts of 13 pairs. */
+    double chance = .25 + .75 * .2;
+    double uniform = chance / 26, best = 1 - chance + chance / 26;
+    assert_true(fabs(entry.selected.propensity - uniform) < 1e-12 ||
+                fabs(entry.selected.propensity - best) < 1e-12);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* ---- when ---- */
+
+static void each_pool_is_asked_once_it_is_ready_and_closed(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.when = WHEN_POOL;
+    struct engine_options options = options_with(selection);
+    options.budget_burst = 1000;
+    options.budget_in_flight = 1000;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, 20 * POOL);
+    for (int k = 0; k < 4; k++)
+        turn(&shell, 1000);
+    assert_int_equal(cluster->pairs, 2 * 20);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->pools_closed[POOL_PICKS], 2 * 20);
+    assert_int_equal(stats->pools_open, 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_pool_waits_for_its_slot(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("dts");
+    selection.when = WHEN_POOL;
+    struct engine_options options = options_with(selection);
+    options.budget_burst = 2;
+    options.budget_per_second = .001;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, 10 * POOL);
+    for (int k = 0; k < 4; k++)
+        turn(&shell, 1000);
+    assert_int_equal(cluster->pairs, 2);
+    assert_int_equal(engine_stats(shell.engine)->pools_open, 2 * 10 - 2);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void the_price_lets_its_share_of_the_pools_ask(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.when = WHEN_PRICE;
+    selection.price_share = .3;
+    struct engine_options options = options_with(selection);
+    options.control_share = 0;
+    options.budget_burst = options.budget_in_flight = 100000;
+    options.labels_deadline = 100000000;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    enum { POOLS = 600 };
+    double asked_before = 0, pools_before = 0;
+    for (int k = 1; k <= POOLS; k += 10) {
+        give_completions(&shell, k * POOL);
+        turn(&shell, 300);
+        const struct engine_stats *so_far = engine_stats(shell.engine);
+        if (k > POOLS / 2 && pools_before == 0) { /* the first scores are far above the later */
+            asked_before = (double)so_far->pairs[ARM_SELECTED];
+            pools_before =
+                (double)(so_far->pools_closed[POOL_PICKS] + so_far->pools_closed[POOL_PASSED]);
+        }
+    }
+    turn(&shell, 1000);
+    turn(&shell, 0);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    double pools = (double)(stats->pools_closed[POOL_PICKS] + stats->pools_closed[POOL_PASSED]);
+    double share = ((double)stats->pairs[ARM_SELECTED] - asked_before) / (pools - pools_before);
+    /* Scores fall while labels are few, and the price follows them. */
+    if (fabs(share - .3) > .12)
+        fail_msg("%g of the pools were asked", share);
+    size_t prices = count_kind(&shell, ENTRY_PRICE);
+    assert_true(prices > 20 && prices <= 2 * (POOLS / 10 * 300 / 1000 + 2));
+    /* The next owner goes on with the price that was written. */
+    struct shell again = start_with(cluster, &options, shell.now);
+    give_completions(&again, (POOLS + 100) * POOL);
+    size_t pairs = cluster->pairs;
+    turn(&again, 2000);
+    double more = (double)(cluster->pairs - pairs);
+    assert_true(more > 0 && more < 2 * 100 * .6);
+    stop(&again);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* ---- which pools ---- */
+
+static size_t prompts_asked(struct shell *shell, size_t *asked)
+{
+    struct entry entry;
+    struct id seen[200];
+    size_t at = 0, count = 0;
+    *asked = 0;
+    while (next_selected(shell, &at, &entry)) {
+        struct id prompt = identity_of(entry.selected.prompt_id);
+        size_t k = 0;
+        while (k < count && !identity_equal(seen[k], prompt))
+            k++;
+        if (k == count)
+            seen[count++] = prompt;
+        ++*asked;
+    }
+    return count;
+}
+
+static void prompts_of_one_tick(struct selection_options selection, size_t *prompts, size_t *asked)
+{
+    struct engine_options options = options_with(selection);
+    options.control_share = 0;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, 20 * POOL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    *prompts = prompts_asked(&shell, asked);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void the_prompt_layer_limits_what_is_compared(void **state)
+{
+    (void)state;
+    size_t prompts, asked;
+    struct selection_options selection = selection_of("policy_trace");
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked == 10 && prompts > 3);
+    selection.shortlist = 1;
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked == 5 && prompts == 1); /* one partition's half of the burst */
+    selection.shortlist = 64;
+    selection.prompt_share = .05; /* 2 of 40 */
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked > 0 && prompts <= 2);
+    for (int k = PROMPTS_SPREAD; k <= PROMPTS_MAXMINLCB; k++) {
+        selection.prompts = (enum selection_prompts)k;
+        prompts_of_one_tick(selection, &prompts, &asked);
+        assert_true(asked > 0 && prompts <= 2);
+    }
+    selection = selection_of("dts");
+    selection.prompt_share = .05;
+    selection.prompts = PROMPTS_ENTROPY;
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked > 0 && prompts <= 2);
+    /* All prompts are of one domain, the empty one. */
+    selection = selection_of("policy_trace");
+    selection.domain_quota = 1;
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked == 5 && prompts == 1);
+}
+
+static void a_dear_pair_is_asked_only_for_more(void **state)
+{
+    (void)state;
+    for (int per_cost = 0; per_cost < 2; per_cost++) {
+        struct selection_options selection = selection_of("policy_trace");
+        selection.per_cost = per_cost;
+        struct engine_options options = options_with(selection);
+        options.control_share = 0;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct error error;
+        struct sel_random random = sel_random_init(5, 5);
+        for (int64_t offset = 0; offset < 20 * POOL; offset++) {
+            float features[D];
+            char prompt[32], name[32];
+            bool dear = offset / POOL % 2 == 0;
+            for (size_t k = 0; k < D; k++)
+                features[k] = (float)sel_random_normal(&random) * (dear ? 1.2f : 1);
+            snprintf(prompt, sizeof prompt, "%s %d", dear ? "dear" : "cheap", (int)(offset / POOL));
+            snprintf(name, sizeof name, "c%d", (int)(offset % POOL));
+            const struct source source = {.offset = offset, .timestamp = 1000000};
+            struct completion completion = records_completion(prompt, name, features, D);
+            completion.cost = dear ? 100 : 1;
+            check(engine_completion(shell.engine, &source, &completion, &error), &error);
+        }
+        turn(&shell, 2000);
+        turn(&shell, 0);
+        turn(&shell, 0);
+        struct entry entry;
+        size_t at = 0, dear = 0, count = 0;
+        while (next_selected(&shell, &at, &entry)) {
+            dear += entry.selected.prompt_id.data[0] == 'd';
+            count++;
+        }
+        assert_int_equal(count, 5);
+        assert_int_equal(dear > 0, !per_cost);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
+/* ---- batches ---- */
+
+static void a_batch_waits_until_its_slots_are_open(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("kcenter");
+    selection.batch = 8;
+    struct engine_options options = options_with(selection);
+    options.budget_burst = 8;
+    options.budget_per_second = 2;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    /* Each partition holds half of the slots; a batch may want more of one. */
+    size_t first = cluster->pairs;
+    assert_true(first > 4 && first <= 8);
+    turn(&shell, 1000);
+    assert_int_equal(cluster->pairs, first);
+    turn(&shell, 4000);
+    assert_true(cluster->pairs > first + 4 && cluster->pairs <= 16);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_list_is_a_sample_where_there_are_more_pairs(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("trace_design");
+    selection.candidates = 40;
+    struct engine_options options = options_with(selection);
+    options.control_share = 0;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    struct entry entry;
+    size_t at = 0, count = 0;
+    for (; next_selected(&shell, &at, &entry); count++)
+        assert_true(entry.selected.propensity < 40. / (64 * 13) + 1e-9);
+    assert_true(count > 5 && count <= 10); /* each partition has five slots */
+    assert_non_null(memmem(cluster->last_pair.data, cluster->last_pair.size, "certificate", 11));
+    assert_non_null(
+        memmem(cluster->last_pair.data, cluster->last_pair.size, "list of 40 pairs", 16));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_pair_tells_why(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(selection_of("infomax"));
+    options.control_share = 0;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    run(&shell, 3, 0);
+    static const char *const PARTS[] = {"score",  "weight",      "variance",    "policy",
+                                        "margin", "reward_left", "reward_right"};
+    for (size_t k = 0; k < sizeof PARTS / sizeof *PARTS; k++)
+        assert_non_null(
+            memmem(cluster->last_pair.data, cluster->last_pair.size, PARTS[k], strlen(PARTS[k])));
+    assert_non_null(memmem(cluster->last_pair.data, cluster->last_pair.size, "infomax", 7));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule_asks_pairs_and_learns),
+        cmocka_unit_test(an_unweighted_rule_agrees_after_a_restart),
+        cmocka_unit_test(a_rule_that_lacks_its_input_says_so),
+        cmocka_unit_test(propensities_are_those_of_the_draws),
+        cmocka_unit_test(the_best_pair_has_what_chance_leaves),
+        cmocka_unit_test(each_pool_is_asked_once_it_is_ready_and_closed),
+        cmocka_unit_test(a_pool_waits_for_its_slot),
+        cmocka_unit_test(the_price_lets_its_share_of_the_pools_ask),
+        cmocka_unit_test(the_prompt_layer_limits_what_is_compared),
+        cmocka_unit_test(a_dear_pair_is_asked_only_for_more),
+        cmocka_unit_test(a_batch_waits_until_its_slots_are_open),
+        cmocka_unit_test(a_list_is_a_sample_where_there_are_more_pairs),
+        cmocka_unit_test(a_pair_tells_why),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
