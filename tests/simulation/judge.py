@@ -72,7 +72,8 @@ class Log:
         spaces = {record.value["feature_space"] for record in self.completions.values()
                   if not record.broken}
         # No pool closes, overflows or is left behind by a newer space.
-        self.all_held = self.options.pool_age > 10 ** 8 and len(spaces) == 1
+        self.all_held = (self.options.pool_age > 10 ** 8 and len(spaces) == 1
+                         and self.options.slots)
 
     def input(self, kind, event):
         """A record of an input, decoded where it can be."""

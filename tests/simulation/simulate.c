@@ -421,47 +421,66 @@ static void run_until_quiet(struct simulation *simulation)
 
 /* ---- a run ---- */
 
+/* Mostly the default; else a rule of each shape, and every time at which pairs are asked. */
+static struct selection_options selection_of(struct sel_random *random)
+{
+    static const char *const RULES[] = {"policy_trace", "policy_trace", "policy_trace",
+                                        "uniform",      "dts",          "dopt_xx",
+                                        "kcenter",      "trace_design"};
+    const size_t count = sizeof RULES / sizeof *RULES;
+    struct selection_options options =
+        selection_defaults(sel_rule_find(RULES[sel_random_below(random, count)]));
+    uint64_t chance = sel_random_below(random, 8);
+    bool scores = options.rule->score != NULL && !options.rule->randomised;
+    options.batch = sel_rule_is_of_pools(options.rule) ? 0 : 3;
+    if (chance == 0 && sel_rule_is_of_pools(options.rule))
+        options.when = WHEN_POOL;
+    if (chance == 1 && scores)
+        options.when = WHEN_PRICE;
+    if (chance == 2 && scores)
+        options.draw = DRAW_SOFTRANK;
+    return options;
+}
+
 static struct engine_options options_of(uint64_t seed)
 {
     struct sel_random random = sel_random_init(seed, 77);
     bool short_lives = seed % 4 >= 2;
     bool short_window = seed % 8 >= 6;
-    return (struct engine_options){
-        .topics = {"completions", "labels"},
-        .completions_partitions = 3,
-        .ledger_partitions = LEDGER_PARTITIONS,
-        .writer = "",
-        .digest = "digest",
-        .features_space = "",
-        .features_scale_pools = 5,
-        .limits_record = 1 << 20,
-        .limits_dimension = 64,
-        .limits_text = 100,
-        .limits_clock_ahead = 60000,
-        .pool_size = 4,
-        .pool_min = 2,
-        .pool_max = short_lives ? 8 : 400,
-        .pool_wait = 5000,
-        .pool_age = short_lives ? 15000 : 864000000,
-        .pool_picks = short_lives && seed % 3 == 0 ? 4 : 0,
-        .policy_beta = .5,
-        .policy_sampling = SAMPLING_CURRENT,
-        .policy_window = 7 * 86400000ll,
-        .moments_interval = 1000,
-        .labels_window = short_window ? 32000 : 30 * 86400000ll,
-        .labels_max = short_window ? 150 : 100000,
-        .labels_deadline = short_lives ? 6000 : 3600000,
-        .labels_late = 10000,
-        .fit_every = 10,
-        .selection = selection_defaults(
-            sel_rule_find(sel_random_below(&random, 4) == 0 ? "uniform" : "policy_trace")),
-        .control_share = .25,
-        .budget_per_second = 5 + sel_random_uniform(&random) * 20,
-        .budget_burst = 10,
-        .budget_in_flight = 24,
-        .seed = seed,
-        .pools_bytes = short_lives && seed % 5 == 0 ? 3 << 17 : 0,
-        .waiting_max = 12};
+    return (struct engine_options){.topics = {"completions", "labels"},
+                                   .completions_partitions = 3,
+                                   .ledger_partitions = LEDGER_PARTITIONS,
+                                   .writer = "",
+                                   .digest = "digest",
+                                   .features_space = "",
+                                   .features_scale_pools = 5,
+                                   .limits_record = 1 << 20,
+                                   .limits_dimension = 64,
+                                   .limits_text = 100,
+                                   .limits_clock_ahead = 60000,
+                                   .pool_size = 4,
+                                   .pool_min = 2,
+                                   .pool_max = short_lives ? 8 : 400,
+                                   .pool_wait = 5000,
+                                   .pool_age = short_lives ? 15000 : 864000000,
+                                   .pool_picks = short_lives && seed % 3 == 0 ? 4 : 0,
+                                   .policy_beta = .5,
+                                   .policy_sampling = SAMPLING_CURRENT,
+                                   .policy_window = 7 * 86400000ll,
+                                   .moments_interval = 1000,
+                                   .labels_window = short_window ? 32000 : 30 * 86400000ll,
+                                   .labels_max = short_window ? 150 : 100000,
+                                   .labels_deadline = short_lives ? 6000 : 3600000,
+                                   .labels_late = 10000,
+                                   .fit_every = 10,
+                                   .selection = selection_of(&random),
+                                   .control_share = .25,
+                                   .budget_per_second = 5 + sel_random_uniform(&random) * 20,
+                                   .budget_burst = 10,
+                                   .budget_in_flight = 24,
+                                   .seed = seed,
+                                   .pools_bytes = short_lives && seed % 5 == 0 ? 3 << 17 : 0,
+                                   .waiting_max = 12};
 }
 
 static void prepare(struct simulation *simulation)

@@ -19,11 +19,12 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
     printf("{\"event\":\"run\",\"seed\":%" PRIu64 ",\"partitions\":%d,\"pool_size\":%zu,"
            "\"pool_min\":%zu,\"pool_max\":%zu,\"pool_age\":%" PRId64 ",\"in_flight\":%" PRId64
            ",\"per_second\":%.17g,\"burst\":%" PRId64 ",\"deadline\":%" PRId64
-           ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s}\n",
+           ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s,\"slots\":%s}\n",
            seed, options->completions_partitions, options->pool_size, options->pool_min,
            options->pool_max, options->pool_age, options->budget_in_flight,
            options->budget_per_second, options->budget_burst, options->labels_deadline,
-           options->labels_window, options->pools_bytes, cuts ? "true" : "false");
+           options->labels_window, options->pools_bytes, cuts ? "true" : "false",
+           options->selection.when == WHEN_SLOTS ? "true" : "false");
 }
 
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,

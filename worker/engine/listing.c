@@ -44,7 +44,7 @@ static size_t batch_of(const struct engine_options *options)
     int64_t batch = selection->batch > 0 ? selection->batch : LISTING_BATCH;
     size_t limit = selection->rule->budget_max;
     if (batch > most)
-        batch = most;
+        batch = most < 1 ? 1 : most;
     return limit > 0 && (size_t)batch > limit ? limit : (size_t)batch;
 }
 
@@ -86,7 +86,7 @@ size_t listing_bytes(const struct engine_options *options, size_t dimension)
            select.largest.count * (sizeof(size_t) + sizeof(struct place)) +
            (select.largest.draw_count + select.largest.past_count + dimension) * dimension *
                sizeof(double) +
-           select.budget_max * 2 * sizeof(double) + LISTING_PAST * sizeof(struct request *);
+           select.budget_max * 2 * sizeof(double) + 2 * LISTING_PAST * sizeof(struct request *);
 }
 
 void listing_fini(struct engine *engine)
@@ -132,7 +132,7 @@ bool listing_prepare(struct engine *engine)
     listing->places = calloc(count, sizeof(struct place));
     listing->propensity = calloc(listing->budget_max, sizeof(double));
     listing->chosen = calloc(listing->budget_max, sizeof(size_t));
-    listing->recent = calloc(LISTING_PAST, sizeof(struct request *));
+    listing->recent = calloc(2 * LISTING_PAST, sizeof(struct request *));
     return listing->select != NULL && listing->x != NULL && listing->weight != NULL &&
            listing->margin != NULL && listing->design != NULL && listing->draws != NULL &&
            listing->ensemble != NULL && listing->square != NULL && listing->past != NULL &&
@@ -233,6 +233,12 @@ static int newest_first(const void *left, const void *right)
     return identity_compare(b->id, a->id);
 }
 
+static void keep_newest(struct listing *listing, size_t *count)
+{
+    qsort(listing->recent, *count, sizeof *listing->recent, newest_first);
+    *count = *count < listing->past_max ? *count : listing->past_max;
+}
+
 /* The last pairs that were asked in this space. */
 static void list_past(struct engine *engine, struct listing *listing)
 {
@@ -241,17 +247,14 @@ static void list_past(struct engine *engine, struct listing *listing)
     listing->past_count = 0;
     for (size_t at = 0;
          listing->past_max > 0 && (each = requests_next(&engine->requests, &at)) != NULL; at++) {
-        if (!each->whole ||
-            !identity_equal(request_space_id(&engine->requests, each), engine->model.space.id))
+        if (!each->whole || !identity_equal(request_space_id(&engine->requests, each),
+                                            engine->model.space.id))
             continue;
-        if (count == LISTING_PAST && newest_first(&each, &listing->recent[count - 1]) > 0)
-            continue;
-        count -= count == LISTING_PAST;
         listing->recent[count++] = each;
-        if (count == LISTING_PAST)
-            qsort(listing->recent, count, sizeof *listing->recent, newest_first);
+        if (count == 2 * LISTING_PAST)
+            keep_newest(listing, &count);
     }
-    qsort(listing->recent, count, sizeof *listing->recent, newest_first);
+    keep_newest(listing, &count);
     for (; listing->past_count < count; listing->past_count++)
         for (size_t k = 0; k < d; k++)
             listing->past[listing->past_count * d + k] =

@@ -60,7 +60,7 @@ bool price_tick(struct engine *engine, struct error *error)
             .time = time,
             .kind = ENTRY_PRICE,
             .price = {.completions_partition = k, .price = partition->price.price}};
-        if (!effect_entry(engine, &entry, k % engine->options.ledger_partitions, error))
+        if (!effect_entry(engine, &entry, 0, error))
             return false;
         partition->price_time = time;
         partition->price_moved = false;

@@ -119,9 +119,10 @@ static void name_decision(const struct engine *engine, const struct decision *de
     naming->left = swap ? decision->choice.j : decision->choice.i;
     naming->right = swap ? decision->choice.i : decision->choice.j;
     naming->time = entry_time(engine);
-    naming->weight = engine->model.unweighted == NULL
-                         ? decision->choice.pair.weight
-                         : sel_weight_lapse(decision->choice.pair.margin, engine->model.lapse);
+    double weight = engine->model.unweighted == NULL
+                        ? decision->choice.pair.weight
+                        : sel_weight_lapse(decision->choice.pair.margin, engine->model.lapse);
+    naming->weight = fmin(weight, .25); /* rounding may go beyond */
     naming->part_count = 0;
     name_parts(engine, decision, swap, naming);
     explain(engine, decision, naming->weight, naming->reason, sizeof naming->reason);
@@ -202,7 +203,12 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
                                        .attempt = 1}};
     if (!effect_entry(engine, &entry, ledger_partition_of(engine, naming->request_id), error))
         return false;
-    if (requests_selected(&engine->requests, &entry, request, error) != APPLIED_NEW)
+    enum applied applied = requests_selected(&engine->requests, &entry, request, error);
+    if (applied == APPLIED_REFUSED) {
+        error->class = ERROR_FATAL;
+        return error_prefix(error, "a pair chosen here is not valid");
+    }
+    if (applied != APPLIED_NEW)
         return error_set(error, ERROR_FATAL, "memory.limit: no room for a request");
     (*request)->applied = request_share(*request, engine->model.return_rate) * (*request)->weight;
     return true;
