@@ -15,93 +15,81 @@
 #include "selectors/linear.h"
 #include "selectors/rules/rules.h"
 #include "selectors/view.h"
+#include "selectors/wide.h"
 
 #include <string.h>
 
-static inline double clamped(double diagonal, double entry)
-{
-    double value = diagonal - 2 * entry;
-    return value > 0 ? value : 0;
-}
-
-/* Finds the best allowed pair; inlined once with the default rule's formula and once with a call.
- */
-static inline __attribute__((always_inline)) void
-scan_with(struct candidates *candidates, const double *parameters,
-          double (*score_of)(const struct sel_pair *pair))
-{
-    size_t n = candidates->gram.n;
-    const uint8_t *allowed = candidates->allowed;
-    const double *weight = candidates->weight;
-    struct sel_choice *best = &candidates->best;
-    best->score = -INFINITY;
-    for (size_t i = 0; i + 1 < n; i++) {
-        const double *g = candidates->gram.g + i * n;
-        const double *h = candidates->gram.h + i * n;
-        for (size_t j = i + 1; j < n; j++) {
-            struct sel_pair pair = {
-                .weight = *weight++,
-                .variance = clamped(g[i] + candidates->gram.g[j * n + j], g[j]),
-                .policy = clamped(h[i] + candidates->gram.h[j * n + j], h[j]),
-                .margin = candidates->reward[i] - candidates->reward[j],
-                .parameters = parameters,
-            };
-            double score = score_of(&pair);
-            if (*allowed++ && score > best->score)
-                *best = (struct sel_choice){best->pool, i, j, score, pair};
-        }
-    }
-}
-
-void candidates_scan(struct candidates *candidates, const struct candidates_round *round)
-{
-    const struct sel_rule *rule = round->options->rule;
-    if (rule->score == NULL || (candidates->given & SEL_NEEDS(SEL_COST)) != 0) {
-        view_scan(candidates, round);
-        return;
-    }
-    if (rule == &rule_policy_trace)
-        scan_with(candidates, NULL, rule_policy_trace_score);
-    else
-        scan_with(candidates, round->parameters, rule->score);
-    candidates->found = candidates->best.score > -INFINITY;
-}
-
 /* ---- opening ---- */
 
-static double pair_weight(const struct candidates_round *round, double margin, double variance)
-{
-    if ((round->options->rule->traits & SEL_UNWEIGHTED) != 0)
-        return 1;
-    double kappa = 1;
-    if (round->options->weighting == SEL_WEIGHT_PROBIT)
-        kappa = 1 / sqrt(1 + M_PI * variance / 8);
-    double weight = kappa * sel_weight_lapse(kappa * margin, round->lapse);
-    return fmax(weight, round->options->weight_min);
-}
-
-/* Centred rows, and for each row the first that is bytewise equal. */
-static void centre(const struct candidates_round *round, const sel_feature *phi, size_t n)
+/* Rows relative to their mean. */
+WIDE_BODY void centre(const struct candidates_round *round, const sel_feature *phi, size_t n)
 {
     size_t d = round->options->d;
+    double *restrict mean = round->mean;
+    double share = 1 / (double)n;
     for (size_t k = 0; k < d; k++)
-        round->mean[k] = 0;
+        mean[k] = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < d; k++)
-            round->mean[k] += (double)phi[i * d + k] / (double)n;
+            mean[k] += (double)phi[i * d + k] * share;
     for (size_t i = 0; i < n; i++) {
+        double *restrict row = round->centred + i * d;
         for (size_t k = 0; k < d; k++)
-            round->centred[i * d + k] = (double)phi[i * d + k] - round->mean[k];
-        size_t twin = 0;
-        while (memcmp(phi + twin * d, phi + i * d, d * sizeof *phi) != 0)
-            twin++;
-        round->twin[i] = twin;
+            row[k] = (double)phi[i * d + k] - mean[k];
     }
 }
 
-/* BLAS may round equal rows differently, by their place; makes them equal again. False unless all
- * is finite. */
-static bool settle(struct candidates *candidates, const size_t *twin)
+/* A number that is the same for rows that are bytewise equal, and seldom for others. */
+WIDE_BODY uint64_t mark_of(const sel_feature *row, size_t d)
+{
+    uint32_t sums[4] = {0};
+    uint32_t words[4];
+    const unsigned char *bytes = (const unsigned char *)row;
+    size_t left = d * sizeof *row;
+    while (left > 0) {
+        size_t size = left < sizeof words ? left : sizeof words;
+        memset(words, 0, sizeof words);
+        memcpy(words, bytes, size);
+        bytes += size;
+        left -= size;
+        for (size_t l = 0; l < 4; l++)
+            sums[l] = (sums[l] + words[l]) * 2654435761u;
+    }
+    return ((uint64_t)(sums[0] ^ sums[1] << 7) << 32) + (sums[2] ^ sums[3] << 7);
+}
+
+WIDE_BODY void prepare(const struct candidates_round *round, const sel_feature *phi, size_t n)
+{
+    size_t d = round->options->d;
+    centre(round, phi, n);
+    for (size_t i = 0; i < n; i++)
+        round->mark[i] = mark_of(phi + i * d, d);
+}
+
+WIDE_TARGET static void prepare_wide(const struct candidates_round *round, const sel_feature *phi,
+                                     size_t n)
+{
+    prepare(round, phi, n);
+}
+
+/* For each row the first that is bytewise equal. True when some row has an earlier twin. */
+static bool find_twins(const struct candidates_round *round, const sel_feature *phi, size_t n)
+{
+    size_t d = round->options->d;
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        size_t twin = 0;
+        while (round->mark[twin] != round->mark[i] ||
+               memcmp(phi + twin * d, phi + i * d, d * sizeof *phi) != 0)
+            twin++;
+        round->twin[i] = twin;
+        found |= twin != i;
+    }
+    return found;
+}
+
+/* BLAS may round equal rows differently, by their place; makes them equal again. */
+static void settle(struct candidates *candidates, const size_t *twin)
 {
     size_t n = candidates->gram.n;
     for (size_t i = 0; i < n; i++) {
@@ -112,35 +100,17 @@ static bool settle(struct candidates *candidates, const size_t *twin)
             h[j] = candidates->gram.h[twin[i] * n + twin[j]];
         }
         candidates->reward[i] = candidates->reward[twin[i]];
-        if (!isfinite(g[i]) || !isfinite(h[i]) || !isfinite(candidates->reward[i]))
-            return false;
     }
-    return true;
 }
 
-static bool is_forbidden(const uint8_t *forbidden, size_t index)
+static bool is_finite(const struct candidates *candidates)
 {
-    return forbidden != NULL && (forbidden[index / 8] >> index % 8 & 1) != 0;
-}
-
-static void weigh(struct candidates *candidates, const struct candidates_round *round,
-                  const uint8_t *forbidden)
-{
-    const double negligible = 1e-12;
     size_t n = candidates->gram.n;
-    const double *g = candidates->gram.g;
-    size_t index = 0;
-    candidates->open_pairs = 0;
-    for (size_t i = 0; i + 1 < n; i++)
-        for (size_t j = i + 1; j < n; j++, index++) {
-            double variance = sel_gram_variance(&candidates->gram, i, j);
-            double margin = candidates->reward[i] - candidates->reward[j];
-            /* q of bytewise equal rows is exactly 0, see settle. */
-            bool degenerate = variance <= negligible * (g[i * n + i] + g[j * n + j]);
-            candidates->weight[index] = pair_weight(round, margin, variance);
-            candidates->allowed[index] = !degenerate && !is_forbidden(forbidden, index);
-            candidates->open_pairs += candidates->allowed[index];
-        }
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(candidates->gram.g[i * n + i]) || !isfinite(candidates->gram.h[i * n + i]) ||
+            !isfinite(candidates->reward[i]))
+            return false;
+    return true;
 }
 
 enum sel_status candidates_open(struct candidates *candidates, const struct candidates_round *round,
@@ -148,15 +118,20 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
                                 const uint8_t *forbidden)
 {
     size_t d = round->options->d;
-    centre(round, phi, n);
+    if (wide_is_possible())
+        prepare_wide(round, phi, n);
+    else
+        prepare(round, phi, n);
     gram_open(&candidates->gram, round->centred, n, d, inverse, round->policy_inverse,
               round->product);
     for (size_t i = 0; i < n; i++)
         candidates->reward[i] = linear_dot(round->psi, round->centred + i * d, d);
-    if (!settle(candidates, round->twin))
+    if (find_twins(round, phi, n))
+        settle(candidates, round->twin);
+    if (!is_finite(candidates))
         return SEL_INVALID;
     memcpy(candidates->phi, phi, n * d * sizeof *phi);
-    weigh(candidates, round, forbidden);
+    candidates_weigh(candidates, round, forbidden);
     candidates->given = 0;
     view_deviate(candidates, round);
     candidates_scan(candidates, round);

@@ -32,6 +32,12 @@ struct candidates_round {
     double *g;              /* n_max */
     double *h;              /* n_max */
     size_t *twin;           /* n_max: the first bytewise equal row */
+    uint64_t *mark;         /* n_max: the same for equal rows */
+    double *g_diagonal;     /* n_max */
+    double *h_diagonal;     /* n_max */
+    double *variance;       /* this and the next two: of a block of pairs, see scan.c */
+    double *policy;
+    double *block_scores;
     double parameters[SEL_PARAMETERS_MAX];
     size_t draws;           /* posterior draws, 0 where the rule needs none */
     double *ensemble;       /* draws x d: psi_e - psi, as N(0, S) for the present S */
@@ -50,6 +56,9 @@ struct candidates_pick {
     double r;
     const double *shift; /* draws: each deviation falls by g times this, see picker.c */
 };
+
+/* Pairs that scan.c looks at together: whole rows until there are so many. */
+enum { CANDIDATES_BLOCK = 512 };
 
 static inline size_t candidates_pairs(size_t n)
 {
@@ -74,6 +83,9 @@ void candidates_set_allowed(struct candidates *candidates, size_t index, bool al
 /* The k-th allowed pair, k < open_pairs; `pool` is copied into the choice. */
 struct sel_choice candidates_at(const struct candidates *candidates,
                                 const struct candidates_round *round, size_t pool, size_t k);
+/* Weighs the pairs of a pool whose G, H and rewards stand, and says which are allowed. */
+void candidates_weigh(struct candidates *candidates, const struct candidates_round *round,
+                      const uint8_t *forbidden);
 /* Finds the best pair. */
 void candidates_scan(struct candidates *candidates, const struct candidates_round *round);
 /* The present score of pair i < j, per unit of cost. */

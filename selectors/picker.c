@@ -118,6 +118,12 @@ static void lay_out(struct arena *arena, struct sel_picker *picker)
     picker->round.g = cut(arena, n, sizeof(double));
     picker->round.h = cut(arena, n, sizeof(double));
     picker->round.twin = cut(arena, n, sizeof(size_t));
+    picker->round.mark = cut(arena, n, sizeof(uint64_t));
+    picker->round.g_diagonal = cut(arena, n, sizeof(double));
+    picker->round.h_diagonal = cut(arena, n, sizeof(double));
+    picker->round.variance = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
+    picker->round.policy = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
+    picker->round.block_scores = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
     picker->square = cut(arena, d * d, sizeof(double));
     picker->image = cut(arena, d, sizeof(double));
     picker->wide = cut(arena, d, sizeof(double));

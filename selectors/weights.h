@@ -1,0 +1,13 @@
+/* Weights of many pairs at once. Private to the library. */
+#ifndef SEL_WEIGHTS_H
+#define SEL_WEIGHTS_H
+
+#include "selectors/selectors.h"
+
+/* weight = kappa sel_weight_lapse(kappa margin, lapse) of each of `count` pairs, with kappa of
+ * sel_weight_probit where probit and else 1. Relative error below 1e-15 (1 + |margin|) as far as w
+ * is a normal number; 0 where a margin is infinite or not a number. */
+void weights_fill(double *weight, const double *margin, const double *variance, size_t count,
+                  bool probit, double lapse);
+
+#endif
