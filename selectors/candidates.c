@@ -123,7 +123,7 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
     else
         prepare(round, phi, n);
     gram_open(&candidates->gram, round->centred, n, d, inverse, round->policy_inverse,
-              round->product);
+              round->product, round->room);
     for (size_t i = 0; i < n; i++)
         candidates->reward[i] = linear_dot(round->psi, round->centred + i * d, d);
     if (find_twins(round, phi, n))

@@ -28,6 +28,7 @@ struct candidates_round {
     double *policy_inverse; /* M = S I S, d x d */
     double *centred;        /* n_max x d */
     double *product;        /* n_max x d */
+    double *room;           /* of rows.h */
     double *mean;           /* d */
     double *g;              /* n_max */
     double *h;              /* n_max */

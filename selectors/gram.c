@@ -13,33 +13,44 @@
 #include "selectors/gram.h"
 
 #include "selectors/linear.h"
+#include "selectors/rows.h"
+
+enum { BAND = 32 };
 
 /* out = phi a phi' for symmetric a. */
 static void sandwich(double *out, const double *phi, size_t n, size_t d, const double *a,
-                     double *product)
+                     double *product, double *room)
 {
     blasint rows = (blasint)n;
     blasint columns = (blasint)d;
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, columns, 1, phi, columns,
-                a, columns, 0, product, columns);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, rows, columns, 1, product, columns,
-                phi, columns, 0, out, rows);
+    if (room != NULL && rows_is_faster(n, d))
+        rows_multiply(product, phi, n, d, a, room);
+    else
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, columns, columns, 1, phi,
+                    columns, a, columns, 0, product, columns);
+    /* The lower triangle by bands of rows: what lies right of a band's diagonal block is not
+     * computed. */
+    for (blasint from = 0; from < rows; from += BAND) {
+        blasint count = rows - from < BAND ? rows - from : BAND;
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, from + count, columns, 1,
+                    product + from * columns, columns, phi, columns, 0, out + from * rows, rows);
+    }
     linear_mirror(out, n);
 }
 
 void gram_open(struct sel_gram *gram, const double *phi, size_t n, size_t d, const double *inverse,
-               const double *policy_inverse, double *product)
+               const double *policy_inverse, double *product, double *room)
 {
     gram->n = n;
-    sandwich(gram->g, phi, n, d, inverse, product);
-    sandwich(gram->h, phi, n, d, policy_inverse, product);
+    sandwich(gram->g, phi, n, d, inverse, product, room);
+    sandwich(gram->h, phi, n, d, policy_inverse, product, room);
 }
 
 void sel_gram_open(struct sel_gram *gram, const sel_feature *phi, size_t n, size_t d,
                    const double *inverse, const double *policy_inverse, double *scratch)
 {
     linear_widen(phi, scratch, n * d);
-    gram_open(gram, scratch, n, d, inverse, policy_inverse, scratch + n * d);
+    gram_open(gram, scratch, n, d, inverse, policy_inverse, scratch + n * d, NULL);
 }
 
 static double quadratic(const double *a, size_t n, size_t i, size_t j)

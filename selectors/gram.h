@@ -4,8 +4,9 @@
 
 #include "selectors/selectors.h"
 
-/* As sel_gram_open; phi: n x d doubles, product: scratch of n x d doubles. */
+/* As sel_gram_open; phi: n x d doubles, product: scratch of n x d doubles, room: rows_scratch(n, d)
+ * doubles aligned to 32 bytes, or NULL. */
 void gram_open(struct sel_gram *gram, const double *phi, size_t n, size_t d, const double *inverse,
-               const double *policy_inverse, double *product);
+               const double *policy_inverse, double *product, double *room);
 
 #endif

@@ -14,6 +14,7 @@
 #include "selectors/candidates.h"
 #include "selectors/information.h"
 #include "selectors/linear.h"
+#include "selectors/rows.h"
 #include "selectors/rules/rules.h"
 
 #include <stdlib.h>
@@ -114,6 +115,7 @@ static void lay_out(struct arena *arena, struct sel_picker *picker)
     picker->round.policy_inverse = cut(arena, d * d, sizeof(double));
     picker->round.centred = cut(arena, n * d, sizeof(double));
     picker->round.product = cut(arena, n * d, sizeof(double));
+    picker->round.room = cut(arena, rows_scratch(n, d), sizeof(double));
     picker->round.mean = cut(arena, d, sizeof(double));
     picker->round.g = cut(arena, n, sizeof(double));
     picker->round.h = cut(arena, n, sizeof(double));
