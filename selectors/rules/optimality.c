@@ -61,6 +61,7 @@ const struct sel_rule rule_dopt = {
     .formula = "log(1 + w q)",
     .source = "D-optimality; Kveton et al., arXiv 2503.01076 (ADPO)",
     .cost = COST,
+    .traits = SEL_SHRINKING,
     .score = log_determinant,
 };
 
@@ -72,6 +73,7 @@ const struct sel_rule rule_gopt = {
     .formula = "q = x' S x",
     .source = "G-optimality; Kiefer, Wolfowitz 1960",
     .cost = COST,
+    .traits = SEL_SHRINKING,
     .score = variance,
 };
 
@@ -80,7 +82,7 @@ const struct sel_rule rule_dopt_xx = {
     .formula = "q = x' S x, Sigma = lambda Id + sum x x' without weights",
     .source = "Das et al., arXiv 2402.10500 (APO); arXiv 2505.19241 (ActiveDPO); arXiv 2502.07193",
     .cost = COST,
-    .traits = SEL_UNWEIGHTED,
+    .traits = SEL_UNWEIGHTED | SEL_SHRINKING,
     .score = variance,
 };
 
@@ -89,6 +91,6 @@ const struct sel_rule rule_dopt_logit = {
     .formula = "log(1 + w q), psi fitted anew whenever the labels have doubled",
     .source = "Kveton et al., arXiv 2503.01076 (ADPO)",
     .cost = COST,
-    .traits = SEL_REFIT_DOUBLING,
+    .traits = SEL_REFIT_DOUBLING | SEL_SHRINKING,
     .score = log_determinant,
 };
