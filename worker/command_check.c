@@ -88,6 +88,10 @@ static int check_alone(const struct options *options)
     if (!options_print(options, stdout, true))
         return EXIT_FAILED;
     printf("# digest of the shared options: %.*s\n", OPTIONS_DIGEST_HASH, digest);
+    char needs[OPTIONS_NEEDS_SIZE];
+    options_needs(options->rule, needs);
+    if (needs[0] != '\0')
+        printf("# %s needs of every completion: %s\n", options->rule->name, needs);
     fflush(stdout);
     struct error error = {ERROR_NONE, ""};
     for (size_t k = 0; k < sizeof CHECKS / sizeof *CHECKS; k++)

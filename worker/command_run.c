@@ -83,6 +83,13 @@ int command_run(int argc, char **argv)
     catch_signals(worker);
     log_write(LOG_LEVEL_INFO, "worker", "started\tversion=%s instance=%s http_port=%d",
               INFOPAIR_VERSION, options->kafka_instance, worker_port(worker));
+    char needs[OPTIONS_NEEDS_SIZE];
+    options_needs(options->rule, needs);
+    if (needs[0] != '\0')
+        log_write(LOG_LEVEL_INFO, "worker",
+                  "the rule needs fields of every completion; one without is dead-lettered"
+                  "\trule=%s fields=\"%s\"",
+                  options->rule->name, needs);
     bool done = worker_run(worker, &error);
     if (done)
         log_write(LOG_LEVEL_INFO, "worker", "stopped");

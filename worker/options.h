@@ -159,6 +159,10 @@ bool options_require(const struct options *options, struct error *error, ...)
  * of simulations. */
 bool options_require_worker(const struct options *options, struct error *error);
 
+/* Fields of a completion that the rule needs, "policy_logprob, reward"; "" when none. */
+enum { OPTIONS_NEEDS_SIZE = 128 };
+void options_needs(const struct sel_rule *rule, char text[OPTIONS_NEEDS_SIZE]);
+
 /* The digest of all shared options, which workers of one group must have in common: 32 hex digits
  * that differ when any of them does, ':', and a mark for each (options_digest.c). "" when memory
  * ran out. */

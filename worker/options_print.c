@@ -1,5 +1,4 @@
 /* The options as a file, as text and as the reference page. */
-#include "engine/inputs.h"
 #include "options_table.h"
 
 #include <stdlib.h>
@@ -156,14 +155,10 @@ static void print_parameter(const struct option_row *row, FILE *out)
 /* What a rule needs of every completion, and its parameters. */
 static void print_needs(const struct sel_rule *rule, FILE *out)
 {
-    const char *comma = "";
-    for (int k = 0; k < SEL_INPUTS; k++) {
-        const char *field = inputs_field((enum sel_input)k);
-        if (field == NULL || (rule->needs & SEL_NEEDS(k)) == 0)
-            continue;
-        fprintf(out, "%s%s", comma, field);
-        comma = ", ";
-    }
+    char fields[OPTIONS_NEEDS_SIZE];
+    options_needs(rule, fields);
+    const char *comma = fields[0] == '\0' ? "" : ", ";
+    fputs(fields, out);
     for (size_t k = 0; k < rule->parameter_count; k++) {
         fprintf(out, "%s`%s`", comma, rule->parameters[k].name);
         comma = ", ";

@@ -1,5 +1,6 @@
 /* The rule of selection: found by name or loaded, its parameters gathered from the options, and
  * what the other options of selection demand of it. */
+#include "engine/inputs.h"
 #include "nearest.h"
 #include "options_table.h"
 
@@ -216,6 +217,19 @@ bool options_check_rule(struct options *options, struct error *error)
                          (long long)options->selection_batch, (long long)options->budget_burst,
                          (long long)options->budget_in_flight);
     return true;
+}
+
+void options_needs(const struct sel_rule *rule, char text[OPTIONS_NEEDS_SIZE])
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int k = 0; k < SEL_INPUTS; k++) {
+        const char *field = inputs_field((enum sel_input)k);
+        if (field == NULL || (rule->needs & SEL_NEEDS(k)) == 0)
+            continue;
+        used += (size_t)snprintf(text + used, OPTIONS_NEEDS_SIZE - used, "%s%s",
+                                 used == 0 ? "" : ", ", field);
+    }
 }
 
 bool options_require_worker(const struct options *options, struct error *error)

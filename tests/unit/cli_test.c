@@ -166,6 +166,18 @@ static void test_check_accepts_the_example(void **state)
     assert_non_null(strstr(output, "digest of the shared options: "));
 }
 
+static void test_check_says_what_a_rule_needs(void **state)
+{
+    (void)state;
+    expect("check " EXAMPLE SCHEMAS " -s selection.rule=rmg -s selection.implicit_margin=2",
+           EXIT_DONE, "# rmg needs of every completion: reference_logprob, policy_logprob");
+    assert_non_null(strstr(output, "implicit_margin = 2; # --set"));
+    expect("check " EXAMPLE SCHEMAS " -s selection.rule=rmg", EXIT_USAGE,
+           "selection.implicit_margin: must be given, the rule rmg has no default for it");
+    expect("check " EXAMPLE SCHEMAS " -s selection.rule=oracle_maxmin", EXIT_USAGE,
+           "looks at true rewards, which only a simulation has");
+}
+
 static void test_environment_is_read(void **state)
 {
     (void)state;
@@ -193,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_wrong_configuration),
         cmocka_unit_test(test_bad_properties_stop_the_start_with_their_place),
         cmocka_unit_test(test_check_accepts_the_example),
+        cmocka_unit_test(test_check_says_what_a_rule_needs),
         cmocka_unit_test(test_environment_is_read),
         cmocka_unit_test(test_reference_page_is_current),
     };

@@ -61,6 +61,24 @@ static void a_rule_of_ones_own_picks(void **state)
     sel_rule_unload(plugin);
 }
 
+static void the_worker_takes_it_with_its_parameters(void **state)
+{
+    (void)state;
+    static const char CHECK[] =
+        TEST_BINARY_DIRECTORY "/infopair check --config " TEST_SOURCE_DIRECTORY
+                              "/config/infopair.cfg --set selection.plugin=%s/example/closest.so ";
+    char good[1024], unnamed[1024], unknown[1024];
+    snprintf(good, sizeof good, "%s%s", CHECK,
+             "--set selection.rule=closest --set selection.parameters=margin_width=2 >/dev/null%s");
+    snprintf(unnamed, sizeof unnamed, "%s%s", CHECK, "2>&1 | grep -q 'is not the rule of'%s");
+    snprintf(unknown, sizeof unknown, "%s%s", CHECK,
+             "--set selection.rule=closest --set selection.parameters=width=2 2>&1 | "
+             "grep -q \"closest has no 'width'; its parameters: margin_width\"%s");
+    assert_int_equal(shell(good, folder, ""), 0);
+    assert_int_equal(shell(unnamed, folder, ""), 0);
+    assert_int_equal(shell(unknown, folder, ""), 0);
+}
+
 static void what_is_no_rule_is_refused_with_a_sentence(void **state)
 {
     (void)state;
@@ -93,6 +111,7 @@ int main(void)
     sel_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rule_of_ones_own_picks),
+        cmocka_unit_test(the_worker_takes_it_with_its_parameters),
         cmocka_unit_test(what_is_no_rule_is_refused_with_a_sentence),
     };
     return cmocka_run_group_tests(tests, build_example, remove_example);
