@@ -153,12 +153,14 @@ def judge_all(stage, run, size):
     judge.check_pairs_differ(run, features_of)
     judge.check_differences(run, features_of)
     judge.check_labels_are_accepted_once(run, workers=len(stage.workers))
-    judge.check_panes(run, judge.full_pools(run, size))
+    if stage.options.get("selection.when", "slots") == "slots":  # else pools close once asked
+        judge.check_panes(run, judge.full_pools(run, size))
+        judge.check_completions_held(run,
+                                     sum(each["infopair_completions_held"] for each in running),
+                                     sum(each["infopair_pools_open"] for each in running))
     judge.check_fits(run)
     judge.check_one_digest(run)
     judge.check_budget(run, stage.options["budget.in_flight"])
-    judge.check_completions_held(run, sum(each["infopair_completions_held"] for each in running),
-                                 sum(each["infopair_pools_open"] for each in running))
     judge.check_inputs_consumed(stage.committed(), stage.ends(), TOPICS["completions"])
     for each in running:
         judge.check_requests_accounted(run, each["infopair_requests_in_flight"])
