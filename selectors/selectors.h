@@ -160,6 +160,23 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
                                    const struct sel_preference_options *options, double *psi,
                                    struct sel_preference_result *result);
 
+/* ---- lapse.c ---- */
+
+struct sel_lapse {
+    double rate;      /* epsilon: posterior mean of the share of answers that are coin flips */
+    double deviation; /* its standard deviation */
+};
+
+/* Estimates the lapse rate of the labels by Laplace evidence over a grid from 0 to 0.3, psi
+ * integrated out and lambda by evidence at each rate; arguments as for sel_preference_fit, whose
+ * option `lapse` is not read. psi: d values, where each fit starts; it stays. scratch: d. */
+enum sel_status sel_preference_lapse(struct sel_preference *preference,
+                                     const sel_feature *const *x, const double *y,
+                                     const double *weight, size_t n, const double *prior,
+                                     const struct sel_preference_options *options,
+                                     const double *psi, size_t d, struct sel_lapse *lapse,
+                                     double *scratch);
+
 /* ---- gram.c: one pool's pair quadratics ---- */
 
 /* G = phi S phi' and H = phi S I S phi' (n x n). For x = phi_i - phi_j, q = G_ii + G_jj - 2 G_ij

@@ -183,6 +183,10 @@ static const struct row ROWS[METRICS] = {
          {NULL},
          "The policy trace over 2 beta: a self-estimate of the expected gap to the "
          "best policy."},
+    [METRIC_LAPSE_RATE] = {"infopair_lapse_rate",
+                           GAUGE,
+                           {NULL},
+                           "Share of the answers that are coin flips, as the newest fit takes it."},
     [METRIC_RETURN_RATE] = {"infopair_return_rate",
                             GAUGE,
                             {NULL},

@@ -82,6 +82,8 @@ struct options {
 
     int64_t labels_window;
     int64_t labels_max;
+    double labels_lapse; /* NaN: estimated */
+    double labels_probes;
     int64_t labels_deadline;
     int64_t labels_late;
 

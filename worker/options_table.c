@@ -17,7 +17,8 @@
 #define SELECTION(member) .mark = "selection.*", ROW(selection, member)
 #define PARAMETER(member, least, most)                                                             \
     SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
-                       .automatic = "auto", .fallback = "auto", .shared = true, .parameter = true
+                       .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
+                       .shared = true, .parameter = true
 
 #define SECOND 1e3
 #define MINUTE (60 * SECOND)
@@ -166,6 +167,13 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(labels, late), TYPE_DURATION, 0, 365 * DAY, .fallback = "7d", .shared = true,
      .text = "A label still counts so long after its deadline."},
 
+    {ROW(labels, lapse), TYPE_NUMBER, 0, .9, .automatic = "auto", .automatic_nan = true,
+     .fallback = "auto", .shared = true,
+     .text = "Share of the answers that are coin flips. `auto`: estimated once there are 10 labels "
+             "a feature; 0: labels are clean."},
+    {ROW(labels, probes), TYPE_NUMBER, 0, .5, .fallback = "0.04", .shared = true,
+     .text = "Share of the slots that ask the most confident pair, to learn that rate; only while "
+             "it is estimated."},
     {ROW(fit, every), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
      .text = "Labels between two fits."},
     {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
@@ -201,7 +209,7 @@ const struct option_row OPTION_ROWS[] = {
          "pair, the widest spread of rewards, the highest predictive entropy (needs "
          "`policy_logprob`), or the lowest score of `maxminlcb`. The rule `apl` takes entropy."},
     {SELECTION(prompt_share), TYPE_NUMBER, 0, 1, .above_minimum = true, .automatic = "auto",
-     .fallback = "auto", .shared = true, .parameter = true,
+     .automatic_nan = true, .fallback = "auto", .shared = true, .parameter = true,
      .text = "Share of the open pools that are compared at all. `auto`: 1; required by `apl`."},
     {SELECTION(shortlist), TYPE_COUNT, 1, 100, .fallback = "64", .shared = true,
      .text = "Most pools that are compared for a pick."},

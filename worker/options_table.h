@@ -23,8 +23,8 @@ struct option_row {
     double minimum; /* inclusive, in the member's unit; unused where there is no number */
     double maximum;
     bool above_minimum;       /* the minimum itself is not allowed */
-    const char *automatic;    /* the word that stands for a stored 0 (NaN for a parameter of rules);
-                                 NULL: none */
+    const char *automatic;    /* the word that stands for a stored 0, or NaN; NULL: none */
+    bool automatic_nan;       /* NaN, since 0 is a value like others */
     const char *fallback;     /* the default as text; NULL: none, or computed */
     char *(*compute)(void);   /* makes the default at run time, owned by the caller */
     const char *compute_text; /* what the reference page says about that */

@@ -143,7 +143,7 @@ static bool parse_number(struct options *options, const struct option_row *row, 
 {
     double *member = option_member(options, row);
     if (row->automatic != NULL && strcmp(text, row->automatic) == 0) {
-        *member = row->parameter ? (double)NAN : 0;
+        *member = row->automatic_nan ? (double)NAN : 0;
         return true;
     }
     /* strtod also reads hexadecimals, "inf" and "nan"; nobody means those. */
@@ -476,7 +476,7 @@ void option_write(const struct options *options, const struct option_row *row, b
         break;
     case TYPE_NUMBER:
         if (row->automatic != NULL &&
-            (row->parameter ? isnan(*(const double *)member) : *(const double *)member == 0))
+            (row->automatic_nan ? isnan(*(const double *)member) : *(const double *)member == 0))
             write_quoted(row->automatic, out);
         else
             write_number(*(const double *)member, out);

@@ -65,6 +65,7 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_POLICY_POOLS, (double)stats->moments_pools},
                 {METRIC_POLICY_TRACE, stats->policy_trace},
                 {METRIC_GAP_ESTIMATE, stats->gap_estimate},
+                {METRIC_LAPSE_RATE, stats->lapse},
                 {METRIC_RETURN_RATE, stats->return_rate},
                 {METRIC_MEMORY_LIMIT, (double)session->options->memory_limit}};
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++)

@@ -472,6 +472,8 @@ static struct engine_options options_of(uint64_t seed)
                                    .labels_max = short_window ? 150 : 100000,
                                    .labels_deadline = short_lives ? 6000 : 3600000,
                                    .labels_late = 10000,
+        .labels_lapse = seed % 3 == 0 ? (double)NAN : 0,
+        .labels_probes = .04,
                                    .fit_every = 10,
                                    .selection = selection_of(&random),
                                    .control_share = .25,

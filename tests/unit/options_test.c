@@ -552,6 +552,8 @@ static void test_every_shared_option_is_named(void **state)
                                        "labels.max=99999",
                                        "labels.deadline=2d",
                                        "labels.late=6d",
+                                       "labels.lapse=0",
+                                       "labels.probes=0.1",
                                        "fit.every=49",
                                        "fit.lambda=0.1",
                                        "fit.lambda_max=3",

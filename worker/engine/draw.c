@@ -3,7 +3,8 @@
  * The arm is drawn first, by a coin keyed by the lowest partition that is live here and the slot's
  * number (one more than the largest in the ledger): no two slots have the same key, since a
  * partition's next owner has read the ledger. control: a uniform candidate pool, then a uniform
- * unasked pair of it. selected: by epsilon the same, else by the rule:
+ * unasked pair of it. probe: the pair of the largest |psi' x| of those compared, whose answers tell
+ * how often annotators err. selected: by epsilon the same, else by the rule:
  *   a rule of scores   the best pair of all that are compared, or one drawn by its score
  *   a rule that draws  a uniform pool of those that compete, then a pair by the rule's
  * distribution; where that skips the pool, another draw for the same slot The propensity of the
@@ -40,12 +41,31 @@ struct sel_random draw_random(const struct engine *engine, const char *purpose, 
     return identity_random(engine->options.seed, purpose, identity_hash(key, attempt > 0 ? 4 : 3));
 }
 
+static double probe_share(const struct engine *engine)
+{
+    bool learns = isnan(engine->options.labels_lapse) && engine->model.fit_id > 0;
+    return learns ? engine->options.labels_probes : 0;
+}
+
+bool draw_probes(const struct engine *engine)
+{
+    return probe_share(engine) > 0;
+}
+
+enum pair_arm draw_pair_arm(enum draw_arm arm)
+{
+    return arm == DRAW_CONTROL ? ARM_CONTROL : arm == DRAW_PROBE ? ARM_PROBE : ARM_SELECTED;
+}
+
 enum draw_arm draw_arm(const struct engine *engine, int64_t slot)
 {
     const struct engine_options *options = &engine->options;
     struct sel_random random = draw_random(engine, "slot", slot, 0);
     if (sel_random_uniform(&random) < options->control_share)
         return DRAW_CONTROL;
+    double probe = probe_share(engine);
+    if (probe > 0 && sel_random_uniform(&random) < probe)
+        return DRAW_PROBE;
     return sel_random_uniform(&random) < options->selection.epsilon ? DRAW_EPSILON : DRAW_BY_RULE;
 }
 
@@ -92,14 +112,53 @@ double draw_uniform_chance(const struct engine *engine, const struct pool *only,
     return 1 / pools / (double)sel_picker_allowed(engine->picker, decision->choice.pool);
 }
 
-double draw_propensity(const struct engine *engine, const struct pool *only,
+/* ---- the most confident pair ---- */
+
+static bool stands(const struct engine *engine, const struct pool *only, size_t number)
+{
+    const struct pool *pool = engine->working[number];
+    return pool != NULL && !pool->exhausted && (only == NULL || pool == only) &&
+           working_may_spend(engine, pool->partition);
+}
+
+bool draw_probe(struct engine *engine, const struct pool *only, struct decision *decision)
+{
+    double most = -1;
+    for (size_t k = 0; k < engine->working_count; k++) {
+        size_t n = stands(engine, only, k) ? engine->working[k]->count : 0;
+        struct sel_choice choice;
+        for (size_t i = 0; i + 1 < n; i++)
+            for (size_t j = i + 1; j < n; j++) {
+                if (!sel_picker_choice(engine->picker, k, i, j, &choice) ||
+                    fabs(choice.pair.margin) <= most)
+                    continue;
+                most = fabs(choice.pair.margin);
+                decision->choice = choice;
+                decision->pool = engine->working[k];
+            }
+    }
+    decision->probe = most >= 0;
+    return most >= 0;
+}
+
+static double probe_chance(struct engine *engine, const struct pool *only,
+                           const struct decision *decision)
+{
+    struct decision probe = {0};
+    bool same = draw_probe(engine, only, &probe) && probe.pool == decision->pool &&
+                probe.choice.i == decision->choice.i && probe.choice.j == decision->choice.j;
+    return same ? 1 : 0;
+}
+
+double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision)
 {
     const struct engine_options *options = &engine->options;
-    double by_chance =
-        options->control_share + (1 - options->control_share) * options->selection.epsilon;
-    return by_chance * draw_uniform_chance(engine, only, decision) +
-           (1 - by_chance) * decision->chance;
+    double control = options->control_share, probe = (1 - control) * probe_share(engine);
+    double epsilon = (1 - control - probe) * options->selection.epsilon;
+    double sum = (control + epsilon) * draw_uniform_chance(engine, only, decision) +
+                 (1 - control - probe - epsilon) * decision->chance;
+    return probe > 0 ? sum + probe * probe_chance(engine, only, decision) : sum;
 }
 
 /* ---- a rule that draws ---- */
@@ -161,13 +220,6 @@ static double chance_by_distribution(struct engine *engine, const struct pool *o
 }
 
 /* ---- a rule of scores ---- */
-
-static bool stands(const struct engine *engine, const struct pool *only, size_t number)
-{
-    const struct pool *pool = engine->working[number];
-    return pool != NULL && !pool->exhausted && (only == NULL || pool == only) &&
-           working_may_spend(engine, pool->partition);
-}
 
 static bool best_choice(struct engine *engine, const struct pool *only, struct decision *decision)
 {
@@ -299,11 +351,13 @@ bool draw_pair(struct engine *engine, struct pool *only, struct decision *decisi
     *decision = (struct decision){.slot = draw_slot(engine)};
     enum draw_arm arm = draw_arm(engine, decision->slot);
     struct sel_random random = draw_random(engine, "pair", decision->slot, engine->skips_of_slot);
+    error->class = ERROR_NONE;
     bool drawn = arm == DRAW_BY_RULE ? draw_by_rule(engine, only, &random, decision, error)
+                 : arm == DRAW_PROBE ? draw_probe(engine, only, decision)
                                      : draw_uniform(engine, only, &random, decision, error);
     if (!drawn)
         return false;
-    decision->arm = arm == DRAW_CONTROL ? ARM_CONTROL : ARM_SELECTED;
+    decision->arm = draw_pair_arm(arm);
     decision->chance = chance_by_rule(engine, only, decision);
     decision->propensity = draw_propensity(engine, only, decision);
     return true;

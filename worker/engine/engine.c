@@ -306,6 +306,7 @@ static void update_stats(struct engine *engine)
     stats->moments_pools = model->policy_pools;
     stats->fit_id = model->fit_id;
     stats->lambda = model->lambda;
+    stats->lapse = model->lapse;
     stats->return_rate = model->return_rate;
     stats->dimension = model->space.dimension;
     if (model->policy_pools > 0 && !model->stale && !model->policy_stale) {

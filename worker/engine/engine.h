@@ -83,6 +83,8 @@ struct engine_options {
     int64_t fit_every;
     double fit_lambda;     /* 0: by evidence */
     double fit_lambda_max; /* 0: 2 d / .09 */
+    double labels_lapse;   /* NaN: estimated */
+    double labels_probes;  /* share of the slots that learn how often annotators err */
     struct selection_options selection;
     double control_share;
     double budget_per_second;
@@ -147,6 +149,7 @@ struct engine_stats {
     int64_t fits;
     int64_t fit_id;
     double lambda;
+    double lapse;
     double return_rate;
     double policy_trace; /* tr(I S); NaN before there is an I */
     double gap_estimate; /* policy_trace / (2 beta) */

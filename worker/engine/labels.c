@@ -390,7 +390,7 @@ bool fit_tick(struct engine *engine, struct error *error)
                     .feature_space = span_of(model->space.name),
                     .psi = {(const char *)psi, d * sizeof *psi},
                     .lambda = {(const char *)&result.preference.lambda, sizeof(double)},
-                    .lapse = model->lapse,
+                    .lapse = result.lapse,
                     .left_bias = 0,
                     .return_rate = model->return_rate,
                     .labels = result.labels,

@@ -247,8 +247,8 @@ static void list_past(struct engine *engine, struct listing *listing)
     listing->past_count = 0;
     for (size_t at = 0;
          listing->past_max > 0 && (each = requests_next(&engine->requests, &at)) != NULL; at++) {
-        if (!each->whole || !identity_equal(request_space_id(&engine->requests, each),
-                                            engine->model.space.id))
+        if (!each->whole ||
+            !identity_equal(request_space_id(&engine->requests, each), engine->model.space.id))
             continue;
         listing->recent[count++] = each;
         if (count == 2 * LISTING_PAST)
@@ -413,12 +413,13 @@ static bool fill_slot(struct engine *engine, struct listing *listing, size_t *ne
     /* A rule may weigh all pairs with 0, as one of margins does before the first fit: without a
      * label it would never weigh them otherwise. */
     bool none = listing->selection.count == 0;
-    bool found = arm == DRAW_BY_RULE && !none
+    bool found = arm == DRAW_PROBE ? draw_probe(engine, NULL, &decision)
+                 : arm == DRAW_BY_RULE && !none
                      ? next_chosen(engine, listing, next, &decision, error)
                      : draw_uniform(engine, NULL, &random, &decision, error);
     if (!found)
         return false;
-    decision.arm = arm == DRAW_CONTROL ? ARM_CONTROL : ARM_SELECTED;
+    decision.arm = draw_pair_arm(arm);
     if (none)
         decision.chance = draw_uniform_chance(engine, NULL, &decision);
     else if (arm != DRAW_BY_RULE)

@@ -99,7 +99,9 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->fit_id = 0;
     model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
-    model->lapse = 0;
+    model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
+    model->lapse_labels = 0;
+    model->lapse_deviation = (double)NAN;
     model->return_rate = 1;
     model->policy_pools = 0;
     if (model->space.name != NULL && set_dimension(model, (size_t)entry->dimension))
@@ -630,6 +632,42 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     return filled;
 }
 
+/* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. */
+static bool lapse_due(const struct model *model, int64_t labels)
+{
+    enum { FOR_EACH_FEATURE = 10, OFTEN_BELOW = 2000 };
+    if (!isnan(model->options->labels_lapse) ||
+        labels < FOR_EACH_FEATURE * (int64_t)model->space.dimension)
+        return false;
+    return labels < OFTEN_BELOW || labels > model->lapse_labels + model->lapse_labels / 10 ||
+           labels < model->lapse_labels;
+}
+
+/* The lapse rate that the fit takes as known. */
+static enum sel_status find_lapse(struct model *model, const struct label_set *set,
+                                  struct sel_preference_options *options)
+{
+    size_t d = model->space.dimension;
+    options->lapse =
+        isnan(model->options->labels_lapse) ? model->lapse : model->options->labels_lapse;
+    if (!lapse_due(model, (int64_t)set->count))
+        return SEL_OK;
+    double *scratch = malloc(d * sizeof *scratch);
+    if (scratch == NULL)
+        return SEL_NO_MEMORY;
+    struct sel_lapse lapse;
+    enum sel_status status =
+        sel_preference_lapse(model->preference, set->x, set->y, set->weight, set->count, NULL,
+                             options, model->psi, d, &lapse, scratch);
+    free(scratch);
+    if (status != SEL_OK)
+        return status;
+    model->lapse_labels = (int64_t)set->count;
+    model->lapse_deviation = lapse.deviation;
+    options->lapse = lapse.rate;
+    return SEL_OK;
+}
+
 bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
                        struct error *error)
 {
@@ -641,15 +679,16 @@ bool model_compute_fit(struct model *model, double *psi, struct model_fit_result
         goto out;
     }
     struct sel_preference_options options = sel_preference_defaults(d);
-    options.lapse = model->lapse;
     options.lambda = model->options->fit_lambda;
     options.lambda_start = model->lambda;
     if (model->options->fit_lambda_max > 0)
         options.lambda_max = model->options->fit_lambda_max;
     memcpy(psi, model->psi, d * sizeof *psi);
-    enum sel_status status =
-        sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL, &options,
-                           psi, &result->preference);
+    enum sel_status status = find_lapse(model, &set, &options);
+    if (status == SEL_OK)
+        status = sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL,
+                                    &options, psi, &result->preference);
+    result->lapse = options.lapse;
     result->labels = (int64_t)set.count;
     done = (status == SEL_OK || status == SEL_NOT_CONVERGED) && all_finite(psi, d);
     if (!done)

@@ -68,6 +68,8 @@ struct model {
     bool policy_stale;
     int64_t policy_pools; /* behind I */
     struct sel_preference *preference;
+    int64_t lapse_labels;   /* behind the last estimate of the lapse rate made here */
+    double lapse_deviation; /* of that estimate; NaN: none */
 };
 
 bool model_init(struct model *model, const struct engine_options *options,
@@ -99,6 +101,7 @@ double model_trace(const struct model *model);
 /* Computes the next fit from the labels (psi: dimension doubles of the caller). */
 struct model_fit_result {
     struct sel_preference_result preference;
+    double lapse; /* that it takes as known */
     int64_t labels;
     struct id digest;
 };

@@ -39,7 +39,10 @@ static void explain(const struct engine *engine, const struct decision *decision
         snprintf(text, size, "%s: a uniform pair of a uniform prompt", decision->uniform);
         return;
     }
-    if (decision->listed > 0)
+    if (decision->probe)
+        used = snprintf(text, size,
+                        "probe: the most confident pair, to learn how often annotators err");
+    else if (decision->listed > 0)
         used = snprintf(text, size, "%s chose it from a list of %zu pairs", rule->name,
                         decision->listed);
     else if (selection_draws(&engine->options.selection))
@@ -135,8 +138,10 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
     const struct held *left = pool->held[naming->left], *right = pool->held[naming->right];
     const struct held *newest = left->offset > right->offset ? left : right;
     const struct sel_pair *parts = &decision->choice.pair;
-    const char *selector =
-        decision->uniform != NULL ? "uniform" : engine->options.selection.rule->name;
+    const char *selector = decision->probe             ? "probe"
+                           : decision->uniform != NULL ? "uniform"
+                                                       : engine->options.selection.rule->name;
+    bool scored = !decision->probe && decision->uniform == NULL;
     double margin = model_margin(&engine->model, (const float *)engine->scratch);
     double lapse = engine->model.lapse;
     struct pair pair = {.request_id = span_of(naming->request),
@@ -152,7 +157,7 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .selector = span_of(selector),
                         .selector_version = span_of(INFOPAIR_VERSION),
                         .arm = decision->arm,
-                        .score = decision->uniform != NULL ? 0 : decision->choice.score,
+                        .score = scored ? decision->choice.score : 0,
                         .score_weight = naming->weight,
                         .score_variance = parts->variance,
                         .score_policy = parts->policy,

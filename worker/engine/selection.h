@@ -21,6 +21,7 @@ struct decision {
     struct pool *pool;
     struct sel_choice choice; /* i < j of the pool; score 0 where there is none */
     enum pair_arm arm;
+    bool probe;
     const char *uniform; /* why it is a uniform pair; NULL: the rule chose it */
     double propensity;   /* over all arms */
     double chance;       /* of the pair under the rule */
@@ -61,15 +62,20 @@ int64_t draw_slot(const struct engine *engine);
 struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
                               int64_t attempt);
 /* What fills a slot: fixed by its number. */
-enum draw_arm { DRAW_CONTROL, DRAW_EPSILON, DRAW_BY_RULE };
+enum draw_arm { DRAW_CONTROL, DRAW_PROBE, DRAW_EPSILON, DRAW_BY_RULE };
+enum pair_arm draw_pair_arm(enum draw_arm arm);
 enum draw_arm draw_arm(const struct engine *engine, int64_t slot);
 /* The probability of a decision over all arms, from its chance under the rule. */
-double draw_propensity(const struct engine *engine, const struct pool *only,
+double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision);
 /* Draws the arm and the pair of the next slot; only: among the pairs of that pool. False with
  * ERROR_NONE: decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */
 bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
                struct error *error);
+/* True while some slots go to probes. */
+bool draw_probes(const struct engine *engine);
+/* The most confident pair that is compared, into *decision. False: there is none. */
+bool draw_probe(struct engine *engine, const struct pool *only, struct decision *decision);
 /* The probability with which draw_uniform takes the pair of a decision. */
 double draw_uniform_chance(const struct engine *engine, const struct pool *only,
                            const struct decision *decision);

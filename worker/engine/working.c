@@ -374,7 +374,7 @@ bool working_fill(struct engine *engine, struct error *error)
     if (!find_eligible(engine, error) || !working_start(engine, error))
         return false;
     size_t wanted = engine->options.selection.shortlist;
-    if (selection_draws(&engine->options.selection))
+    if (selection_draws(&engine->options.selection) && !draw_probes(engine))
         wanted = 0; /* each is opened once it is drawn */
     for (size_t k = 0; k < wanted && k < engine->eligible_count; k++) {
         size_t number;
