@@ -18,11 +18,12 @@
 
 #include "selectors/linear.h"
 #include "selectors/rules/rules.h"
+#include "selectors/sort.h"
 
 #include <string.h>
 
 static const double TIE = 1e-12;
-enum { LIST_LEAST = 64, LIST_SHARE = 128, STEPS_FIRST = 8 };
+enum { LIST_LEAST = 64, LIST_SHARE = 64, STEPS_FIRST = 8, SAMPLE = 1024 };
 
 size_t greedy_list_most(size_t count)
 {
@@ -178,23 +179,56 @@ static void sink(const double *score, size_t *heap, size_t root, size_t count)
     heap[root] = place;
 }
 
-double greedy_top(const double *score, size_t count, size_t most, size_t *places, size_t *found)
+/* A value that about `most` of the scores are above, by a sample. */
+static double sampled_bar(const double *score, size_t count, size_t most)
 {
+    double lowest[SAMPLE]; /* of the sample's negatives, a heap */
+    size_t held = 0;
+    size_t wanted = most * SAMPLE / count + 2;
+    if (wanted >= SAMPLE)
+        return -INFINITY;
+    for (size_t k = 0; k < SAMPLE; k++) {
+        double value = -score[k * count / SAMPLE];
+        if (held < wanted) {
+            lowest[held++] = isnan(value) ? INFINITY : value;
+            for (size_t root = held == wanted ? held / 2 : 0; root-- > 0;)
+                sort_sink(lowest, root, held);
+        } else if (value < lowest[0]) {
+            lowest[0] = value;
+            sort_sink(lowest, 0, held);
+        }
+    }
+    return -lowest[0];
+}
+
+double greedy_above(const double *score, size_t count, size_t most, size_t *places, size_t *found)
+{
+    double bar = count > 2 * SAMPLE ? sampled_bar(score, count, most) : -INFINITY;
     size_t held = 0;
     for (size_t k = 0; k < count; k++) {
-        if (!(score[k] > (held < most ? -INFINITY : score[places[0]])))
-            continue;
-        if (held == most) {
-            places[0] = k;
-            sink(score, places, 0, held);
-            continue;
-        }
-        places[held++] = k;
-        for (size_t root = held == most ? held / 2 : 0; root-- > 0;)
-            sink(score, places, root, held);
+        places[held] = k;
+        held += score[k] > bar;
     }
     *found = held;
-    return held == most ? score[places[0]] : -INFINITY;
+    return bar;
+}
+
+double greedy_top(const double *score, size_t count, size_t most, size_t *places, size_t *found)
+{
+    double bar = greedy_above(score, count, most + most / 4, places, found);
+    if (*found < most && bar > -INFINITY) /* the sample was not like the rest */
+        bar = greedy_above(score, count, count, places, found);
+    if (*found <= most)
+        return bar;
+    for (size_t root = most / 2; root-- > 0;)
+        sink(score, places, root, most);
+    for (size_t k = most; k < *found; k++)
+        if (score[places[k]] > score[places[0]]) {
+            places[0] = places[k];
+            sink(score, places, 0, most);
+        }
+    *found = most;
+    return score[places[0]];
 }
 
 size_t greedy_best_member(const struct greedy *greedy)
@@ -256,7 +290,9 @@ static void fill_list(struct greedy *greedy, size_t first)
     size_t d = greedy->set->d;
     for (size_t k = 0; k < list->count; k++)
         greedy->watched[list->member[k]] = 0;
-    greedy_top(greedy->score, greedy->set->count, list->most, list->member, &list->count);
+    size_t *places = greedy->set->integers + greedy->set->count + 1;
+    greedy_top(greedy->score, greedy->set->count, list->most, places, &list->count);
+    memcpy(list->member, places, list->count * sizeof *places);
     bool held = false;
     for (size_t k = 0; k < list->count; k++)
         held |= list->member[k] == first;
@@ -274,26 +310,41 @@ static void fill_list(struct greedy *greedy, size_t first)
 
 /* ---- passes over all candidates ---- */
 
-/* q and r of all from S and V. */
-static void score_all(struct greedy *greedy)
+/* Multiplies what is below the diagonal: by a power of two, and so exactly. */
+static void scale_below(double *a, size_t d, double factor)
+{
+    for (size_t i = 0; i < d; i++)
+        cblas_dscal((blasint)i, factor, a + i * d, 1);
+}
+
+/* out_k = x_k' A x_k of all, as x' T x with T the lower triangle of A, twice what is off the
+ * diagonal: half the multiplications. A is as it was afterwards. */
+static void square_forms(struct greedy *greedy, double *a, double *out)
 {
     const struct sel_set *set = greedy->set;
     size_t d = set->d;
-    blasint n = (blasint)d;
+    scale_below(a, d, 2);
     for (size_t from = 0; from < set->count; from += LINEAR_BLOCK) {
         size_t rows = set->count - from < LINEAR_BLOCK ? set->count - from : LINEAR_BLOCK;
         const double *x = set->x + from * d;
-        for (int of_policy = 0; of_policy <= (int)greedy->of_policy; of_policy++) {
-            double *out = (of_policy ? greedy->r : greedy->q) + from;
-            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, n, n, 1, x, n,
-                        of_policy ? greedy->square : greedy->inverse, n, 0, greedy->block, n);
-            for (size_t k = 0; k < rows; k++)
-                out[k] = fmax(0, linear_dot(greedy->block + k * d, x + k * d, d));
-        }
-        for (size_t k = from; k < from + rows; k++)
-            if (!isnan(greedy->score[k]))
-                greedy->score[k] = greedy_score(greedy, k, greedy->q[k], greedy->r[k]);
+        memcpy(greedy->block, x, rows * d * sizeof(double));
+        cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit,
+                    (blasint)rows, (blasint)d, 1, a, (blasint)d, greedy->block, (blasint)d);
+        for (size_t k = 0; k < rows; k++)
+            out[from + k] = fmax(0, linear_dot(greedy->block + k * d, x + k * d, d));
     }
+    scale_below(a, d, .5);
+}
+
+/* q and r of all from S and V. */
+static void score_all(struct greedy *greedy)
+{
+    square_forms(greedy, greedy->inverse, greedy->q);
+    if (greedy->of_policy)
+        square_forms(greedy, greedy->square, greedy->r);
+    for (size_t k = 0; k < greedy->set->count; k++)
+        if (!isnan(greedy->score[k]))
+            greedy->score[k] = greedy_score(greedy, k, greedy->q[k], greedy->r[k]);
 }
 
 /* Whether a candidate off the list is at the bar of a step. */

@@ -53,8 +53,10 @@ struct greedy greedy_of(const struct sel_set *set, const struct sel_rule *rule);
 void greedy_run(struct greedy *greedy, struct sel_selection *selection);
 
 double greedy_score(const struct greedy *greedy, size_t k, double q, double r);
-/* Fills the list with the `most` candidates of highest score[]; returns the highest score that
- * any other may have. places: room of `most`. */
+/* Places of about `most` of the highest scores: all that are above the value returned. places: room
+ * of count + 1. NAN is never among them. */
+double greedy_above(const double *score, size_t count, size_t most, size_t *places, size_t *found);
+/* Places of the `most` highest; returns what no other is above. */
 double greedy_top(const double *score, size_t count, size_t most, size_t *places, size_t *found);
 /* The first member whose score is the highest but for rounding; list->count when there is none. */
 size_t greedy_best_member(const struct greedy *greedy);

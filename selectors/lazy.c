@@ -20,6 +20,8 @@
 #include "selectors/greedy.h"
 #include "selectors/linear.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Takes between two fresh starts of the bounds. */
@@ -28,22 +30,22 @@ static const double SLACK = 1e-11; /* far above the rounding of exact q, far bel
 
 struct lazy {
     struct greedy *greedy;
-    float *unit;              /* count x d: y */
-    double *norm2;            /* of each candidate: |x|^2 */
-    double *bound;            /* b */
-    double *upper;            /* the score at b; NAN: taken */
-    size_t *epoch;            /* takes that b knows of */
-    size_t *stale;            /* count: room */
-    size_t *places;           /* count: room */
-    float *rows;              /* LINEAR_BLOCK x d */
-    float *product;           /* LINEAR_BLOCK x max(d, TAKES_MAX) */
-    float *factor;            /* d x d: L / sqrt T */
-    double *wide;             /* d x d or list x d */
-    float *takes;             /* TAKES_MAX x d: u / |u| */
-    double length[TAKES_MAX]; /* c |u|^2 */
-    size_t taken;             /* since the bounds were found afresh */
-    double trace;             /* T at that time */
-    double error;             /* e */
+    float *unit;             /* count x d: y */
+    double *norm2;           /* of each candidate: |x|^2 */
+    double *bound;           /* b */
+    double *upper;           /* the score at b; NAN: taken */
+    size_t *epoch;           /* takes that b knows of */
+    size_t *stale;           /* count: room */
+    size_t *places;          /* count: room */
+    float *rows;             /* LINEAR_BLOCK x d */
+    float *product;          /* LINEAR_BLOCK x max(d, TAKES_MAX) */
+    float *factor;           /* d x d: L / sqrt T */
+    double *wide;            /* d x d or list x d */
+    float *takes;            /* TAKES_MAX x d: u / |u| */
+    float length[TAKES_MAX]; /* c |u|^2 / T, at most 1 */
+    size_t taken;            /* since the bounds were found afresh */
+    double trace;            /* T at that time */
+    double error;            /* e */
 };
 
 /* Doubles that hold so many floats. */
@@ -104,6 +106,7 @@ static struct lazy lazy_of(struct greedy *greedy)
 
 typedef double lanes __attribute__((vector_size(8 * sizeof(double))));
 typedef float narrow_lanes __attribute__((vector_size(8 * sizeof(float))));
+typedef int32_t integer_lanes __attribute__((vector_size(8 * sizeof(int32_t))));
 
 static double square_norm(const double *x, size_t d)
 {
@@ -227,34 +230,59 @@ static void sort_by_epoch(struct lazy *lazy, const size_t *places, size_t count)
             lazy->stale[start[lazy->epoch[places[k]]]++] = places[k];
 }
 
+/* The squares and their sum, in units of T |x|^2, were rounded. */
+static void lower(struct lazy *lazy, size_t k, float fall)
+{
+    double sum = (double)fall * (1 - 1e-4);
+    set_bound(lazy, k, lazy->bound[k] - lazy->trace * lazy->norm2[k] * sum);
+}
+
+/* fall[k] += length max(0, |g[k]| - error)^2 for k < count, and some beyond, up to a multiple of 8.
+ */
+static void add_squares(const float *g, size_t count, float length, float error, float *fall)
+{
+    for (size_t k = 0; k < count; k += 8) {
+        narrow_lanes size;
+        narrow_lanes sum;
+        memcpy(&size, g + k, sizeof size);
+        memcpy(&sum, fall + k, sizeof sum);
+        size = (narrow_lanes)((integer_lanes)size & 0x7fffffff) - error;
+        size = (narrow_lanes)((integer_lanes)size & (size > 0));
+        sum += length * size * size;
+        memcpy(fall + k, &sum, sizeof sum);
+    }
+}
+
 /* Brings up to 256 bounds past the takes they missed; the oldest come first. */
 static void renew_block(struct lazy *lazy, const size_t *places, size_t rows)
 {
     size_t d = lazy->greedy->set->d;
     size_t first = lazy->epoch[places[0]];
     size_t steps = lazy->taken - first;
-    double fall[LINEAR_BLOCK] = {0};
-    float error = (float)lazy->error;
+    float fall[LINEAR_BLOCK] = {0};
     for (size_t k = 0; k < rows; k++)
         memcpy(lazy->rows + k * d, lazy->unit + places[k] * d, d * sizeof(float));
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)steps, (blasint)rows, (blasint)d,
                 1, lazy->takes + first * d, (blasint)d, lazy->rows, (blasint)d, 0, lazy->product,
-                (blasint)rows);
-    size_t reached = 0;
-    for (size_t step = 0; step < steps; step++) {
-        const float *g = lazy->product + step * rows;
-        while (reached < rows && lazy->epoch[places[reached]] <= first + step)
-            reached++;
-        for (size_t k = 0; k < reached; k++) {
-            float size = fabsf(g[k]) - error;
-            size = size > 0 ? size : 0;
-            fall[k] += lazy->length[first + step] * (double)(size * size);
-        }
+                LINEAR_BLOCK);
+    /* Rows of old epochs come first; from the newest take on, those that knew of it drop out. */
+    size_t reached = rows;
+    for (size_t step = steps; step-- > 0;) {
+        for (; lazy->epoch[places[reached - 1]] > first + step; reached--)
+            lower(lazy, places[reached - 1], fall[reached - 1]);
+        add_squares(lazy->product + step * LINEAR_BLOCK, reached, lazy->length[first + step],
+                    (float)lazy->error, fall);
     }
-    /* The last squares above were rounded. */
-    for (size_t k = 0; k < rows; k++)
-        set_bound(lazy, places[k],
-                  lazy->bound[places[k]] - lazy->norm2[places[k]] * fall[k] * (1 - 1e-6));
+    for (; reached > 0; reached--)
+        lower(lazy, places[reached - 1], fall[reached - 1]);
+}
+
+static size_t stale_among(const struct lazy *lazy, size_t found)
+{
+    size_t stale = 0;
+    for (size_t k = 0; k < found; k++)
+        stale += lazy->epoch[lazy->places[k]] < lazy->taken;
+    return stale;
 }
 
 /* Brings the highest bounds up to date until those of the list are. */
@@ -262,21 +290,14 @@ static double renew(struct lazy *lazy)
 {
     const struct greedy *greedy = lazy->greedy;
     size_t count = greedy->set->count;
-    for (size_t batch = greedy->list.most;; batch *= 2) {
+    for (size_t batch = 4 * greedy->list.most;; batch *= 4) {
         size_t found = 0;
         double limit = greedy_top(lazy->upper, count, greedy->list.most, lazy->places, &found);
-        size_t stale = 0;
-        for (size_t k = 0; k < found; k++)
-            stale += lazy->epoch[lazy->places[k]] < lazy->taken;
-        if (stale == 0)
+        if (stale_among(lazy, found) == 0)
             return limit;
-        if (batch > greedy->list.most) {
-            batch = batch < count ? batch : count;
-            greedy_top(lazy->upper, count, batch, lazy->places, &found);
-            stale = 0;
-            for (size_t k = 0; k < found; k++)
-                stale += lazy->epoch[lazy->places[k]] < lazy->taken;
-        }
+        /* A second look at so many at once is cheaper than many looks for the highest. */
+        greedy_above(lazy->upper, count, batch < count ? batch : count, lazy->places, &found);
+        size_t stale = stale_among(lazy, found);
         sort_by_epoch(lazy, lazy->places, found);
         for (size_t k = 0; k < stale; k += LINEAR_BLOCK)
             renew_block(lazy, lazy->stale + k, stale - k < LINEAR_BLOCK ? stale - k : LINEAR_BLOCK);
@@ -335,6 +356,7 @@ static double refill(struct lazy *lazy)
     greedy_flush(lazy->greedy);
     return_list(lazy);
     double limit = renew(lazy);
+
     size_t found = 0;
     greedy_top(lazy->upper, lazy->greedy->set->count, lazy->greedy->list.most, lazy->places,
                &found);
@@ -355,7 +377,7 @@ static void take(struct lazy *lazy, size_t member, struct sel_selection *selecti
     const double *u = greedy->u + (greedy->logged - 1) * d;
     double norm2 = square_norm(u, d);
     narrow(u, norm2 > 0 ? 1 / sqrt(norm2) : 0, lazy->takes + lazy->taken * d, d);
-    lazy->length[lazy->taken++] = greedy->c[greedy->logged - 1] * norm2;
+    lazy->length[lazy->taken++] = (float)(greedy->c[greedy->logged - 1] * norm2 / lazy->trace);
     lazy->upper[place] = NAN;
     greedy->score[place] = NAN;
     if (greedy->logged == GREEDY_LOG)

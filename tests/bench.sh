@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory restore workers"
+KNOWN="pipeline memory restore workers flat"
 
 usage() {
     cat <<TEXT
@@ -16,6 +16,7 @@ last line names the machine and the versions. Everything else goes to standard e
   memory     resident bytes of an open completion and of a window pair against what they must hold
   restore    time to read a full ledger and rebuild Sigma against a bare read and one dsyrk; a cold fit
   workers    two workers on split partitions against one; age of the other's ledger entries
+  flat       milliseconds a pick of one list of 1e4 and 1e5 pairs against NumPy
 TEXT
 }
 

@@ -1,8 +1,8 @@
 /* Choosing from one list of candidate pairs, and designs over it, by the library alone on one core:
  * JSON lines, one a call. The Python beside it (flat.py, design.py) compares.
- * usage: list_alone flat RULE COUNT D PICKS SEED FILE   writes the list to FILE for others to read:
- *            x (COUNT x D), weight, S (D x D), I (D x D), doubles; prints seconds and the picks
- *        list_alone design COUNT D MASS CAP SEED        this and plain Frank-Wolfe, see below */
+ * usage: list_alone flat RULE COUNT D LABELS SPREAD PICKS SEED FILE   writes the list to FILE for
+ * others to read: x (COUNT x D), weight, S (D x D), I (D x D), doubles; prints seconds and the
+ * picks list_alone design COUNT D MASS CAP SEED        this and plain Frank-Wolfe, see below */
 #include "selectors/selectors.h"
 
 #include <cblas.h>
@@ -35,26 +35,35 @@ static double *normals(struct sel_random *random, size_t count)
     return values;
 }
 
-/* Sigma = Id + 0.2 sum of 2 d pairs; I = A A' / d: neither is diagonal. */
+static int ascending(const void *left, const void *right)
+{
+    double a = *(const double *)left;
+    double b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Sigma = Id + 0.2 sum of `labels` pairs; I = A A' / d; pairs of normals times exp(spread z). */
+enum { RUNS = 5 };
+
 struct list {
     struct sel_information *information;
     double *policy;
     struct sel_set set;
 };
 
-static struct list list_new(size_t count, size_t d, uint64_t seed)
+static struct list list_new(size_t count, size_t d, size_t labels, double spread, uint64_t seed)
 {
     struct list list;
     struct sel_random random = sel_random_init(seed, d);
-    float *x = room(d, sizeof *x);
+    float *label = room(d, sizeof *label);
     double *a = normals(&random, d * d);
     list.information = sel_information_new(d);
     list.policy = room(d * d, sizeof(double));
-    for (size_t k = 0; k < 2 * d; k++) {
-        const float *row = x;
+    for (size_t k = 0; k < labels; k++) {
+        const float *row = label;
         const double w = .2;
         for (size_t l = 0; l < d; l++)
-            x[l] = (float)sel_random_normal(&random);
+            label[l] = (float)sel_random_normal(&random);
         sel_information_accumulate(list.information, &row, &w, 1);
     }
     if (sel_information_factor(list.information) != SEL_OK)
@@ -69,11 +78,14 @@ static struct list list_new(size_t count, size_t d, uint64_t seed)
                                 .sigma = sel_information_sigma(list.information),
                                 .inverse = sel_information_inverse(list.information),
                                 .policy = list.policy};
+    double *x = (double *)(uintptr_t)list.set.x;
     double *weight = room(count, sizeof *weight);
+    for (size_t k = 0; k < count && spread > 0; k++)
+        cblas_dscal((int)d, exp(spread * sel_random_normal(&random)), x + k * d, 1);
     for (size_t k = 0; k < count; k++)
         weight[k] = sel_weight_plug(list.set.margin[k]);
     list.set.weight = weight;
-    free(x);
+    free(label);
     free(a);
     return list;
 }
@@ -109,27 +121,32 @@ static double run_flat(const struct list *list, const struct sel_rule *rule, siz
     selection->budget = 1;
     sel_select_run(select, &list->set, selection); /* brings the workspace into memory */
     selection->budget = picks;
-    double start = now();
-    if (sel_select_run(select, &list->set, selection) != SEL_OK)
-        abort();
-    double seconds = now() - start;
+    double seconds[RUNS];
+    for (int run = 0; run < RUNS; run++) {
+        double start = now();
+        if (sel_select_run(select, &list->set, selection) != SEL_OK)
+            abort();
+        seconds[run] = now() - start;
+    }
+    qsort(seconds, RUNS, sizeof *seconds, ascending);
     sel_select_free(select);
-    return seconds;
+    return seconds[RUNS / 2];
 }
 
 static int flat(char **words)
 {
     size_t count = strtoul(words[1], NULL, 10);
-    size_t picks = strtoul(words[3], NULL, 10);
-    struct list list = list_new(count, strtoul(words[2], NULL, 10), strtoul(words[4], NULL, 10));
+    size_t picks = strtoul(words[5], NULL, 10);
+    struct list list = list_new(count, strtoul(words[2], NULL, 10), strtoul(words[3], NULL, 10),
+                                strtod(words[4], NULL), strtoul(words[6], NULL, 10));
     const struct sel_rule *rule = sel_rule_find(words[0]);
     size_t *chosen = room(picks, sizeof *chosen);
     double *propensity = room(picks, sizeof *propensity);
     struct sel_selection selection = {.chosen = chosen, .propensity = propensity};
     if (rule == NULL)
         return 2;
-    if (strcmp(words[5], "-") != 0)
-        list_write(&list, words[5]);
+    if (strcmp(words[7], "-") != 0)
+        list_write(&list, words[7]);
     double first = run_flat(&list, rule, 1, &selection);
     double seconds = run_flat(&list, rule, picks, &selection);
     printf("{\"seconds\": %.6f, \"first\": %.6f, \"picks\": [", seconds, first);
@@ -145,8 +162,8 @@ static int flat(char **words)
 int main(int argc, char **argv)
 {
     sel_init();
-    if (argc == 8 && strcmp(argv[1], "flat") == 0)
+    if (argc == 10 && strcmp(argv[1], "flat") == 0)
         return flat(argv + 2);
-    fprintf(stderr, "usage: list_alone flat RULE COUNT D PICKS SEED FILE\n");
+    fprintf(stderr, "usage: list_alone flat RULE COUNT D LABELS SPREAD PICKS SEED FILE\n");
     return 2;
 }
