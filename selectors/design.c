@@ -22,10 +22,11 @@
 
 static const int REFRESH_EVERY = 64;
 static const int MULTIPLICATIVE_STEPS = 30;
+enum { PART_LEAST = 64 };
 
 size_t design_room(size_t count, size_t d)
 {
-    return 3 * d * d + count * d + 6 * count + 5 * d + 1;
+    return 3 * d * d + (LINEAR_BLOCK + count) * d + 9 * count + 4 * d;
 }
 
 /* The parts of the scratch. */
@@ -35,7 +36,7 @@ struct work {
     double *inverse; /* S */
     double *square;  /* V */
     double *half;    /* d x d */
-    double *product; /* count x d */
+    double *block;   /* LINEAR_BLOCK x d */
     double *r;       /* count: x' V x */
     double *s[2];    /* count each: x' S x_i, x' S x_j */
     double *v[2];    /* count each: x' V x_i, x' V x_j */
@@ -43,6 +44,10 @@ struct work {
     double *su[2];   /* d each */
     double *vu[2];
     double objective;
+    double *part_x; /* what struct part has of the pairs in play: count x d, and count each */
+    double *part_weight;
+    double *part_p;
+    double *part_place;
 };
 
 static struct work cut(const struct sel_design_problem *problem, double *p, double *scratch)
@@ -53,8 +58,8 @@ static struct work cut(const struct sel_design_problem *problem, double *p, doub
     work.inverse = scratch;
     work.square = work.inverse + d * d;
     work.half = work.square + d * d;
-    work.product = work.half + d * d;
-    work.r = work.product + count * d;
+    work.block = work.half + d * d;
+    work.r = work.block + LINEAR_BLOCK * d;
     for (int k = 0; k < 2; k++) {
         work.s[k] = work.r + (size_t)(1 + k) * count;
         work.v[k] = work.r + (size_t)(3 + k) * count;
@@ -62,6 +67,10 @@ static struct work cut(const struct sel_design_problem *problem, double *p, doub
         work.vu[k] = work.r + 6 * count + (size_t)(2 + k) * d;
     }
     work.order = work.r + 5 * count;
+    work.part_x = work.r + 6 * count + 4 * d;
+    work.part_weight = work.part_x + count * d;
+    work.part_p = work.part_weight + count;
+    work.part_place = work.part_p + count;
     return work;
 }
 
@@ -76,19 +85,22 @@ static enum sel_status refresh(struct work *work)
     const struct sel_design_problem *problem = work->problem;
     size_t d = problem->d;
     blasint n = (blasint)d;
-    size_t rows = 0;
-    for (size_t k = 0; k < problem->count; k++) {
-        double root = sqrt(problem->mass * work->p[k] * problem->weight[k]);
-        for (size_t l = 0; root > 0 && l < d; l++)
-            work->product[rows * d + l] = root * problem->x[k * d + l];
-        rows += root > 0;
-    }
     if (problem->sigma != NULL)
         memcpy(work->inverse, problem->sigma, d * d * sizeof(double));
     else
         memset(work->inverse, 0, d * d * sizeof(double));
-    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, n, (blasint)rows, 1, work->product, n, 1,
-                work->inverse, n);
+    size_t rows = 0;
+    for (size_t k = 0; k < problem->count; k++) {
+        double root = sqrt(problem->mass * work->p[k] * problem->weight[k]);
+        for (size_t l = 0; root > 0 && l < d; l++)
+            work->block[rows * d + l] = root * problem->x[k * d + l];
+        rows += root > 0;
+        if (rows < LINEAR_BLOCK && k + 1 < problem->count)
+            continue;
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, n, (blasint)rows, 1, work->block, n, 1,
+                    work->inverse, n);
+        rows = 0;
+    }
     if (!linear_factor(work->inverse, d) || !linear_invert(work->inverse, d))
         return SEL_SINGULAR;
     linear_mirror(work->inverse, d);
@@ -97,10 +109,7 @@ static enum sel_status refresh(struct work *work)
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, work->half, n, work->inverse,
                 n, 0, work->square, n);
     linear_mirror(work->square, d);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)problem->count, n, n, 1,
-                problem->x, n, work->square, n, 0, work->product, n);
-    for (size_t k = 0; k < problem->count; k++)
-        work->r[k] = fmax(0, linear_dot(work->product + k * d, problem->x + k * d, d));
+    linear_forms(work->square, d, problem->x, problem->count, work->block, work->r);
     work->objective = 0;
     for (size_t k = 0; k < d; k++)
         work->objective += work->half[k * d + k];
@@ -270,30 +279,164 @@ static bool find_exchange(const struct work *work, size_t *i, size_t *j)
 
 /* ---- solving ---- */
 
-static enum sel_status multiply(struct work *work)
+/* Scales p, nowhere above the cap, to the sum 1; false when there is too little of it. */
+static bool spread(double *p, size_t count, double cap)
+{
+    for (;;) {
+        double full = 0;
+        double sum = 0;
+        for (size_t k = 0; k < count; k++) {
+            full += p[k] >= cap ? cap : 0;
+            sum += p[k] >= cap ? 0 : p[k];
+        }
+        if (!(sum > 0))
+            return fabs(full - 1) <= 1e-12;
+        double factor = (1 - full) / sum;
+        bool more = false;
+        for (size_t k = 0; k < count; k++) {
+            p[k] = p[k] >= cap ? cap : factor * p[k];
+            more |= p[k] > cap;
+        }
+        if (!more)
+            return true;
+    }
+}
+
+/* One multiplicative step, or the end of pairs of hardly any weight. What it changes is undone, and
+ * it returns false, when f rises: it may with a cap. */
+static bool try_spread(struct work *work, bool drops)
 {
     size_t count = work->problem->count;
-    for (int step = 0; step < MULTIPLICATIVE_STEPS; step++) {
-        double sum = 0;
-        for (size_t k = 0; k < count; k++)
-            sum += work->p[k] * sqrt(slope_at(work, k));
-        if (!(sum > 0))
+    double before = work->objective;
+    double *old = work->order;
+    memcpy(old, work->p, count * sizeof *old);
+    for (size_t k = 0; k < count; k++) {
+        if (!drops)
+            work->p[k] *= sqrt(slope_at(work, k));
+        else if (work->p[k] < 1e-4 / (double)count)
+            work->p[k] = 0;
+    }
+    double sum = 0;
+    for (size_t k = 0; k < count; k++)
+        sum += work->p[k];
+    for (size_t k = 0; k < count; k++)
+        work->p[k] /= sum;
+    double *saved = work->part_p;
+    memcpy(saved, old, count * sizeof *saved);
+    if (sum > 0 && spread(work->p, count, work->problem->cap) && refresh(work) == SEL_OK &&
+        (drops || work->objective <= before))
+        return true;
+    memcpy(work->p, saved, count * sizeof *saved);
+    return false;
+}
+
+static enum sel_status multiply(struct work *work)
+{
+    for (int step = 0; step < MULTIPLICATIVE_STEPS; step++)
+        if (!try_spread(work, false))
+            return refresh(work);
+    return try_spread(work, true) ? SEL_OK : refresh(work);
+}
+
+/* The pairs of weight and those of the largest d, as a problem of their own. */
+struct part {
+    struct sel_design_problem problem;
+    struct work work;
+};
+
+static double entering_slope(const struct work *work, size_t most)
+{
+    double low = 0;
+    double high = 0;
+    for (size_t k = 0; k < work->problem->count; k++) {
+        low += work->p[k] * slope_at(work, k);
+        high = fmax(high, slope_at(work, k));
+    }
+    for (int step = 0; step < 12; step++) {
+        double bar = (low + high) / 2;
+        size_t above = 0;
+        for (size_t k = 0; k < work->problem->count; k++)
+            above += work->p[k] <= 0 && slope_at(work, k) >= bar;
+        if (above > most)
+            low = bar;
+        else
+            high = bar;
+    }
+    return high;
+}
+
+static void part_open(struct part *part, struct work *whole)
+{
+    size_t d = whole->problem->d;
+    size_t held = 0;
+    for (size_t k = 0; k < whole->problem->count; k++)
+        held += whole->p[k] > 0;
+    double bar = entering_slope(whole, PART_LEAST + held / 2);
+    part->problem = *whole->problem;
+    part->work = *whole;
+    size_t count = 0;
+    for (size_t k = 0; k < whole->problem->count; k++) {
+        if (!(whole->p[k] > 0) && slope_at(whole, k) < bar)
+            continue;
+        memcpy(whole->part_x + count * d, whole->problem->x + k * d, d * sizeof(double));
+        whole->part_weight[count] = whole->problem->weight[k];
+        whole->part_p[count] = whole->p[k];
+        whole->part_place[count] = (double)k;
+        part->work.r[count++] = whole->r[k]; /* in the same place or before it */
+    }
+    part->problem.count = count;
+    part->problem.x = whole->part_x;
+    part->problem.weight = whole->part_weight;
+    part->work.problem = &part->problem;
+    part->work.p = whole->part_p;
+}
+
+/* Exchanges until the gap within the part is at most `target`, or nothing moves. */
+static enum sel_status improve(struct work *work, double target, int iterations_max,
+                               int *iterations)
+{
+    bool fresh = true;
+    bool moved = true;
+    for (int step = 0;; step++) {
+        bool last = *iterations >= iterations_max || !moved;
+        if (!fresh && (last || step % REFRESH_EVERY == 0)) {
+            enum sel_status status = refresh(work);
+            if (status != SEL_OK)
+                return status;
+            fresh = true;
+        }
+        if (last || (fresh && gap_of(work) <= target))
             return SEL_OK;
-        for (size_t k = 0; k < count; k++)
-            work->p[k] *= sqrt(slope_at(work, k)) / sum;
-        enum sel_status status = refresh(work);
+        size_t i = 0;
+        size_t j = 0;
+        moved = find_exchange(work, &i, &j) && exchange(work, i, j);
+        *iterations += moved;
+        fresh = fresh && !moved;
+    }
+}
+
+/* From a p whose S, V and d are fresh. */
+static enum sel_status descend(struct work *work, double tolerance, int iterations_max,
+                               struct sel_design_result *result)
+{
+    for (int before = -1;;) {
+        result->objective = work->objective;
+        result->gap = gap_of(work);
+        if (result->gap <= tolerance * work->objective || result->iterations >= iterations_max ||
+            result->iterations == before)
+            return SEL_OK;
+        before = result->iterations;
+        struct part part;
+        part_open(&part, work);
+        double target = fmax(tolerance * work->objective / 2, result->gap / 4);
+        enum sel_status status = improve(&part.work, target, iterations_max, &result->iterations);
+        for (size_t k = 0; k < part.problem.count; k++)
+            work->p[(size_t)work->part_place[k]] = work->part_p[k];
+        if (status == SEL_OK)
+            status = refresh(work);
         if (status != SEL_OK)
             return status;
     }
-    double kept = 0;
-    for (size_t k = 0; k < count; k++) {
-        if (work->p[k] < 1e-4 / (double)count)
-            work->p[k] = 0;
-        kept += work->p[k];
-    }
-    for (size_t k = 0; k < count; k++)
-        work->p[k] /= kept;
-    return refresh(work);
 }
 
 static bool is_valid(const struct sel_design_problem *problem)
@@ -321,27 +464,10 @@ enum sel_status design_solve(const struct sel_design_problem *problem, double to
     for (size_t k = 0; k < problem->count; k++)
         p[k] = 1 / (double)problem->count;
     enum sel_status status = refresh(&work);
-    if (status == SEL_OK && problem->cap >= 1 && problem->count > 1)
+    if (status == SEL_OK && problem->count > 1)
         status = multiply(&work);
-    bool fresh = true;
-    bool moved = true;
-    for (; status == SEL_OK; result->iterations++) {
-        bool last = result->iterations >= iterations_max || !moved;
-        if (!fresh && (last || result->iterations % REFRESH_EVERY == 0)) {
-            status = refresh(&work);
-            fresh = true;
-        }
-        if (fresh) {
-            result->objective = work.objective;
-            result->gap = gap_of(&work);
-            if (last || result->gap <= tolerance * work.objective)
-                break;
-        }
-        size_t i = 0;
-        size_t j = 0;
-        moved = find_exchange(&work, &i, &j) && exchange(&work, i, j);
-        fresh = fresh && !moved;
-    }
+    if (status == SEL_OK)
+        status = descend(&work, tolerance, iterations_max, result);
     if (status != SEL_OK)
         return status;
     return result->gap <= tolerance * result->objective ? SEL_OK : SEL_NOT_CONVERGED;

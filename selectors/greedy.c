@@ -310,39 +310,14 @@ static void fill_list(struct greedy *greedy, size_t first)
 
 /* ---- passes over all candidates ---- */
 
-/* Multiplies what is below the diagonal: by a power of two, and so exactly. */
-static void scale_below(double *a, size_t d, double factor)
-{
-    for (size_t i = 0; i < d; i++)
-        cblas_dscal((blasint)i, factor, a + i * d, 1);
-}
-
-/* out_k = x_k' A x_k of all, as x' T x with T the lower triangle of A, twice what is off the
- * diagonal: half the multiplications. A is as it was afterwards. */
-static void square_forms(struct greedy *greedy, double *a, double *out)
-{
-    const struct sel_set *set = greedy->set;
-    size_t d = set->d;
-    scale_below(a, d, 2);
-    for (size_t from = 0; from < set->count; from += LINEAR_BLOCK) {
-        size_t rows = set->count - from < LINEAR_BLOCK ? set->count - from : LINEAR_BLOCK;
-        const double *x = set->x + from * d;
-        memcpy(greedy->block, x, rows * d * sizeof(double));
-        cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit,
-                    (blasint)rows, (blasint)d, 1, a, (blasint)d, greedy->block, (blasint)d);
-        for (size_t k = 0; k < rows; k++)
-            out[from + k] = fmax(0, linear_dot(greedy->block + k * d, x + k * d, d));
-    }
-    scale_below(a, d, .5);
-}
-
 /* q and r of all from S and V. */
 static void score_all(struct greedy *greedy)
 {
-    square_forms(greedy, greedy->inverse, greedy->q);
+    const struct sel_set *set = greedy->set;
+    linear_forms(greedy->inverse, set->d, set->x, set->count, greedy->block, greedy->q);
     if (greedy->of_policy)
-        square_forms(greedy, greedy->square, greedy->r);
-    for (size_t k = 0; k < greedy->set->count; k++)
+        linear_forms(greedy->square, set->d, set->x, set->count, greedy->block, greedy->r);
+    for (size_t k = 0; k < set->count; k++)
         if (!isnan(greedy->score[k]))
             greedy->score[k] = greedy_score(greedy, k, greedy->q[k], greedy->r[k]);
 }
