@@ -169,7 +169,7 @@ static void random_lists(void **state)
     (void)state;
     static const struct {
         size_t count, d, picks;
-    } sizes[] = {{1, 1, 1},   {1, 3, 5},      {7, 2, 20},      {66, 3, 66},    {150, 5, 150},
+    } sizes[] = {{1, 1, 1},   {1, 3, 5},      {7, 2, 20},     {66, 3, 66},    {150, 5, 150},
                  {400, 1, 9}, {3000, 6, 300}, {2000, 17, 60}, {900, 40, 100}, {2500, 3, 40}};
     for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++)
         for (uint64_t seed = 0; seed < 2; seed++) {
