@@ -6,12 +6,17 @@
  * as far as f falls: with U = [x_i x_j], C = t diag(mass w_i, -mass w_j), Q = U'SU, R = U'VU and
  * the symmetric B = (Id + C Q)^-1 C, S -= SU B U'S,  V -= VU B U'S + SU B U'V - SU B R B U'S,  f -=
  * tr(B R) f'(t) = -mass w_i T_ii + mass w_j T_jj,  T = (Id + Q C)^-1 R (Id + C Q)^-1 and the root
- * of f' is bracketed and bisected. Without a cap, multiplicative steps p_k sqrt(d_k) come first
- * (they never raise f) and pairs that they have all but left are dropped.
+ * of f' is bracketed and bisected. Multiplicative steps p_k d_k, cut at the cap, come first: fast,
+ * but f may rise. Such a step is undone, and those after it are p_k sqrt(d_k), which raise f never
+ * without a cap. Then pairs that are all but left are dropped.
  *
- * Invariants: p is feasible after every step, f never rises but by rounding; S, V, d and f are
- * found anew every REFRESH_EVERY steps and before the gap that is reported. Cost: a refresh O(N d^2
- * + d^3), a step O(N d + d^2). */
+ * Exchanges are made within a part of the pairs, those of weight and the largest d of the others,
+ * until its gap is a quarter of the whole gap or half of what is asked for; then the whole is
+ * looked at and the part is chosen anew.
+ *
+ * Invariants: p is feasible after every step, f never rises but by rounding, and by what is
+ * dropped; S, V, d and f are found anew every REFRESH_EVERY exchanges and, over all pairs, before
+ * the gap that is reported. Cost: a refresh N d^2 + d^3, an exchange O(part d + d^2). */
 #include "selectors/design_work.h"
 
 #include "selectors/linear.h"
@@ -21,7 +26,7 @@
 #include <string.h>
 
 static const int REFRESH_EVERY = 64;
-static const int MULTIPLICATIVE_STEPS = 30;
+static const int MULTIPLICATIVE_STEPS = 40;
 enum { PART_LEAST = 64 };
 
 size_t design_room(size_t count, size_t d)
@@ -302,9 +307,9 @@ static bool spread(double *p, size_t count, double cap)
     }
 }
 
-/* One multiplicative step, or the end of pairs of hardly any weight. What it changes is undone, and
- * it returns false, when f rises: it may with a cap. */
-static bool try_spread(struct work *work, bool drops)
+/* One step p_k d_k^power, or the end of pairs of hardly any weight. When f rises the old p comes
+ * back, S and what follows from it do not, and it returns false. */
+static bool try_spread(struct work *work, double power, bool drops)
 {
     size_t count = work->problem->count;
     double before = work->objective;
@@ -312,7 +317,7 @@ static bool try_spread(struct work *work, bool drops)
     memcpy(old, work->p, count * sizeof *old);
     for (size_t k = 0; k < count; k++) {
         if (!drops)
-            work->p[k] *= sqrt(slope_at(work, k));
+            work->p[k] *= pow(slope_at(work, k), power);
         else if (work->p[k] < 1e-4 / (double)count)
             work->p[k] = 0;
     }
@@ -332,10 +337,16 @@ static bool try_spread(struct work *work, bool drops)
 
 static enum sel_status multiply(struct work *work)
 {
-    for (int step = 0; step < MULTIPLICATIVE_STEPS; step++)
-        if (!try_spread(work, false))
-            return refresh(work);
-    return try_spread(work, true) ? SEL_OK : refresh(work);
+    double power = 1;
+    for (int step = 0; step < MULTIPLICATIVE_STEPS; step++) {
+        if (try_spread(work, power, false))
+            continue;
+        enum sel_status status = refresh(work);
+        if (status != SEL_OK || power < 1)
+            return status;
+        power = .5;
+    }
+    return try_spread(work, 0, true) ? SEL_OK : refresh(work);
 }
 
 /* The pairs of weight and those of the largest d, as a problem of their own. */

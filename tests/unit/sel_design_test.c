@@ -90,6 +90,126 @@ static void a_certificate_bounds_every_choice(void **state)
     free(problem.policy);
 }
 
+/* Gauss and Jordan; a is overwritten. */
+static void invert(double *a, double *inverse, size_t d)
+{
+    for (size_t k = 0; k < d * d; k++)
+        inverse[k] = k % (d + 1) == 0;
+    for (size_t i = 0; i < d; i++) {
+        double pivot = a[i * d + i];
+        for (size_t k = 0; k < d; k++) {
+            a[i * d + k] /= pivot;
+            inverse[i * d + k] /= pivot;
+        }
+        for (size_t j = 0; j < d; j++) {
+            double factor = j == i ? 0 : a[j * d + i];
+            for (size_t k = 0; k < d; k++) {
+                a[j * d + k] -= factor * a[i * d + k];
+                inverse[j * d + k] -= factor * inverse[i * d + k];
+            }
+        }
+    }
+}
+
+/* x' A x */
+static double form(const double *a, const double *x, size_t d)
+{
+    double sum = 0;
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j < d; j++)
+            sum += x[i] * a[i * d + j] * x[j];
+    return sum;
+}
+
+/* The gap by its definition over all pairs, from M inverted anew. */
+static double plain_gap(const struct sel_design_problem *problem, const double *p,
+                        double *objective)
+{
+    size_t d = problem->d;
+    double *m = fixture_room(d * d, sizeof *m);
+    double *half = fixture_room(d * d, sizeof *half);
+    double *square = fixture_room(d * d, sizeof *square);
+    memcpy(m, problem->sigma, d * d * sizeof *m);
+    for (size_t k = 0; k < problem->count; k++)
+        for (size_t i = 0; i < d * d; i++)
+            m[i] += problem->mass * p[k] * problem->weight[k] * problem->x[k * d + i / d] *
+                    problem->x[k * d + i % d];
+    invert(m, half, d);
+    fixture_multiply(half, problem->policy, m, d);
+    fixture_multiply(m, half, square, d);
+    *objective = 0;
+    for (size_t i = 0; i < d; i++)
+        *objective += m[i * d + i];
+    double here = 0;
+    double *slope = fixture_room(problem->count, sizeof *slope);
+    for (size_t k = 0; k < problem->count; k++) {
+        slope[k] = problem->mass * problem->weight[k] * form(square, problem->x + k * d, d);
+        here += p[k] * slope[k];
+    }
+    double left = 1;
+    double most = 0;
+    while (left > 1e-15) {
+        size_t first = 0;
+        for (size_t k = 1; k < problem->count; k++)
+            first = slope[k] > slope[first] ? k : first;
+        most += fmin(left, problem->cap) * slope[first];
+        left -= fmin(left, problem->cap);
+        slope[first] = -1;
+    }
+    free(m);
+    free(half);
+    free(square);
+    free(slope);
+    return most - here;
+}
+
+/* Most pairs of a long list never come into play; the gap is over all of them. */
+static void a_long_list_is_solved_over_all_its_pairs(void **state)
+{
+    (void)state;
+    enum { LONG = 1500, D = 6 };
+    static const double caps[] = {1, .02, 1. / LONG};
+    for (size_t c = 0; c < 3; c++) {
+        struct sel_random random = sel_random_init(50 + c, 0);
+        double *x = fixture_normals(&random, LONG * D);
+        double *weight = fixture_room(LONG, sizeof *weight);
+        double *policy = fixture_policy(&random, D);
+        double sigma[D * D] = {0};
+        double *p = fixture_room(LONG, sizeof *p);
+        for (size_t k = 0; k < LONG; k++)
+            weight[k] = .25 * sel_random_uniform(&random);
+        for (size_t k = 0; k < D; k++)
+            sigma[k * D + k] = .1;
+        struct sel_design_problem problem = {.count = LONG,
+                                             .d = D,
+                                             .x = x,
+                                             .weight = weight,
+                                             .sigma = sigma,
+                                             .policy = policy,
+                                             .mass = 50,
+                                             .cap = caps[c]};
+        struct sel_design *design = sel_design_new(LONG, D);
+        struct sel_design_result result;
+        assert_int_equal(sel_design_solve(design, &problem, 1e-6, 100000, p, &result), SEL_OK);
+        double sum = 0;
+        double objective = 0;
+        for (size_t k = 0; k < LONG; k++) {
+            assert_true(p[k] >= 0 && p[k] <= caps[c] * (1 + 1e-12));
+            sum += p[k];
+        }
+        fixture_close(sum, 1, 1e-12);
+        double gap = plain_gap(&problem, p, &objective);
+        fixture_close(result.objective, objective, 1e-10);
+        fixture_below(fabs(gap - result.gap), 1e-10 * objective);
+        fixture_below(result.gap, 1e-6 * objective);
+        sel_design_free(design);
+        free(x);
+        free(weight);
+        free(policy);
+        free(p);
+    }
+}
+
 static void inclusion_is_what_systematic_sampling_gives(void **state)
 {
     (void)state;
@@ -143,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gap_bounds_the_distance_and_goes_to_zero),
         cmocka_unit_test(a_certificate_bounds_every_choice),
+        cmocka_unit_test(a_long_list_is_solved_over_all_its_pairs),
         cmocka_unit_test(inclusion_is_what_systematic_sampling_gives),
         cmocka_unit_test(bad_problems_are_refused),
     };
