@@ -22,6 +22,13 @@ void dpotri_(const char *triangle, const blasint *n, double *a, const blasint *s
 void dtrtri_(const char *triangle, const char *diagonal, const blasint *n, double *a,
              const blasint *stride, blasint *info);
 
+void dsygst_(const blasint *type, const char *triangle, const blasint *n, double *a,
+             const blasint *stride, const double *factor, const blasint *factor_stride,
+             blasint *info);
+void dsyev_(const char *vectors, const char *triangle, const blasint *n, double *a,
+            const blasint *stride, double *values, double *work, const blasint *room,
+            blasint *info);
+
 /* Replaces the lower triangle of a (d x d) by its factor. False unless positive definite. */
 static inline bool linear_factor(double *a, size_t d)
 {

@@ -8,8 +8,9 @@
  * line search, the oracle over all pairs or a random subset of R; draws without replacement by p
  *   list_fw       the same over lists: all pairs of one group enter together, V = sum of x x'
  *   gopt_round    the design of dopt_fw, pair b repeated round(n p_b) times
- * The line search: with A(s) = (1 - s) A + s (ridge Id + V), the derivative of log det is bisected.
- * For one pair it is the step of Fedorov and Wynn. */
+ * A moves with p in O(d^2), the scores are one product of half the list with A^-1. The line search:
+ * with A(s) = (1 - s) A + s (ridge Id + V), the derivative of log det is bisected. For one pair it
+ * is the step of Fedorov and Wynn. */
 #include "selectors/design_work.h"
 #include "selectors/linear.h"
 #include "selectors/rules/rules.h"
@@ -17,22 +18,35 @@
 
 #include <string.h>
 
-/* A = ridge Id + factor sum_k p_k x_k x_k', then its inverse, both triangles. */
-static bool invert_at(const struct sel_set *set, const double *p, double ridge, double factor,
-                      double *a)
+/* A = ridge Id + factor sum_k p_k x_k x_k', its lower triangle. block: LINEAR_BLOCK x d of room. */
+static void information_at(const struct sel_set *set, const double *p, double ridge, double factor,
+                           double *block, double *a)
 {
     size_t d = set->d;
+    size_t rows = 0;
     memset(a, 0, d * d * sizeof(double));
     for (size_t k = 0; k < d; k++)
         a[k * d + k] = ridge;
-    for (size_t k = 0; k < set->count; k++)
-        if (p[k] > 0)
-            cblas_dsyr(CblasRowMajor, CblasLower, (blasint)d, factor * p[k], set->x + k * d, 1, a,
-                       (blasint)d);
-    if (!linear_factor(a, d) || !linear_invert(a, d))
-        return false;
-    linear_mirror(a, d);
-    return true;
+    for (size_t k = 0; k < set->count; k++) {
+        double root = sqrt(factor * p[k]);
+        for (size_t l = 0; root > 0 && l < d; l++)
+            block[rows * d + l] = root * set->x[k * d + l];
+        rows += root > 0;
+        if (rows < LINEAR_BLOCK && k + 1 < set->count)
+            continue;
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (blasint)d, (blasint)rows, 1, block,
+                    (blasint)d, 1, a, (blasint)d);
+        rows = 0;
+    }
+}
+
+/* A moves by s towards ridge Id: what is added to it is the caller's. */
+static void shrink(double *a, size_t d, double s, double ridge)
+{
+    for (size_t i = 0; i < d; i++) {
+        cblas_dscal((blasint)(i + 1), 1 - s, a + i * d, 1);
+        a[i * d + i] += s * ridge;
+    }
 }
 
 static void keep_design(const struct sel_set *set, struct sel_selection *selection, const double *p)
@@ -100,35 +114,35 @@ static enum sel_status trace_fw(const struct sel_set *set, struct sel_selection 
     double *inverse = set->scratch;
     double *half = inverse + d * d;
     double *square = half + d * d;
-    double *p = square + d * d;
-    double *image = p + set->count;
-    double *mass = image + d;
+    double *a = square + d * d;
+    double *p = a + d * d;
+    double *slope = p + set->count;
+    double *block = slope + set->count;
+    double *mass = block + LINEAR_BLOCK * d;
     int iterations = (int)set->parameters[FW_ITERATIONS];
     if (set->random == NULL || (set->parameters[FW_WITHIN_PROMPTS] > 0 && set->group == NULL))
         return SEL_MISSING;
     for (size_t k = 0; k < set->count; k++)
         p[k] = 1 / (double)set->count;
+    information_at(set, p, ridge, factor, block, a);
     for (int t = 0; t <= iterations; t++) {
-        if (!invert_at(set, p, ridge, factor, inverse))
+        memcpy(inverse, a, d * d * sizeof *a);
+        if (!linear_factor(inverse, d) || !linear_invert(inverse, d))
             return SEL_SINGULAR;
+        linear_mirror(inverse, d);
         selection->objective = sandwich(set, inverse, half, square);
-        double best = -INFINITY;
-        double mean = 0;
-        size_t vertex = 0;
-        for (size_t k = 0; k < set->count; k++) {
-            linear_apply(square, d, set->x + k * d, image);
-            double slope = factor * linear_dot(image, set->x + k * d, d);
-            mean += p[k] * slope;
-            if (slope > best) {
-                best = slope;
-                vertex = k;
-            }
-        }
-        selection->certificate = fmax(0, best - mean);
+        linear_forms(square, d, set->x, set->count, block, slope);
+        size_t vertex = set_best(slope, set->count);
+        double mean = cblas_ddot((blasint)set->count, p, 1, slope, 1);
+        selection->certificate = fmax(0, factor * (slope[vertex] - mean));
+        if (t == iterations)
+            break;
         double step = 2 / ((double)t + 3);
-        for (size_t k = 0; t < iterations && k < set->count; k++)
-            p[k] *= 1 - step;
-        p[vertex] += t < iterations ? step : 0;
+        cblas_dscal((blasint)set->count, 1 - step, p, 1);
+        p[vertex] += step;
+        shrink(a, d, step, ridge);
+        cblas_dsyr(CblasRowMajor, CblasLower, (blasint)d, factor * step, set->x + vertex * d, 1, a,
+                   (blasint)d);
     }
     keep_design(set, selection, p);
     if (set->parameters[FW_WITHIN_PROMPTS] > 0)
@@ -141,7 +155,8 @@ static enum sel_status trace_fw(const struct sel_set *set, struct sel_selection 
 static size_t trace_fw_room(const struct sel_set *largest, size_t budget)
 {
     (void)budget;
-    return 3 * largest->d * largest->d + largest->count + largest->d + largest->groups;
+    return 4 * largest->d * largest->d + 2 * largest->count + LINEAR_BLOCK * largest->d +
+           largest->groups;
 }
 
 /* ---- the better solver ---- */
@@ -186,6 +201,7 @@ static size_t trace_design_room(const struct sel_set *largest, size_t budget)
 /* ---- D-optimal designs ---- */
 
 enum { DFW_RIDGE, DFW_ITERATIONS, DFW_SUBSET };
+enum { EIGEN_WORK = 34 }; /* d times this is the work of dsyev */
 
 /* One pair, or all pairs of a group, are an atom. */
 struct atoms {
@@ -199,27 +215,33 @@ static size_t atom_of(const struct atoms *atoms, size_t k)
     return atoms->lists && atoms->set->group != NULL ? atoms->set->group[k] : k;
 }
 
-/* tr(V_a S) of every atom; q: of every pair. */
-static void score_atoms(const struct atoms *atoms, const double *inverse, double *score)
+/* tr(V_a S) of every atom. q: room for every pair. */
+static void score_atoms(const struct atoms *atoms, double *inverse, double *block, double *q,
+                        double *score)
 {
     const struct sel_set *set = atoms->set;
+    linear_forms(inverse, set->d, set->x, set->count, block, q);
     for (size_t a = 0; a < atoms->count; a++)
         score[a] = 0;
-    for (size_t k = 0; k < set->count; k++) {
-        const double *x = set->x + k * set->d;
-        for (size_t i = 0; i < set->d; i++)
-            score[atom_of(atoms, k)] += x[i] * linear_dot(inverse + i * set->d, x, set->d);
-    }
+    for (size_t k = 0; k < set->count; k++)
+        score[atom_of(atoms, k)] += q[k];
 }
 
-/* Weights of the pairs when atoms move from p towards `vertex` by s. */
-static void spread(const struct atoms *atoms, const double *p, size_t vertex, double s,
-                   double *weight)
+/* a += factor V_vertex. */
+static void add_atom(const struct atoms *atoms, size_t vertex, double factor, double *a)
 {
-    for (size_t k = 0; k < atoms->set->count; k++) {
-        size_t atom = atom_of(atoms, k);
-        weight[k] = (1 - s) * p[atom] + (atom == vertex ? s : 0);
-    }
+    const struct sel_set *set = atoms->set;
+    for (size_t k = 0; k < set->count; k++)
+        if (atom_of(atoms, k) == vertex)
+            cblas_dsyr(CblasRowMajor, CblasLower, (blasint)set->d, factor, set->x + k * set->d, 1,
+                       a, (blasint)set->d);
+}
+
+/* Weights of the pairs from those of the atoms. */
+static void spread(const struct atoms *atoms, const double *p, double *weight)
+{
+    for (size_t k = 0; k < atoms->set->count; k++)
+        weight[k] = p[atom_of(atoms, k)];
 }
 
 /* d/ds log det A(s) = tr(A(s)^-1 (V_vertex - V(p))). */
@@ -246,23 +268,63 @@ static size_t best_atom(const struct atoms *atoms, const double *score, size_t s
     return best;
 }
 
-/* The step in [0, 1] of largest log det, by bisection of its derivative. */
-static bool search(const struct atoms *atoms, const double *p, size_t vertex, double *room,
-                   double *length)
+/* The parts of the scratch. */
+struct dopt {
+    double *a;       /* A, its lower triangle */
+    double *factor;  /* of A */
+    double *inverse; /* of A */
+    double *towards; /* ridge Id + V - A */
+    double *mu;      /* d */
+    double *work;    /* EIGEN_WORK x d */
+    double *block;   /* LINEAR_BLOCK x d */
+    double *score;   /* of each atom */
+    double *weight;  /* of each pair */
+};
+
+static struct dopt dopt_cut(const struct sel_set *set, double *room)
 {
-    const struct sel_set *set = atoms->set;
-    double *inverse = room;
-    double *weight = inverse + set->d * set->d;
-    double *score = weight + set->count;
+    size_t d = set->d;
+    struct dopt dopt = {.a = room};
+    dopt.factor = dopt.a + d * d;
+    dopt.inverse = dopt.factor + d * d;
+    dopt.towards = dopt.inverse + d * d;
+    dopt.mu = dopt.towards + d * d;
+    dopt.work = dopt.mu + d;
+    dopt.block = dopt.work + EIGEN_WORK * d;
+    dopt.score = dopt.block + LINEAR_BLOCK * d;
+    dopt.weight = dopt.score + set->count + set->groups;
+    return dopt;
+}
+
+/* The step s in [0, 1] of largest log det(A + s D), D = ridge Id + V - A: with mu the eigenvalues
+ * of L^-1 D L^-T, A = L L', its derivative is sum mu / (1 + s mu). */
+static bool search(const struct atoms *atoms, struct dopt *dopt, size_t vertex, double *length)
+{
+    size_t d = atoms->set->d;
+    blasint n = (blasint)d;
+    blasint type = 1;
+    blasint room = (blasint)(EIGEN_WORK * d);
+    blasint info = 0;
+    for (size_t k = 0; k < d * d; k++)
+        dopt->towards[k] = -dopt->a[k];
+    for (size_t k = 0; k < d; k++)
+        dopt->towards[k * d + k] += atoms->set->parameters[DFW_RIDGE];
+    add_atom(atoms, vertex, 1, dopt->towards);
+    dsygst_(&type, "U", &n, dopt->towards, &n, dopt->factor, &n, &info);
+    if (info == 0)
+        dsyev_("N", "U", &n, dopt->towards, &n, dopt->mu, dopt->work, &room, &info);
+    if (info != 0)
+        return false;
     double low = 0;
     double high = 1;
     for (int k = 0; k < 40; k++) {
         double s = (low + high) / 2;
-        spread(atoms, p, vertex, s, weight);
-        if (!invert_at(set, weight, set->parameters[DFW_RIDGE], 1, inverse))
-            return false;
-        score_atoms(atoms, inverse, score);
-        if (slope_of(atoms, p, vertex, score) > 0)
+        double slope = 0;
+        for (size_t i = 0; i < d; i++) {
+            double size = 1 + s * dopt->mu[i];
+            slope += size > 0 ? dopt->mu[i] / size : -INFINITY;
+        }
+        if (slope > 0)
             low = s;
         else
             high = s;
@@ -271,44 +333,54 @@ static bool search(const struct atoms *atoms, const double *p, size_t vertex, do
     return true;
 }
 
-/* Writes the weights of the atoms. Scratch after p: d^2 + 2 count for the line search, d^2 + count.
- */
+/* Writes the weights of the atoms. */
 static enum sel_status dopt_weights(const struct atoms *atoms, struct sel_selection *selection,
                                     double *p, double *room)
 {
     const struct sel_set *set = atoms->set;
-    double *inverse = room;
-    double *score = inverse + set->d * set->d;
-    double *weight = score + set->count + set->groups;
-    double *line = weight + set->count;
+    size_t d = set->d;
+    double ridge = set->parameters[DFW_RIDGE];
+    int iterations = (int)set->parameters[DFW_ITERATIONS];
+    struct dopt dopt = dopt_cut(set, room);
     for (size_t a = 0; a < atoms->count; a++)
         p[a] = 1 / (double)atoms->count;
-    for (int t = 0; t <= (int)set->parameters[DFW_ITERATIONS]; t++) {
-        spread(atoms, p, 0, 0, weight);
-        if (!invert_at(set, weight, set->parameters[DFW_RIDGE], 1, inverse))
+    spread(atoms, p, dopt.weight);
+    information_at(set, dopt.weight, ridge, 1, dopt.block, dopt.a);
+    for (int t = 0; t <= iterations; t++) {
+        memcpy(dopt.factor, dopt.a, d * d * sizeof(double));
+        if (!linear_factor(dopt.factor, d))
             return SEL_SINGULAR;
-        score_atoms(atoms, inverse, score);
+        memcpy(dopt.inverse, dopt.factor, d * d * sizeof(double));
+        if (!linear_invert(dopt.inverse, d))
+            return SEL_SINGULAR;
+        score_atoms(atoms, dopt.inverse, dopt.block, dopt.weight, dopt.score);
         /* The certificate is over all atoms, whatever the oracle sees. */
-        selection->certificate = fmax(0, slope_of(atoms, p, set_best(score, atoms->count), score));
-        if (t == (int)set->parameters[DFW_ITERATIONS] || selection->certificate < 1e-9)
+        selection->certificate =
+            fmax(0, slope_of(atoms, p, set_best(dopt.score, atoms->count), dopt.score));
+        if (t == iterations || selection->certificate < 1e-9)
             break;
-        size_t vertex = best_atom(atoms, score, (size_t)set->parameters[DFW_SUBSET]);
+        size_t vertex = best_atom(atoms, dopt.score, (size_t)set->parameters[DFW_SUBSET]);
         double step = 0;
-        if (slope_of(atoms, p, vertex, score) > 0 && !search(atoms, p, vertex, line, &step))
+        if (!(slope_of(atoms, p, vertex, dopt.score) > 0))
+            continue;
+        if (!search(atoms, &dopt, vertex, &step))
             return SEL_SINGULAR;
-        for (size_t a = 0; a < atoms->count; a++)
-            p[a] = (1 - step) * p[a] + (a == vertex ? step : 0);
+        cblas_dscal((blasint)atoms->count, 1 - step, p, 1);
+        p[vertex] += step;
+        shrink(dopt.a, d, step, ridge);
+        add_atom(atoms, vertex, step, dopt.a);
     }
-    spread(atoms, p, 0, 0, weight);
+    spread(atoms, p, dopt.weight);
     if (selection->design != NULL)
-        memcpy(selection->design, weight, set->count * sizeof *weight);
+        memcpy(selection->design, dopt.weight, set->count * sizeof *dopt.weight);
     return SEL_OK;
 }
 
 static size_t dopt_room(const struct sel_set *largest, size_t budget)
 {
     (void)budget;
-    return 2 * largest->d * largest->d + 6 * (largest->count + largest->groups);
+    size_t d = largest->d;
+    return 4 * d * d + (1 + EIGEN_WORK + LINEAR_BLOCK) * d + 3 * (largest->count + largest->groups);
 }
 
 static enum sel_status dopt_fw(const struct sel_set *set, struct sel_selection *selection)
@@ -453,7 +525,7 @@ const struct sel_rule rule_dopt_fw = {
     .aliases = dopt_fw_aliases,
     .formula = "min_p -log det(ridge Id + sum p x x') by Frank-Wolfe; sampled by p",
     .source = "ODPO, arXiv 2410.17055; DopeWolfe, arXiv 2412.19396",
-    .cost = "iterations 40 (N d^2 + d^3)",
+    .cost = "iterations (N d^2 + d^3)",
     .traits = SEL_UNWEIGHTED,
     .parameters = dopt_fw_parameters,
     .parameter_count = 3,
@@ -465,7 +537,7 @@ const struct sel_rule rule_list_fw = {
     .name = "list_fw",
     .formula = "dopt_fw over lists: V of a list is the sum of x x' over its pairs",
     .source = "Dope, DopeWolfe, arXiv 2412.19396",
-    .cost = "iterations 40 (N d^2 + d^3)",
+    .cost = "iterations (N d^2 + d^3)",
     .traits = SEL_UNWEIGHTED | SEL_GROUPS,
     .parameters = dopt_fw_parameters,
     .parameter_count = 3,
@@ -477,7 +549,7 @@ const struct sel_rule rule_gopt_round = {
     .name = "gopt_round",
     .formula = "the design of dopt_fw, pair b repeated round(n p_b) times",
     .source = "ODPO, arXiv 2410.17055",
-    .cost = "iterations 40 (N d^2 + d^3)",
+    .cost = "iterations (N d^2 + d^3)",
     .traits = SEL_UNWEIGHTED,
     .parameters = dopt_fw_parameters,
     .parameter_count = 3,
