@@ -159,11 +159,74 @@ static int flat(char **words)
     return 0;
 }
 
+/* Pairs of pools whose features fall off as 1 / j, and whose scales differ. */
+static struct list pools_new(size_t pools, size_t rows, size_t d, uint64_t seed)
+{
+    size_t count = pools * rows * (rows - 1) / 2;
+    struct list list = list_new(count, d, 0, 0, seed);
+    struct sel_random random = sel_random_init(seed, 1);
+    double *psi = normals(&random, d);
+    double *x = (double *)(uintptr_t)list.set.x;
+    double *weight = (double *)(uintptr_t)list.set.weight;
+    for (size_t pool = 0; pool < pools; pool++) {
+        double *phi = normals(&random, rows * d);
+        double scale = exp(.4 * sel_random_normal(&random)) * sqrt((double)d) / 2;
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = i + 1; j < rows; j++, x += d) {
+                for (size_t l = 0; l < d; l++)
+                    x[l] = scale * (phi[i * d + l] - phi[j * d + l]) / sqrt(1 + (double)l);
+                *weight++ =
+                    sel_weight_plug(.5 * cblas_ddot((int)d, psi, 1, x, 1) / sqrt((double)d));
+            }
+        free(phi);
+    }
+    free(psi);
+    return list;
+}
+
+static int design(char **words)
+{
+    struct list list = pools_new(strtoul(words[0], NULL, 10), strtoul(words[1], NULL, 10),
+                                 strtoul(words[2], NULL, 10), strtoul(words[5], NULL, 10));
+    struct sel_design_problem problem = {.count = list.set.count,
+                                         .d = list.set.d,
+                                         .x = list.set.x,
+                                         .weight = list.set.weight,
+                                         .sigma = list.set.sigma,
+                                         .policy = list.set.policy,
+                                         .mass = strtod(words[3], NULL),
+                                         .cap = strtod(words[4], NULL)};
+    struct sel_design *solver = sel_design_new(problem.count, problem.d);
+    struct sel_design_result result;
+    double *p = room(problem.count, sizeof *p);
+    double seconds[RUNS];
+    if (solver == NULL)
+        return 2;
+    list.set.inverse = list.set.sigma; /* what is to be written */
+    list_write(&list, words[6]);
+    for (int run = 0; run < RUNS; run++) {
+        double start = now();
+        if (sel_design_solve(solver, &problem, 1e-4, 1000000, p, &result) != SEL_OK)
+            abort();
+        seconds[run] = now() - start;
+    }
+    qsort(seconds, RUNS, sizeof *seconds, ascending);
+    printf("{\"seconds\": %.6f, \"gap\": %.3e, \"objective\": %.17g, \"exchanges\": %d}\n",
+           seconds[RUNS / 2], result.gap / result.objective, result.objective, result.iterations);
+    free(p);
+    sel_design_free(solver);
+    list_free(&list);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     sel_init();
     if (argc == 10 && strcmp(argv[1], "flat") == 0)
         return flat(argv + 2);
-    fprintf(stderr, "usage: list_alone flat RULE COUNT D LABELS SPREAD PICKS SEED FILE\n");
+    if (argc == 9 && strcmp(argv[1], "design") == 0)
+        return design(argv + 2);
+    fprintf(stderr, "usage: list_alone flat RULE COUNT D LABELS SPREAD PICKS SEED FILE\n"
+                    "       list_alone design POOLS ROWS D MASS CAP SEED FILE\n");
     return 2;
 }
