@@ -6,9 +6,11 @@
  *   gopt          q: the widest pair; Sigma holds the weights w
  *   dopt_xx       q where Sigma = lambda Id + sum x x', without weights
  *   dopt_logit    dopt, psi fitted anew whenever the labels have doubled
+ *   mass_dpo      dopt among the pairs of the pool's completion of highest reward, the winner
  *
  * The picker updates Sigma, q and r after every pick, and pairs under way are in Sigma already. */
 #include "selectors/rules/rules.h"
+#include "selectors/rules/view.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -93,4 +95,26 @@ const struct sel_rule rule_dopt_logit = {
     .cost = COST,
     .traits = SEL_REFIT_DOUBLING | SEL_SHRINKING,
     .score = log_determinant,
+};
+
+/* The winner is the pool's, whatever pairs were asked: when all of its own were, none is left. */
+static void with_winner(const struct sel_view *view, double *scores)
+{
+    size_t winner = 0;
+    for (size_t i = 1; i < view->n; i++)
+        winner = view->reward[i] > view->reward[winner] ? i : winner;
+    view_fill(view, scores, -INFINITY);
+    for (size_t j = 0; j < view->n; j++)
+        if (view_allows(view, winner, j)) {
+            size_t k = view_index(view, winner, j);
+            scores[k] = log_determinant(view->pairs + k);
+        }
+}
+
+const struct sel_rule rule_mass_dpo = {
+    .name = "mass_dpo",
+    .formula = "log(1 + w q) among the pairs of the completion of highest reward",
+    .source = "MASS-DPO, arXiv 2605.10784, with the weights of pairs",
+    .cost = COST,
+    .scores = with_winner,
 };

@@ -10,8 +10,8 @@
 /* Formatted by hand: clang-format never comes to rest on it. */
 /* clang-format off */
 #define RULES(ROW) \
-    ROW(policy_trace) ROW(aopt) ROW(dopt) ROW(gopt) ROW(dopt_xx) ROW(dopt_logit) ROW(min_margin) \
-    ROW(max_margin) ROW(target_margin) ROW(mid) ROW(tails) ROW(deltaquantile) ROW(gate) \
+    ROW(policy_trace) ROW(aopt) ROW(dopt) ROW(gopt) ROW(dopt_xx) ROW(dopt_logit) ROW(mass_dpo) \
+    ROW(min_margin) ROW(max_margin) ROW(target_margin) ROW(mid) ROW(tails) ROW(deltaquantile) ROW(gate) \
     ROW(l2diff) ROW(rmg) ROW(apl) ROW(mi) ROW(ens_var_logit) ROW(var_prob) ROW(kl) ROW(infomax) \
     ROW(deltaucb) ROW(dts) ROW(eets) ROW(drts) ROW(infogain) ROW(baits) ROW(ids_var) ROW(ucb) \
     ROW(maxminlcb) ROW(minmaxucb) ROW(maxmaxucb) ROW(maxwidth) ROW(rucb) ROW(ids) ROW(multisbm) \

@@ -349,6 +349,8 @@ def pool_rules():
         ("xpo_src", [], lambda p: by_source(p, [(1, 0, 1)]), "probability"),
         ("pilaf_src", [], lambda p: by_source(p, [(0.5, 0, 0), (0.5, 2, 3)]), "probability"),
         ("oracle_maxmin", [], f(lambda p, i, j: abs(p.truth[i] - p.truth[j])), "scores"),
+        ("mass_dpo", [], lambda p: (lambda i: only(p, i, lambda j: log_det(p, i, j)))(
+            int(np.argmax(p.phi @ p.psi))), "scores"),
     ]
 
 

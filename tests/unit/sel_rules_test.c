@@ -78,6 +78,7 @@ static void every_name_of_the_field_is_known(void **state)
         "dopt_xx",
         "ucb",
         "dopt_logit",
+        "mass_dpo",
         "dopt_oneshot",
         "dopt_topn",
         "dopt_fw",
