@@ -209,7 +209,7 @@ const struct sel_rule *sel_rule_at(size_t k);
  * from a list, see sel_select_run. */
 bool sel_rule_is_of_pools(const struct sel_rule *rule);
 /* True when features, psi, Sigma and I are all that the rule asks for: it scores pairs, without
- * other inputs, traits but SEL_IDENTITY, or required parameters. */
+ * other inputs, required parameters, or traits that ask for more. */
 bool sel_rule_is_plain(const struct sel_rule *rule);
 /* Writes the defaults of a rule's parameters, NAN for those without. values: SEL_PARAMETERS_MAX. */
 void sel_rule_defaults(const struct sel_rule *rule, double *values);

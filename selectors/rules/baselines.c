@@ -45,6 +45,7 @@ const struct sel_rule rule_first2 = {
     .formula = "pairs in order: (0,1), (0,2), ...",
     .source = "the usual baseline, arXiv 2606.19607",
     .cost = "1",
+    .traits = SEL_SIGNED,
     .scores = first2,
 };
 
@@ -83,7 +84,7 @@ const struct sel_rule rule_most_likely = {
     .source = "arXiv 2606.19607, baselines",
     .cost = "K",
     .needs = SEL_NEEDS(SEL_LOG_REFERENCE),
-    .traits = SEL_NEEDS_BETA,
+    .traits = SEL_NEEDS_BETA | SEL_SIGNED,
     .scores = most_likely,
 };
 
@@ -93,6 +94,7 @@ const struct sel_rule rule_pi0_greedy = {
     .source = "arXiv 2606.19607, baselines",
     .cost = "K",
     .needs = SEL_NEEDS(SEL_LOG_REFERENCE),
+    .traits = SEL_SIGNED,
     .scores = pi0_greedy,
 };
 

@@ -40,6 +40,7 @@ const struct sel_rule rule_min_margin = {
     .formula = "-abs(D)",
     .source = "uncertainty sampling; Guo et al. 2019; arXiv 2503.22137 (SHARP)",
     .cost = "K^2",
+    .traits = SEL_SIGNED,
     .score = min_margin,
 };
 
@@ -68,6 +69,7 @@ const struct sel_rule rule_target_margin = {
     .formula = "-abs(abs(D) - m)",
     .source = "Online_RLHF, arXiv 2502.07193",
     .cost = "K^2",
+    .traits = SEL_SIGNED,
     .parameters = target_parameters,
     .parameter_count = 1,
     .score = target_margin,
@@ -119,6 +121,7 @@ const struct sel_rule rule_mid = {
     .formula = "-abs(abs(D) - median of the pool)",
     .source = "Muldrew et al., arXiv 2402.08114, and its ablations",
     .cost = "K^2 log K",
+    .traits = SEL_SIGNED,
     .scores = mid,
 };
 

@@ -39,11 +39,11 @@ bool sel_rule_is_of_pools(const struct sel_rule *rule)
 
 bool sel_rule_is_plain(const struct sel_rule *rule)
 {
+    const unsigned harmless = SEL_IDENTITY | SEL_SIGNED | SEL_SHRINKING; /* ask for nothing */
     double values[SEL_PARAMETERS_MAX];
     sel_rule_defaults(rule, values);
     return (rule->score != NULL || rule->scores != NULL) && rule->needs == 0 &&
-           (rule->traits & ~(unsigned)SEL_IDENTITY) == 0 &&
-           sel_rule_check(rule, values, NULL) == SEL_OK;
+           (rule->traits & ~harmless) == 0 && sel_rule_check(rule, values, NULL) == SEL_OK;
 }
 
 /* ---- parameters and inputs ---- */

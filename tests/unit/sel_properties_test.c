@@ -314,6 +314,36 @@ static void costs_divide_the_gain(void **state)
     stage_free(&stage);
 }
 
+/* A price is put on scores below 0 otherwise, so a rule must say that it has such. */
+static void only_signed_rules_score_below_zero(void **state)
+{
+    (void)state;
+    enum { STAGES = 60, RULES_MAX = 200 };
+    bool below[RULES_MAX] = {false};
+    const struct sel_rule *rule;
+    for (size_t s = 0; s < STAGES; s++) {
+        struct stage stage = stage_new(100 + s, 3 + s % 6, 1 + s % 5);
+        FOR_POOL_RULES(rule)
+        {
+            if (rule->distribution != NULL || rule->randomised)
+                continue;
+            assert_true(number < RULES_MAX);
+            double *scores = evaluate(&stage, rule, false);
+            for (size_t k = 0; k < stage.n * (stage.n - 1) / 2; k++) {
+                bool negative = isfinite(scores[k]) && scores[k] < 0;
+                if (negative && (rule->traits & SEL_SIGNED) == 0)
+                    fail_msg("%s scores %g", rule->name, scores[k]);
+                below[number] = below[number] || negative;
+            }
+            free(scores);
+        }
+        stage_free(&stage);
+    }
+    for (size_t k = 0; (rule = sel_rule_at(k)) != NULL; k++)
+        if ((rule->traits & SEL_SIGNED) != 0 && !below[k])
+            fail_msg("%s never scores below 0", rule->name);
+}
+
 /* Draws made by the library have the covariance of the posterior, before and after picks. */
 static void posterior_draws_follow_the_picks(void **state)
 {
@@ -394,6 +424,8 @@ static void parameters_are_checked(void **state)
     options.rule = sel_rule_find("kcenter"); /* not of pools */
     assert_null(sel_picker_new(&options));
     assert_true(sel_rule_is_plain(sel_rule_find("ucb")));
+    assert_true(sel_rule_is_plain(sel_rule_find("dopt")));
+    assert_false(sel_rule_is_plain(sel_rule_find("dopt_xx")));
     assert_false(sel_rule_is_plain(sel_rule_find("mi")));
 }
 
@@ -434,6 +466,7 @@ int main(void)
         cmocka_unit_test(extremes_leave_sound_numbers),
         cmocka_unit_test(nothing_is_found_before_the_inputs_are_given),
         cmocka_unit_test(costs_divide_the_gain),
+        cmocka_unit_test(only_signed_rules_score_below_zero),
         cmocka_unit_test(posterior_draws_follow_the_picks),
         cmocka_unit_test(a_pick_put_back_leaves_no_trace),
         cmocka_unit_test(parameters_are_checked),
