@@ -221,6 +221,37 @@ static void unanswered_requests_expire_and_late_labels_still_count(void **state)
     cluster_free(cluster);
 }
 
+static void the_share_that_comes_back_is_learned(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    turn(&shell, 1000);
+    turn(&shell, 1000);
+    assert_true(stats->return_rate == 1);
+    /* By turns a round is answered, and one expires. */
+    size_t from = 0;
+    int64_t labels = 0;
+    for (int round = 0; round < 12; round++) {
+        size_t entries = cluster->entries;
+        if (round % 2 == 0)
+            labels = answer_all(&shell, from, labels);
+        from = entries;
+        turn(&shell, 100);
+        turn(&shell, 61000);
+        stats = engine_stats(shell.engine);
+    }
+    assert_true(stats->fits > 0 && stats->expired > 30);
+    double decided = (double)(stats->labels_counted + stats->expired);
+    if (!(stats->return_rate > .4 && stats->return_rate < .8))
+        fail_msg("return rate %g, %g of %g answered", stats->return_rate,
+                 (double)stats->labels_counted, decided);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_skip_frees_the_slot_and_tells_nothing(void **state)
 {
     (void)state;
@@ -703,6 +734,7 @@ int main(void)
         cmocka_unit_test(moments_are_counted_once_over_restarts),
         cmocka_unit_test(an_early_label_waits_and_holds_its_offset),
         cmocka_unit_test(unanswered_requests_expire_and_late_labels_still_count),
+        cmocka_unit_test(the_share_that_comes_back_is_learned),
         cmocka_unit_test(a_skip_frees_the_slot_and_tells_nothing),
         cmocka_unit_test(a_long_completion_costs_a_full_memory_few_of_its_pools),
         cmocka_unit_test(a_space_beyond_the_planned_memory_is_refused),

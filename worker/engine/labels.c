@@ -392,7 +392,7 @@ bool fit_tick(struct engine *engine, struct error *error)
                     .lambda = {(const char *)&result.preference.lambda, sizeof(double)},
                     .lapse = result.lapse,
                     .left_bias = 0,
-                    .return_rate = model->return_rate,
+                    .return_rate = result.return_rate,
                     .labels = result.labels,
                     .label_digest = span_of(digest),
                     .objective = result.preference.objective,

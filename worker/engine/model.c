@@ -632,6 +632,22 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     return filled;
 }
 
+/* rho: the share of the requests whose fate is known that brought information, in the window. A Beta
+ * prior of 10 requests with mean .95 stands in for what is not known yet. */
+static double find_return_rate(const struct model *model)
+{
+    double answered = 9.5, decided = 10;
+    const struct request *request;
+    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
+        if (!request->selected || request->withdrawn || !in_window(model, request))
+            continue;
+        bool informative = request_informative(request);
+        answered += informative;
+        decided += informative || request->expired || request->labels != LABELS_NONE;
+    }
+    return answered / decided;
+}
+
 /* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. */
 static bool lapse_due(const struct model *model, int64_t labels)
 {
@@ -689,6 +705,7 @@ bool model_compute_fit(struct model *model, double *psi, struct model_fit_result
         status = sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL,
                                     &options, psi, &result->preference);
     result->lapse = options.lapse;
+    result->return_rate = find_return_rate(model);
     result->labels = (int64_t)set.count;
     done = (status == SEL_OK || status == SEL_NOT_CONVERGED) && all_finite(psi, d);
     if (!done)

@@ -102,6 +102,7 @@ double model_trace(const struct model *model);
 struct model_fit_result {
     struct sel_preference_result preference;
     double lapse; /* that it takes as known */
+    double return_rate;
     int64_t labels;
     struct id digest;
 };
