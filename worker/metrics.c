@@ -36,6 +36,11 @@ static const struct row ROWS[METRICS] = {
                                    COUNTER,
                                    {NULL},
                                    "Completions read once more to fill open pools after a start."},
+    [METRIC_COMPLETIONS_NEAR] = {"infopair_completions_near_duplicate_total",
+                                 COUNTER,
+                                 {NULL},
+                                 "Completions with the text of another one of their pool, or "
+                                 "features within pool.near of it."},
     [METRIC_COMPLETIONS_DUPLICATE] = {"infopair_completions_duplicate_total",
                                       COUNTER,
                                       {NULL},

@@ -18,6 +18,7 @@ enum metric {
     METRIC_COMPLETIONS,           /* entered a pool */
     METRIC_COMPLETIONS_REREAD,    /* read again to fill pools after a start */
     METRIC_COMPLETIONS_DUPLICATE, /* known id, dropped */
+    METRIC_COMPLETIONS_NEAR,      /* near-duplicates in a pool */
     METRIC_COMPLETIONS_UNPAIRED,  /* dropped by pool.max */
     METRIC_COMPLETIONS_HELD,      /* gauge */
     METRIC_PROMPTS_SPLIT,

@@ -74,6 +74,8 @@ struct options {
     int64_t pool_wait;
     int64_t pool_age;
     int64_t pool_picks; /* 0: no limit */
+    double pool_near;
+    bool pool_drop_near;
 
     double policy_beta; /* 0 when not given */
     enum policy_sampling policy_sampling;

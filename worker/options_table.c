@@ -147,6 +147,12 @@ const struct option_row OPTION_ROWS[] = {
      .text = "After this time a pool is closed."},
     {ROW(pool, picks), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true,
      .text = "A pool is closed after so many picks; 0: no limit."},
+    {ROW(pool, near), TYPE_NUMBER, 0, 1, .fallback = "0", .shared = true,
+     .text = "Completions of a pool are near-duplicates when their texts are equal, or their "
+             "distance is at most this share of √(2 d), the typical one."},
+    {ROW(pool, drop_near), TYPE_BOOL, .fallback = "false", .shared = true,
+     .text = "Of near-duplicates only the first takes part in pairs. They are counted either way "
+             "and always count for I."},
 
     {ROW(policy, beta), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .required = true,
      .shared = true, .text = "β: strength of the KL penalty with which the policy is trained."},

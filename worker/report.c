@@ -41,6 +41,7 @@ static void set_counts(struct session *session, const struct engine_stats *stats
     } rows[] = {{METRIC_COMPLETIONS, (double)stats->completions},
                 {METRIC_COMPLETIONS_REREAD, (double)stats->completions_reread},
                 {METRIC_COMPLETIONS_DUPLICATE, (double)stats->completions_duplicate},
+                {METRIC_COMPLETIONS_NEAR, (double)stats->completions_near},
                 {METRIC_COMPLETIONS_UNPAIRED, (double)stats->completions_dropped},
                 {METRIC_COMPLETIONS_HELD, (double)stats->completions_held},
                 {METRIC_PROMPTS_SPLIT, (double)stats->prompts_split},

@@ -42,7 +42,8 @@ struct shell {
     struct cluster *cluster;
     size_t read; /* entries given to the engine */
     int64_t now;
-    int64_t step; /* milliseconds between two completions of a partition; 0: 1 */
+    bool own_texts; /* every completion has its own, but for copies */
+    int64_t step;   /* milliseconds between two completions of a partition; 0: 1 */
 };
 
 static inline struct engine_options options_of(void)
@@ -224,7 +225,10 @@ static inline void give_completion_of(struct shell *shell, int32_t partition, in
                                       1000000 + offset * (shell->step > 0 ? shell->step : 1),
                                   .value = span_of("raw")};
     struct completion completion = records_completion(prompt, name, features, d);
-    completion.text = span_of("text");
+    char text[32] = "text";
+    if (shell->own_texts)
+        snprintf(text, sizeof text, "text %lld", (long long)slot);
+    completion.text = span_of(text);
     completion.reference_logprob = -1 - sel_random_uniform(&random);
     completion.policy_logprob = -1 - sel_random_uniform(&random);
     completion.reward = sel_random_normal(&random);

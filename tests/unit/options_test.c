@@ -544,6 +544,8 @@ static void test_every_shared_option_is_named(void **state)
                                        "pool.wait=4m",
                                        "pool.age=2h",
                                        "pool.picks=1",
+                                       "pool.near=0.1",
+                                       "pool.drop_near=true",
                                        "policy.beta=0.2",
                                        "policy.sampling=current",
                                        "policy.window=6d",

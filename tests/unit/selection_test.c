@@ -377,6 +377,40 @@ static void the_prompt_layer_limits_what_is_compared(void **state)
     assert_true(asked == 5 && prompts == 1);
 }
 
+/* Every third completion of the world is a copy of the one before, all have the text "text". */
+static void near_duplicates_are_counted_and_left_out(void **state)
+{
+    (void)state;
+    for (int drop = 0; drop < 2; drop++) {
+        struct engine_options options = options_with(selection_of("uniform"));
+        options.pool_drop_near = drop;
+        options.budget_burst = options.budget_in_flight = 1000;
+        options.pool_picks = 1000;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        shell.own_texts = true;
+        give_completions(&shell, 20 * POOL);
+        for (int k = 0; k < 4; k++)
+            turn(&shell, 1000);
+        /* Copies are no pairs as it is; with their text the copies are near-duplicates. */
+        assert_int_equal(engine_stats(shell.engine)->completions_near, 2 * 20 * 2);
+        assert_int_equal(cluster->pairs, 2 * 20 * (drop ? 4 * 3 / 2 : 13));
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    struct engine_options options = options_with(selection_of("uniform"));
+    options.pool_near = 1; /* within the typical distance */
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    shell.own_texts = true;
+    give_completions(&shell, 20 * POOL);
+    for (int k = 0; k < 3; k++)
+        turn(&shell, 1000);
+    assert_true(engine_stats(shell.engine)->completions_near > 2 * 20 * 2);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_dear_pair_is_asked_only_for_more(void **state)
 {
     (void)state;
@@ -547,6 +581,7 @@ int main(void)
         cmocka_unit_test(a_pool_waits_for_its_slot),
         cmocka_unit_test(the_price_lets_its_share_of_the_pools_ask),
         cmocka_unit_test(the_prompt_layer_limits_what_is_compared),
+        cmocka_unit_test(near_duplicates_are_counted_and_left_out),
         cmocka_unit_test(a_dear_pair_is_asked_only_for_more),
         cmocka_unit_test(a_batch_waits_until_its_slots_are_open),
         cmocka_unit_test(a_list_is_a_sample_where_there_are_more_pairs),

@@ -73,6 +73,8 @@ struct engine_options {
     size_t pool_size, pool_min, pool_max;
     int64_t pool_wait, pool_age;
     int64_t pool_picks; /* 0: no limit */
+    double pool_near;   /* distance of near-duplicates, as a share of the typical one */
+    bool pool_drop_near;
     double policy_beta;
     enum policy_sampling policy_sampling;
     int64_t policy_window;
@@ -117,6 +119,7 @@ struct engine_stats {
     int64_t completions; /* entered a pool, without re-reading */
     int64_t completions_reread;
     int64_t completions_duplicate;
+    int64_t completions_near;    /* near-duplicates of another one of their pool */
     int64_t completions_dropped; /* pool.max */
     int64_t prompts_split;
     int64_t clock_ahead;

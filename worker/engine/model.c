@@ -632,8 +632,8 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     return filled;
 }
 
-/* rho: the share of the requests whose fate is known that brought information, in the window. A Beta
- * prior of 10 requests with mean .95 stands in for what is not known yet. */
+/* rho: the share of the requests whose fate is known that brought information, in the window. A
+ * Beta prior of 10 requests with mean .95 stands in for what is not known yet. */
 static double find_return_rate(const struct model *model)
 {
     double answered = 9.5, decided = 10;

@@ -170,7 +170,7 @@ static struct held *held_new(struct pools *pools, const struct source *source,
                               .candidate = completion->candidate,
                               .text_cut = text.size < completion->text.size,
                               .has_cost = has_cost,
-                              .input_count = (unsigned char)(count & 15),
+                              .input_count = (unsigned char)(count & 7),
                               .dimension = (uint32_t)completion->dimension};
     struct held *held = take(pools, held_bytes(&head));
     if (held == NULL)

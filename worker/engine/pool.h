@@ -31,7 +31,8 @@ struct held {
     bool too_large : 1; /* for a pair, even without texts */
     bool text_cut : 1;
     bool has_cost : 1;             /* other than 1 */
-    unsigned char input_count : 4; /* numbers that the rule needs (inputs.h) */
+    bool near : 1;                 /* a near-duplicate of one before it, counted */
+    unsigned char input_count : 3; /* numbers that the rule needs (inputs.h) */
     float features[]; /* then, as doubles, the inputs and the cost; then id, version, uri,
                          traceparent, tracestate, text */
 };

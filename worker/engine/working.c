@@ -68,9 +68,43 @@ static size_t find_held(const struct pool *pool, struct id id)
     return k;
 }
 
-static bool may_compare(const struct held *held)
+static double distance_squared(const float *left, const float *right, size_t d)
 {
-    return held->candidate && !held->too_large;
+    double sum = 0;
+    for (size_t k = 0; k < d; k++) {
+        double away = (double)left[k] - (double)right[k];
+        sum += away * away;
+    }
+    return sum;
+}
+
+/* Of the rows gathered. */
+static bool are_near(const struct engine *engine, const struct pool *pool, size_t i, size_t j)
+{
+    struct span text = held_text(pool->held[i]);
+    if (text.size > 0 && span_equal(text, held_text(pool->held[j])))
+        return true;
+    size_t d = engine->model.space.dimension;
+    double near = engine->options.pool_near;
+    return near > 0 && distance_squared(engine->gathered + i * d, engine->gathered + j * d, d) <=
+                           near * near * 2 * (double)d;
+}
+
+/* Counts near-duplicates of completions before them. */
+static void mark_near(struct engine *engine, const struct pool *pool)
+{
+    for (size_t j = 1; j < pool->count; j++) {
+        bool near = false;
+        for (size_t i = 0; i < j && !near; i++)
+            near = !pool->held[i]->near && are_near(engine, pool, i, j);
+        engine->stats.completions_near += near && !pool->held[j]->near;
+        pool->held[j]->near = near;
+    }
+}
+
+static bool may_compare(const struct engine *engine, const struct held *held)
+{
+    return held->candidate && !held->too_large && !(held->near && engine->options.pool_drop_near);
 }
 
 /* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
@@ -94,7 +128,7 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
-            if (!may_compare(pool->held[i]) || !may_compare(pool->held[j]))
+            if (!may_compare(engine, pool->held[i]) || !may_compare(engine, pool->held[j]))
                 forbid(engine->forbidden, pair_place(n, i, j));
         }
     }
@@ -237,10 +271,11 @@ int64_t working_picks(const struct engine *engine)
 
 bool working_open(struct engine *engine, struct pool *pool, size_t *number, struct error *error)
 {
+    completions_gather(engine, pool);
+    mark_near(engine, pool);
     int64_t asked = mark_forbidden(engine, pool);
     if (asked > pool->picks)
         pool->picks = asked;
-    completions_gather(engine, pool);
     enum sel_status status =
         sel_picker_open(engine->picker, engine->gathered, pool->count, engine->forbidden, number);
     if (status != SEL_OK)
