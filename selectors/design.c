@@ -2,13 +2,12 @@
  *
  *   f(p) = tr(I S), S = M^-1, M = Sigma + mass sum_k p_k w_k x_k x_k', V = S I S
  *   -df/dp_k = d_k = mass w_k x_k' V x_k;  f(p) - min f <= max_v d'v - d'p   (f is convex)
- * A step moves weight from the j of smallest d with p_j > 0 to the i of largest d with p_i < cap,
- * as far as f falls: with U = [x_i x_j], C = t diag(mass w_i, -mass w_j), Q = U'SU, R = U'VU and
- * the symmetric B = (Id + C Q)^-1 C, S -= SU B U'S,  V -= VU B U'S + SU B U'V - SU B R B U'S,  f -=
- * tr(B R) f'(t) = -mass w_i T_ii + mass w_j T_jj,  T = (Id + Q C)^-1 R (Id + C Q)^-1 and the root
- * of f' is bracketed and bisected. Multiplicative steps p_k d_k, cut at the cap, come first: fast,
- * but f may rise. Such a step is undone, and those after it are p_k sqrt(d_k), which raise f never
- * without a cap. Then pairs that are all but left are dropped.
+ * Exchanges (design_exchange.c) move weight from one pair to another. Multiplicative steps p_k d_k,
+ * cut at the cap, come first: fast, but f may rise. Such a step is undone, and those after it are
+ * p_k sqrt(d_k), which raise f never without a cap. Then pairs that are all but left are dropped.
+ *
+ * With groups an exchange stays within one, that of the largest d_i - d_j, and the v and the
+ * scaling of the multiplicative steps are each group's own.
  *
  * Exchanges are made within a part of the pairs, those of weight and the largest d of the others,
  * until its gap is a quarter of the whole gap or half of what is asked for; then the whole is
@@ -34,32 +33,11 @@ size_t design_room(size_t count, size_t d)
     return 3 * d * d + (LINEAR_BLOCK + count) * d + 9 * count + 4 * d;
 }
 
-/* The parts of the scratch. */
-struct work {
-    const struct sel_design_problem *problem;
-    double *p;
-    double *inverse; /* S */
-    double *square;  /* V */
-    double *half;    /* d x d */
-    double *block;   /* LINEAR_BLOCK x d */
-    double *r;       /* count: x' V x */
-    double *s[2];    /* count each: x' S x_i, x' S x_j */
-    double *v[2];    /* count each: x' V x_i, x' V x_j */
-    double *order;   /* count */
-    double *su[2];   /* d each */
-    double *vu[2];
-    double objective;
-    double *part_x; /* what struct part has of the pairs in play: count x d, and count each */
-    double *part_weight;
-    double *part_p;
-    double *part_place;
-};
-
-static struct work cut(const struct sel_design_problem *problem, double *p, double *scratch)
+static struct design_work cut(const struct sel_design_problem *problem, double *p, double *scratch)
 {
     size_t count = problem->count;
     size_t d = problem->d;
-    struct work work = {.problem = problem, .p = p};
+    struct design_work work = {.problem = problem, .p = p};
     work.inverse = scratch;
     work.square = work.inverse + d * d;
     work.half = work.square + d * d;
@@ -79,13 +57,8 @@ static struct work cut(const struct sel_design_problem *problem, double *p, doub
     return work;
 }
 
-static double slope_at(const struct work *work, size_t k)
-{
-    return work->problem->mass * work->problem->weight[k] * work->r[k];
-}
-
 /* S, V, r and f from p. */
-static enum sel_status refresh(struct work *work)
+static enum sel_status refresh(struct design_work *work)
 {
     const struct sel_design_problem *problem = work->problem;
     size_t d = problem->d;
@@ -121,221 +94,106 @@ static enum sel_status refresh(struct work *work)
     return isfinite(work->objective) ? SEL_OK : SEL_SINGULAR;
 }
 
-/* max over the feasible v of d'v, less d'p. */
-static double gap_of(const struct work *work)
+/* max over the feasible v of d'v within one group, which the cap binds. */
+static double best_of_capped(const struct design_work *work, size_t group)
 {
     const struct sel_design_problem *problem = work->problem;
-    double here = 0;
-    for (size_t k = 0; k < problem->count; k++) {
-        work->order[k] = slope_at(work, k);
-        here += work->p[k] * work->order[k];
-    }
-    if (problem->cap < 1)
-        sort_ascending(work->order, problem->count);
+    size_t size = 0;
+    for (size_t k = 0; k < problem->count; k++)
+        if (design_group_of(work, k) == group)
+            work->order[size++] = design_slope_at(work, k);
+    sort_ascending(work->order, size);
     double best = 0;
-    double left = 1;
-    for (size_t k = 0; problem->cap < 1 && left > 0 && k < problem->count; k++) {
+    double left = design_share_of(problem);
+    for (; left > 0 && size > 0; size--) {
         double share = fmin(left, problem->cap);
-        best += share * work->order[problem->count - 1 - k];
+        best += share * work->order[size - 1];
         left -= share;
     }
-    for (size_t k = 0; problem->cap >= 1 && k < problem->count; k++)
-        best = fmax(best, work->order[k]);
-    return fmax(0, best - here);
+    return best;
 }
 
-/* ---- an exchange ---- */
-
-/* B = (Id + C Q)^-1 C for C = diag(c): symmetric 2 x 2, as (11, 12, 22). */
-struct middle {
-    double b11;
-    double b12;
-    double b22;
-};
-
-static struct middle middle_of(const double c[2], const double q[3])
-{
-    double determinant = (1 + c[0] * q[0]) * (1 + c[1] * q[2]) - c[0] * c[1] * q[1] * q[1];
-    return (struct middle){c[0] * (1 + c[1] * q[2]) / determinant,
-                           -c[0] * c[1] * q[1] / determinant,
-                           c[1] * (1 + c[0] * q[0]) / determinant};
-}
-
-/* f'(t) of moving t from j to i. */
-static double slope_along(double t, const double a[2], const double q[3], const double r[3])
-{
-    double c[2] = {t * a[0], -t * a[1]};
-    double determinant = (1 + c[0] * q[0]) * (1 + c[1] * q[2]) - c[0] * c[1] * q[1] * q[1];
-    /* Rows of (Id + Q C)^-1. */
-    double e11 = (1 + c[1] * q[2]) / determinant;
-    double e12 = -c[1] * q[1] / determinant;
-    double e21 = -c[0] * q[1] / determinant;
-    double e22 = (1 + c[0] * q[0]) / determinant;
-    double first = e11 * e11 * r[0] + 2 * e11 * e12 * r[1] + e12 * e12 * r[2];
-    double second = e21 * e21 * r[0] + 2 * e21 * e22 * r[1] + e22 * e22 * r[2];
-    return a[1] * second - a[0] * first;
-}
-
-static double best_length(double most, const double a[2], const double q[3], const double r[3])
-{
-    double low = 0;
-    double high = most;
-    if (slope_along(most, a, q, r) <= 0)
-        return most;
-    for (int k = 0; k < 100 && high - low > 1e-15 * most; k++) {
-        double t = (low + high) / 2;
-        if (slope_along(t, a, q, r) <= 0)
-            low = t;
-        else
-            high = t;
-    }
-    return low;
-}
-
-static void apply_exchange(struct work *work, struct middle b, const double r[3])
-{
-    size_t d = work->problem->d;
-    /* B R B */
-    double left11 = b.b11 * r[0] + b.b12 * r[1];
-    double left12 = b.b11 * r[1] + b.b12 * r[2];
-    double left21 = b.b12 * r[0] + b.b22 * r[1];
-    double left22 = b.b12 * r[1] + b.b22 * r[2];
-    struct middle w = {left11 * b.b11 + left12 * b.b12, left11 * b.b12 + left12 * b.b22,
-                       left21 * b.b12 + left22 * b.b22};
-    for (size_t k = 0; k < work->problem->count; k++) {
-        double s0 = work->s[0][k];
-        double s1 = work->s[1][k];
-        double v0 = work->v[0][k];
-        double v1 = work->v[1][k];
-        double cross = v0 * (b.b11 * s0 + b.b12 * s1) + v1 * (b.b12 * s0 + b.b22 * s1);
-        double square = s0 * (w.b11 * s0 + w.b12 * s1) + s1 * (w.b12 * s0 + w.b22 * s1);
-        work->r[k] = fmax(0, work->r[k] - 2 * cross + square);
-    }
-    for (size_t row = 0; row < d; row++) {
-        double s0 = work->su[0][row];
-        double s1 = work->su[1][row];
-        double bs0 = b.b11 * s0 + b.b12 * s1;
-        double bs1 = b.b12 * s0 + b.b22 * s1;
-        double bv0 = b.b11 * work->vu[0][row] + b.b12 * work->vu[1][row];
-        double bv1 = b.b12 * work->vu[0][row] + b.b22 * work->vu[1][row];
-        double ws0 = w.b11 * s0 + w.b12 * s1 - bv0;
-        double ws1 = w.b12 * s0 + w.b22 * s1 - bv1;
-        for (size_t k = 0; k < d; k++) {
-            work->inverse[row * d + k] -= bs0 * work->su[0][k] + bs1 * work->su[1][k];
-            work->square[row * d + k] += ws0 * work->su[0][k] + ws1 * work->su[1][k] -
-                                         bs0 * work->vu[0][k] - bs1 * work->vu[1][k];
-        }
-    }
-    work->objective -= b.b11 * r[0] + 2 * b.b12 * r[1] + b.b22 * r[2];
-}
-
-/* Moves weight from j to i; false when f does not fall. */
-static bool exchange(struct work *work, size_t i, size_t j)
+/* max over the feasible v of d'v, less d'p. */
+static double gap_of(const struct design_work *work)
 {
     const struct sel_design_problem *problem = work->problem;
-    size_t d = problem->d;
-    const double *x[2] = {problem->x + i * d, problem->x + j * d};
-    for (int k = 0; k < 2; k++) {
-        linear_apply(work->inverse, d, x[k], work->su[k]);
-        linear_apply(work->square, d, x[k], work->vu[k]);
+    size_t groups = design_groups_of(problem);
+    double *highest = work->order;
+    double here = 0;
+    double best = 0;
+    for (size_t g = 0; g < groups; g++)
+        highest[g] = 0;
+    for (size_t k = 0; k < problem->count; k++) {
+        double slope = design_slope_at(work, k);
+        size_t group = design_group_of(work, k);
+        here += work->p[k] * slope;
+        highest[group] = fmax(highest[group], slope);
     }
-    double q[3] = {linear_dot(x[0], work->su[0], d), linear_dot(x[0], work->su[1], d),
-                   linear_dot(x[1], work->su[1], d)};
-    double r[3] = {linear_dot(x[0], work->vu[0], d), linear_dot(x[0], work->vu[1], d),
-                   linear_dot(x[1], work->vu[1], d)};
-    double a[2] = {problem->mass * problem->weight[i], problem->mass * problem->weight[j]};
-    double most = fmin(problem->cap - work->p[i], work->p[j]);
-    double t = best_length(most, a, q, r);
-    if (!(t > 0))
-        return false;
-    blasint rows = (blasint)problem->count;
-    for (int k = 0; k < 2; k++) {
-        cblas_dgemv(CblasRowMajor, CblasNoTrans, rows, (blasint)d, 1, problem->x, (blasint)d,
-                    work->su[k], 1, 0, work->s[k], 1);
-        cblas_dgemv(CblasRowMajor, CblasNoTrans, rows, (blasint)d, 1, problem->x, (blasint)d,
-                    work->vu[k], 1, 0, work->v[k], 1);
-    }
-    double c[2] = {t * a[0], -t * a[1]};
-    apply_exchange(work, middle_of(c, q), r);
-    double room = problem->cap - work->p[i];
-    work->p[i] = t >= room ? problem->cap : work->p[i] + t;
-    work->p[j] = t >= work->p[j] ? 0 : work->p[j] - t;
-    return true;
-}
-
-/* The largest d with room above and the smallest with weight to give. */
-static bool find_exchange(const struct work *work, size_t *i, size_t *j)
-{
-    double high = -INFINITY;
-    double low = INFINITY;
-    for (size_t k = 0; k < work->problem->count; k++) {
-        double slope = slope_at(work, k);
-        if (work->p[k] < work->problem->cap && slope > high) {
-            high = slope;
-            *i = k;
-        }
-        if (work->p[k] > 0 && slope < low) {
-            low = slope;
-            *j = k;
-        }
-    }
-    return high > low && *i != *j;
+    for (size_t g = 0; g < groups && problem->cap >= design_share_of(problem); g++)
+        best += highest[g] * design_share_of(problem);
+    for (size_t g = 0; g < groups && problem->cap < design_share_of(problem); g++)
+        best += best_of_capped(work, g);
+    return fmax(0, best - here);
 }
 
 /* ---- solving ---- */
 
-/* Scales p, nowhere above the cap, to the sum 1; false when there is too little of it. */
-static bool spread(double *p, size_t count, double cap)
+/* Scales p to the sum of each group, nowhere above the cap; false when there is too little of it.
+ */
+static bool spread(struct design_work *work)
 {
-    for (;;) {
-        double full = 0;
-        double sum = 0;
-        for (size_t k = 0; k < count; k++) {
-            full += p[k] >= cap ? cap : 0;
-            sum += p[k] >= cap ? 0 : p[k];
+    size_t count = work->problem->count;
+    size_t groups = design_groups_of(work->problem);
+    double cap = INFINITY; /* at first, for p may be of any size */
+    double *full = work->s[0];
+    double *sum = work->s[1];
+    double *p = work->p;
+    for (bool more = true; more; cap = work->problem->cap) {
+        memset(full, 0, groups * sizeof *full);
+        memset(sum, 0, groups * sizeof *sum);
+        for (size_t k = 0; k < count; k++)
+            *(p[k] >= cap ? full + design_group_of(work, k) : sum + design_group_of(work, k)) +=
+                p[k];
+        for (size_t g = 0; g < groups; g++) {
+            double left = design_share_of(work->problem) - full[g];
+            if (!(sum[g] > 0) && !(fabs(left) <= 1e-12))
+                return false;
+            sum[g] = sum[g] > 0 ? left / sum[g] : 0;
         }
-        if (!(sum > 0))
-            return fabs(full - 1) <= 1e-12;
-        double factor = (1 - full) / sum;
-        bool more = false;
+        more = false;
         for (size_t k = 0; k < count; k++) {
-            p[k] = p[k] >= cap ? cap : factor * p[k];
-            more |= p[k] > cap;
+            if (p[k] < cap)
+                p[k] *= sum[design_group_of(work, k)];
+            if (p[k] > work->problem->cap) {
+                p[k] = work->problem->cap;
+                more = true;
+            }
         }
-        if (!more)
-            return true;
     }
+    return true;
 }
 
 /* One step p_k d_k^power, or the end of pairs of hardly any weight. When f rises the old p comes
  * back, S and what follows from it do not, and it returns false. */
-static bool try_spread(struct work *work, double power, bool drops)
+static bool try_spread(struct design_work *work, double power, bool drops)
 {
     size_t count = work->problem->count;
     double before = work->objective;
-    double *old = work->order;
-    memcpy(old, work->p, count * sizeof *old);
+    double *saved = work->part_p;
+    memcpy(saved, work->p, count * sizeof *saved);
     for (size_t k = 0; k < count; k++) {
         if (!drops)
-            work->p[k] *= pow(slope_at(work, k), power);
+            work->p[k] *= pow(design_slope_at(work, k), power);
         else if (work->p[k] < 1e-4 / (double)count)
             work->p[k] = 0;
     }
-    double sum = 0;
-    for (size_t k = 0; k < count; k++)
-        sum += work->p[k];
-    for (size_t k = 0; k < count; k++)
-        work->p[k] /= sum;
-    double *saved = work->part_p;
-    memcpy(saved, old, count * sizeof *saved);
-    if (sum > 0 && spread(work->p, count, work->problem->cap) && refresh(work) == SEL_OK &&
-        (drops || work->objective <= before))
+    if (spread(work) && refresh(work) == SEL_OK && (drops || work->objective <= before))
         return true;
     memcpy(work->p, saved, count * sizeof *saved);
     return false;
 }
 
-static enum sel_status multiply(struct work *work)
+static enum sel_status multiply(struct design_work *work)
 {
     double power = 1;
     for (int step = 0; step < MULTIPLICATIVE_STEPS; step++) {
@@ -352,22 +210,35 @@ static enum sel_status multiply(struct work *work)
 /* The pairs of weight and those of the largest d, as a problem of their own. */
 struct part {
     struct sel_design_problem problem;
-    struct work work;
+    struct design_work work;
 };
 
-static double entering_slope(const struct work *work, size_t most)
+/* By how much d_k is above the mean of its group, which `level` has. */
+static double excess_of(const struct design_work *work, const double *level, size_t k)
+{
+    return design_slope_at(work, k) - level[design_group_of(work, k)];
+}
+
+static void find_levels(const struct design_work *work, double *level)
+{
+    memset(level, 0, design_groups_of(work->problem) * sizeof *level);
+    for (size_t k = 0; k < work->problem->count; k++)
+        level[design_group_of(work, k)] +=
+            work->p[k] * design_slope_at(work, k) / design_share_of(work->problem);
+}
+
+/* An excess that at most `most` pairs without weight reach. */
+static double entering_excess(const struct design_work *work, const double *level, size_t most)
 {
     double low = 0;
     double high = 0;
-    for (size_t k = 0; k < work->problem->count; k++) {
-        low += work->p[k] * slope_at(work, k);
-        high = fmax(high, slope_at(work, k));
-    }
+    for (size_t k = 0; k < work->problem->count; k++)
+        high = fmax(high, excess_of(work, level, k));
     for (int step = 0; step < 12; step++) {
         double bar = (low + high) / 2;
         size_t above = 0;
         for (size_t k = 0; k < work->problem->count; k++)
-            above += work->p[k] <= 0 && slope_at(work, k) >= bar;
+            above += work->p[k] <= 0 && excess_of(work, level, k) >= bar;
         if (above > most)
             low = bar;
         else
@@ -376,18 +247,20 @@ static double entering_slope(const struct work *work, size_t most)
     return high;
 }
 
-static void part_open(struct part *part, struct work *whole)
+static void part_open(struct part *part, struct design_work *whole)
 {
     size_t d = whole->problem->d;
     size_t held = 0;
     for (size_t k = 0; k < whole->problem->count; k++)
         held += whole->p[k] > 0;
-    double bar = entering_slope(whole, PART_LEAST + held / 2);
+    double *level = whole->order;
+    find_levels(whole, level);
+    double bar = entering_excess(whole, level, PART_LEAST + held / 2);
     part->problem = *whole->problem;
     part->work = *whole;
     size_t count = 0;
     for (size_t k = 0; k < whole->problem->count; k++) {
-        if (!(whole->p[k] > 0) && slope_at(whole, k) < bar)
+        if (!(whole->p[k] > 0) && excess_of(whole, level, k) < bar)
             continue;
         memcpy(whole->part_x + count * d, whole->problem->x + k * d, d * sizeof(double));
         whole->part_weight[count] = whole->problem->weight[k];
@@ -400,10 +273,11 @@ static void part_open(struct part *part, struct work *whole)
     part->problem.weight = whole->part_weight;
     part->work.problem = &part->problem;
     part->work.p = whole->part_p;
+    part->work.place = whole->part_place;
 }
 
 /* Exchanges until the gap within the part is at most `target`, or nothing moves. */
-static enum sel_status improve(struct work *work, double target, int iterations_max,
+static enum sel_status improve(struct design_work *work, double target, int iterations_max,
                                int *iterations)
 {
     bool fresh = true;
@@ -420,14 +294,14 @@ static enum sel_status improve(struct work *work, double target, int iterations_
             return SEL_OK;
         size_t i = 0;
         size_t j = 0;
-        moved = find_exchange(work, &i, &j) && exchange(work, i, j);
+        moved = design_find_exchange(work, &i, &j) && design_exchange(work, i, j);
         *iterations += moved;
         fresh = fresh && !moved;
     }
 }
 
 /* From a p whose S, V and d are fresh. */
-static enum sel_status descend(struct work *work, double tolerance, int iterations_max,
+static enum sel_status descend(struct design_work *work, double tolerance, int iterations_max,
                                struct sel_design_result *result)
 {
     for (int before = -1;;) {
@@ -450,10 +324,30 @@ static enum sel_status descend(struct work *work, double tolerance, int iteratio
     }
 }
 
-static bool is_valid(const struct sel_design_problem *problem)
+/* Every group has pairs enough for its share. size: room of count. */
+static bool groups_are_valid(const struct sel_design_problem *problem, double *size)
+{
+    if (problem->group == NULL)
+        return problem->cap * (double)problem->count >= 1 - 1e-12;
+    if (problem->groups == 0 || problem->groups > problem->count)
+        return false;
+    memset(size, 0, problem->groups * sizeof *size);
+    for (size_t k = 0; k < problem->count; k++) {
+        if (problem->group[k] >= problem->groups)
+            return false;
+        size[problem->group[k]]++;
+    }
+    for (size_t g = 0; g < problem->groups; g++)
+        if (!(size[g] > 0 && problem->cap * size[g] >= design_share_of(problem) * (1 - 1e-12)))
+            return false;
+    return true;
+}
+
+/* Leaves the sizes of the groups in `size`, room of count. */
+static bool is_valid(const struct sel_design_problem *problem, double *size)
 {
     if (problem->count == 0 || problem->d == 0 || !(problem->mass > 0) ||
-        !isfinite(problem->mass) || !(problem->cap * (double)problem->count >= 1 - 1e-12))
+        !isfinite(problem->mass) || !(problem->cap > 0) || !groups_are_valid(problem, size))
         return false;
     for (size_t k = 0; k < problem->count; k++)
         if (!(problem->weight[k] >= 0) || !isfinite(problem->weight[k]))
@@ -469,11 +363,12 @@ enum sel_status design_solve(const struct sel_design_problem *problem, double to
                              double *scratch)
 {
     *result = (struct sel_design_result){0};
-    if (!is_valid(problem) || !(tolerance >= 0))
+    struct design_work work = cut(problem, p, scratch);
+    if (!is_valid(problem, work.order) || !(tolerance >= 0))
         return SEL_INVALID;
-    struct work work = cut(problem, p, scratch);
     for (size_t k = 0; k < problem->count; k++)
-        p[k] = 1 / (double)problem->count;
+        p[k] = problem->group == NULL ? 1 / (double)problem->count
+                                      : design_share_of(problem) / work.order[problem->group[k]];
     enum sel_status status = refresh(&work);
     if (status == SEL_OK && problem->count > 1)
         status = multiply(&work);
@@ -531,17 +426,21 @@ enum sel_status sel_design_evaluate(struct sel_design *design,
                                     struct sel_design_result *result)
 {
     *result = (struct sel_design_result){0};
-    if (problem->count > design->count_max || problem->d != design->d || !is_valid(problem))
+    if (problem->count > design->count_max || problem->d != design->d)
         return SEL_INVALID;
-    double sum = 0;
+    struct design_work work = cut(problem, (double *)(uintptr_t)p, design->scratch); /* only read */
+    if (!is_valid(problem, work.order))
+        return SEL_INVALID;
+    double *sum = work.order;
+    memset(sum, 0, design_groups_of(problem) * sizeof *sum);
     for (size_t k = 0; k < problem->count; k++) {
         if (!(p[k] >= 0 && p[k] <= problem->cap * (1 + 1e-12)))
             return SEL_INVALID;
-        sum += p[k];
+        sum[design_group_of(&work, k)] += p[k];
     }
-    if (!(fabs(sum - 1) <= 1e-9))
-        return SEL_INVALID;
-    struct work work = cut(problem, (double *)(uintptr_t)p, design->scratch); /* only read */
+    for (size_t g = 0; g < design_groups_of(problem); g++)
+        if (!(fabs(sum[g] - design_share_of(problem)) <= 1e-9))
+            return SEL_INVALID;
     enum sel_status status = refresh(&work);
     if (status != SEL_OK)
         return status;
@@ -560,6 +459,8 @@ enum sel_status sel_certify(struct sel_design *design, const struct sel_design_p
     struct sel_design_result result;
     whole.mass = (double)chosen_count;
     whole.cap = 1 / (double)chosen_count;
+    whole.group = NULL;
+    whole.groups = 0;
     for (size_t k = 0; k < problem->count; k++)
         p[k] = 0;
     for (size_t k = 0; k < chosen_count; k++) {

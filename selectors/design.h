@@ -6,7 +6,7 @@
 #include "rule.h"
 
 /* min over p of f(p) = tr(I M(p)^-1), M(p) = Sigma + mass sum_k p_k w_k x_k x_k', p >= 0, sum p =
- * 1, p <= cap. */
+ * 1, p <= cap; with groups, the p of each sum to the same. */
 struct sel_design_problem {
     size_t count;         /* pairs */
     size_t d;             /* features */
@@ -16,6 +16,9 @@ struct sel_design_problem {
     const double *policy; /* d x d: I */
     double mass;          /* labels to come, > 0 */
     double cap;           /* 1: none; at least 1 / count */
+    const size_t *group;  /* count: 0 ... groups - 1, none of them empty, each to have p of sum 1 /
+                             groups; NULL: p has the sum 1 and that is all */
+    size_t groups;        /* 0 without group */
 };
 
 struct sel_design_result {
@@ -49,8 +52,8 @@ struct sel_certificate {
     double efficiency_least; /* bound / objective: proven */
 };
 
-/* chosen: places of `chosen_count` >= 1 pairs in the problem's list, each once; mass and cap of the
- * problem are not read. p: count values of room. */
+/* chosen: places of `chosen_count` >= 1 pairs in the problem's list, each once; mass, cap and
+ * groups of the problem are not read. p: count values of room. */
 enum sel_status sel_certify(struct sel_design *design, const struct sel_design_problem *problem,
                             const size_t *chosen, size_t chosen_count, double tolerance, double *p,
                             struct sel_certificate *certificate);

@@ -146,16 +146,18 @@ static double plain_gap(const struct sel_design_problem *problem, const double *
         slope[k] = problem->mass * problem->weight[k] * form(square, problem->x + k * d, d);
         here += p[k] * slope[k];
     }
-    double left = 1;
+    size_t groups = problem->group == NULL ? 1 : problem->groups;
     double most = 0;
-    while (left > 1e-15) {
-        size_t first = 0;
-        for (size_t k = 1; k < problem->count; k++)
-            first = slope[k] > slope[first] ? k : first;
-        most += fmin(left, problem->cap) * slope[first];
-        left -= fmin(left, problem->cap);
-        slope[first] = -1;
-    }
+    for (size_t g = 0; g < groups; g++)
+        for (double left = 1 / (double)groups; left > 1e-15; left -= fmin(left, problem->cap)) {
+            size_t first = problem->count;
+            for (size_t k = 0; k < problem->count; k++)
+                if ((problem->group == NULL || problem->group[k] == g) &&
+                    (first == problem->count || slope[k] > slope[first]))
+                    first = k;
+            most += fmin(left, problem->cap) * slope[first];
+            slope[first] = -1;
+        }
     free(m);
     free(half);
     free(square);
@@ -207,6 +209,112 @@ static void a_long_list_is_solved_over_all_its_pairs(void **state)
         free(weight);
         free(policy);
         free(p);
+    }
+}
+
+/* Each group has its share, and the gap is that over the designs that leave it so. */
+static void groups_keep_their_shares(void **state)
+{
+    (void)state;
+    enum { LONG = 600, D = 4, GROUPS = 12 };
+    static const double caps[] = {1, .01};
+    for (size_t c = 0; c < 2; c++) {
+        struct sel_random random = sel_random_init(60 + c, 0);
+        double *x = fixture_normals(&random, LONG * D);
+        double *policy = fixture_policy(&random, D);
+        double weight[LONG];
+        double sigma[D * D] = {0};
+        double p[LONG];
+        size_t group[LONG];
+        double sum[GROUPS] = {0};
+        for (size_t k = 0; k < LONG; k++) {
+            weight[k] = .25 * sel_random_uniform(&random);
+            group[k] = k < GROUPS ? k : (size_t)sel_random_below(&random, GROUPS);
+            for (size_t l = 0; l < D; l++) /* alone, some groups would have all the weight */
+                x[k * D + l] *= 1 + (double)group[k];
+        }
+        for (size_t k = 0; k < D; k++)
+            sigma[k * D + k] = .1;
+        struct sel_design_problem problem = {.count = LONG,
+                                             .d = D,
+                                             .x = x,
+                                             .weight = weight,
+                                             .sigma = sigma,
+                                             .policy = policy,
+                                             .mass = 50,
+                                             .cap = caps[c],
+                                             .group = group,
+                                             .groups = GROUPS};
+        struct sel_design *design = sel_design_new(LONG, D);
+        struct sel_design_result result;
+        struct sel_design_result again;
+        double objective = 0;
+        assert_int_equal(sel_design_solve(design, &problem, 1e-6, 100000, p, &result), SEL_OK);
+        for (size_t k = 0; k < LONG; k++) {
+            assert_true(p[k] >= 0 && p[k] <= caps[c] * (1 + 1e-12));
+            sum[group[k]] += p[k];
+        }
+        for (size_t g = 0; g < GROUPS; g++)
+            fixture_close(sum[g], 1. / GROUPS, 1e-12);
+        double gap = plain_gap(&problem, p, &objective);
+        fixture_close(result.objective, objective, 1e-10);
+        fixture_below(fabs(gap - result.gap), 1e-10 * objective);
+        fixture_below(result.gap, 1e-6 * objective);
+        assert_int_equal(sel_design_evaluate(design, &problem, p, &again), SEL_OK);
+        fixture_close(again.objective, objective, 1e-10);
+        problem.group = NULL; /* whoever need not share does better */
+        problem.groups = 0;
+        assert_int_equal(sel_design_solve(design, &problem, 1e-6, 100000, p, &again), SEL_OK);
+        assert_true(again.objective < result.objective);
+        sel_design_free(design);
+        free(x);
+        free(policy);
+    }
+}
+
+/* Two groups of three pairs: no point of a grid is better than what the gap allows. */
+static void groups_are_solved_as_by_brute_force(void **state)
+{
+    (void)state;
+    enum { STEPS = 20 };
+    const size_t group[6] = {0, 1, 0, 1, 1, 0};
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        struct problem problem;
+        struct sel_design_result result;
+        struct sel_design_result at;
+        double p[6];
+        double best[6];
+        double least = INFINITY;
+        problem_fill(&problem, 70 + seed, 3, seed % 2 == 0 ? 1 : .3);
+        problem.it.count = 6;
+        problem.it.group = group;
+        problem.it.groups = 2;
+        struct sel_design *design = sel_design_new(6, WIDTH);
+        for (size_t a = 0; a <= STEPS; a++)
+            for (size_t b = 0; a + b <= STEPS; b++)
+                for (size_t c = 0; c <= STEPS; c++)
+                    for (size_t e = 0; c + e <= STEPS; e++) {
+                        const size_t parts[6] = {a, c, b, e, STEPS - c - e, STEPS - a - b};
+                        for (size_t k = 0; k < 6; k++)
+                            p[k] = (double)parts[k] / STEPS / 2;
+                        if (sel_design_evaluate(design, &problem.it, p, &at) == SEL_OK)
+                            least = fmin(least, at.objective);
+                    }
+        assert_int_equal(sel_design_solve(design, &problem.it, 1e-9, 10000, best, &result), SEL_OK);
+        assert_true(result.objective <= least * (1 + 1e-12));
+        fixture_close(result.objective, least, 2e-2);
+        problem.it.groups = 3; /* one of them empty */
+        assert_int_equal(sel_design_solve(design, &problem.it, 1e-9, 10000, best, &result),
+                         SEL_INVALID);
+        problem.it.groups = 1; /* a number beyond them */
+        assert_int_equal(sel_design_solve(design, &problem.it, 1e-9, 10000, best, &result),
+                         SEL_INVALID);
+        problem.it.groups = 2;
+        problem.it.cap = .16; /* three pairs of a half together */
+        assert_int_equal(sel_design_solve(design, &problem.it, 1e-9, 10000, best, &result),
+                         SEL_INVALID);
+        sel_design_free(design);
+        free(problem.policy);
     }
 }
 
@@ -264,6 +372,8 @@ int main(void)
         cmocka_unit_test(the_gap_bounds_the_distance_and_goes_to_zero),
         cmocka_unit_test(a_certificate_bounds_every_choice),
         cmocka_unit_test(a_long_list_is_solved_over_all_its_pairs),
+        cmocka_unit_test(groups_keep_their_shares),
+        cmocka_unit_test(groups_are_solved_as_by_brute_force),
         cmocka_unit_test(inclusion_is_what_systematic_sampling_gives),
         cmocka_unit_test(bad_problems_are_refused),
     };
