@@ -360,8 +360,9 @@ struct sel_select *sel_select_new(const struct sel_select_options *options);
 void sel_select_free(struct sel_select *select);
 /* Chooses at most selection->budget pairs of the set; chosen and propensity have room for so many.
  * Of the set, parameters, scratch and integers are filled in here. A rule with `score` is run
- * greedily: the best pair, then S, q and r of all the others after it, O(N d) a pick; ties to the
- * first. SEL_INVALID for what is not finite, negative weights or empty sets; SEL_MISSING for an
+ * greedily: the picks are those of scoring all pairs after every pick, scores within 1e-12 of the
+ * best counting as equal, ties to the first; O(N d^2) at first and at most O(N d) a pick.
+ * SEL_INVALID for what is not finite, negative weights or empty sets; SEL_MISSING for an
  * input that the rule needs. On an error the selection is empty. */
 enum sel_status sel_select_run(struct sel_select *select, const struct sel_set *set,
                                struct sel_selection *selection);
