@@ -13,6 +13,7 @@
 
 #include "selectors/gram.h"
 #include "selectors/linear.h"
+#include "selectors/project.h"
 #include "selectors/rules/rules.h"
 #include "selectors/view.h"
 #include "selectors/wide.h"
@@ -58,18 +59,22 @@ WIDE_BODY uint64_t mark_of(const sel_feature *row, size_t d)
     return ((uint64_t)(sums[0] ^ sums[1] << 7) << 32) + (sums[2] ^ sums[3] << 7);
 }
 
-WIDE_BODY void prepare(const struct candidates_round *round, const sel_feature *phi, size_t n)
+WIDE_TARGET static void centre_wide(const struct candidates_round *round, const sel_feature *phi,
+                                    size_t n)
 {
-    size_t d = round->options->d;
     centre(round, phi, n);
-    for (size_t i = 0; i < n; i++)
-        round->mark[i] = mark_of(phi + i * d, d);
 }
 
-WIDE_TARGET static void prepare_wide(const struct candidates_round *round, const sel_feature *phi,
-                                     size_t n)
+WIDE_TARGET static void mark_wide(uint64_t *mark, const sel_feature *phi, size_t n, size_t d)
 {
-    prepare(round, phi, n);
+    for (size_t i = 0; i < n; i++)
+        mark[i] = mark_of(phi + i * d, d);
+}
+
+static void mark_all(uint64_t *mark, const sel_feature *phi, size_t n, size_t d)
+{
+    for (size_t i = 0; i < n; i++)
+        mark[i] = mark_of(phi + i * d, d);
 }
 
 /* For each row the first that is bytewise equal. True when some row has an earlier twin. */
@@ -77,6 +82,10 @@ static bool find_twins(const struct candidates_round *round, const sel_feature *
 {
     size_t d = round->options->d;
     bool found = false;
+    if (wide_is_possible())
+        mark_wide(round->mark, phi, n, d);
+    else
+        mark_all(round->mark, phi, n, d);
     for (size_t i = 0; i < n; i++) {
         size_t twin = 0;
         while (round->mark[twin] != round->mark[i] ||
@@ -113,20 +122,29 @@ static bool is_finite(const struct candidates *candidates)
     return true;
 }
 
+/* G and H of n rows; leaves the centred rows behind. */
+static void compute(struct candidates *candidates, const struct candidates_round *round,
+                    const double *inverse, const sel_feature *phi, size_t n)
+{
+    if (wide_is_possible())
+        centre_wide(round, phi, n);
+    else
+        centre(round, phi, n);
+    gram_open(&candidates->gram, round->centred, n, round->options->d, inverse,
+              round->policy_inverse, round->product, round->room);
+    candidates->updates = 0;
+}
+
 enum sel_status candidates_open(struct candidates *candidates, const struct candidates_round *round,
                                 const double *inverse, const sel_feature *phi, size_t n,
                                 const uint8_t *forbidden)
 {
     size_t d = round->options->d;
-    if (wide_is_possible())
-        prepare_wide(round, phi, n);
-    else
-        prepare(round, phi, n);
-    gram_open(&candidates->gram, round->centred, n, d, inverse, round->policy_inverse,
-              round->product, round->room);
+    compute(candidates, round, inverse, phi, n);
     for (size_t i = 0; i < n; i++)
         candidates->reward[i] = linear_dot(round->psi, round->centred + i * d, d);
-    if (find_twins(round, phi, n))
+    candidates->twins = find_twins(round, phi, n);
+    if (candidates->twins)
         settle(candidates, round->twin);
     if (!is_finite(candidates))
         return SEL_INVALID;
@@ -138,39 +156,19 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
     return SEL_OK;
 }
 
-/* ---- after a pick ---- */
-
-/* Four coordinates at once; the order of additions is the same on every machine. */
-typedef sel_feature feature_lanes __attribute__((vector_size(4 * sizeof(sel_feature))));
-typedef double lanes __attribute__((vector_size(4 * sizeof(double))));
-
-/* *g = phi' u and *h = phi' v for one row of d features. */
-static void project(const sel_feature *phi, const struct candidates_pick *pick, size_t d, double *g,
-                    double *h)
+void candidates_renew(struct candidates *candidates, const struct candidates_round *round,
+                      const double *inverse)
 {
-    lanes g_sum = {0};
-    lanes h_sum = {0};
-    size_t k = 0;
-    for (; k + 4 <= d; k += 4) {
-        feature_lanes narrow;
-        lanes u;
-        lanes v;
-        memcpy(&narrow, phi + k, sizeof narrow);
-        memcpy(&u, pick->u + k, sizeof u);
-        memcpy(&v, pick->v + k, sizeof v);
-        lanes wide = __builtin_convertvector(narrow, lanes);
-        g_sum += wide * u;
-        h_sum += wide * v;
-    }
-    *g = (g_sum[0] + g_sum[1]) + (g_sum[2] + g_sum[3]);
-    *h = (h_sum[0] + h_sum[1]) + (h_sum[2] + h_sum[3]);
-    for (; k < d; k++) {
-        *g += (double)phi[k] * pick->u[k];
-        *h += (double)phi[k] * pick->v[k];
-    }
+    size_t n = candidates->gram.n;
+    compute(candidates, round, inverse, candidates->phi, n);
+    if (candidates->twins && find_twins(round, candidates->phi, n))
+        settle(candidates, round->twin);
+    view_deviate(candidates, round);
 }
 
-static void subtract_mean(double *values, size_t n)
+/* ---- after a pick ---- */
+
+WIDE_BODY void subtract_mean(double *values, size_t n)
 {
     double mean = 0;
     for (size_t k = 0; k < n; k++)
@@ -179,8 +177,8 @@ static void subtract_mean(double *values, size_t n)
         values[k] -= mean;
 }
 
-void candidates_update(struct candidates *candidates, const struct candidates_round *round,
-                       const struct candidates_pick *pick)
+WIDE_BODY void project_all(const struct candidates *candidates,
+                           const struct candidates_round *round, const struct candidates_pick *pick)
 {
     size_t d = round->options->d;
     size_t n = candidates->gram.n;
@@ -188,10 +186,28 @@ void candidates_update(struct candidates *candidates, const struct candidates_ro
         project(candidates->phi + i * d, pick, d, round->g + i, round->h + i);
     subtract_mean(round->g, n);
     subtract_mean(round->h, n);
+}
+
+WIDE_TARGET static void project_all_wide(const struct candidates *candidates,
+                                         const struct candidates_round *round,
+                                         const struct candidates_pick *pick)
+{
+    project_all(candidates, round, pick);
+}
+
+void candidates_update(struct candidates *candidates, const struct candidates_round *round,
+                       const struct candidates_pick *pick)
+{
+    size_t n = candidates->gram.n;
+    if (wide_is_possible())
+        project_all_wide(candidates, round, pick);
+    else
+        project_all(candidates, round, pick);
     sel_gram_update(&candidates->gram, round->g, round->h, pick->c, pick->r);
     for (size_t e = 0; e < round->draws; e++)
         for (size_t i = 0; i < n; i++)
             candidates->deviation[e * n + i] -= pick->shift[e] * round->g[i];
+    candidates->updates++;
     candidates_scan(candidates, round);
 }
 
@@ -230,10 +246,8 @@ struct sel_choice candidates_at(const struct candidates *candidates,
     size_t index = 0;
     for (size_t left = k; !candidates->allowed[index] || left > 0; index++)
         left -= candidates->allowed[index];
-    size_t i = 0;
-    while (i + 2 < n && candidates_index(n, i + 1, i + 2) <= index)
-        i++;
-    size_t j = i + 1 + index - candidates_index(n, i, i + 1);
-    return (struct sel_choice){pool, i, j, candidates_score(candidates, round, i, j),
-                               candidates_pair(candidates, round, i, j)};
+    struct candidates_place place = candidates_place(n, index);
+    return (struct sel_choice){pool, place.i, place.j,
+                               candidates_score(candidates, round, place.i, place.j),
+                               candidates_pair(candidates, round, place.i, place.j)};
 }

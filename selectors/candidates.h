@@ -15,8 +15,10 @@ struct candidates {
     double *deviation; /* draws x n: (psi_e - psi)' phi of posterior draws psi_e, or NULL */
     double *inputs[SEL_INPUTS]; /* room for what the rule needs; NULL where it has no use */
     unsigned given;             /* SEL_NEEDS of the inputs that were given */
+    bool twins;                 /* there are rows that are bytewise equal */
     bool found;                 /* there is a best pair */
     size_t open_pairs;
+    size_t updates;         /* of G and H since they were computed from S */
     struct sel_choice best; /* the best allowed pair; its pool number is the picker's to set */
 };
 
@@ -72,6 +74,20 @@ static inline size_t candidates_index(size_t n, size_t i, size_t j)
     return i * n - i * (i + 1) / 2 + (j - i - 1);
 }
 
+struct candidates_place {
+    size_t i;
+    size_t j;
+};
+
+/* The pair at a place of that order. */
+static inline struct candidates_place candidates_place(size_t n, size_t index)
+{
+    size_t i = 0;
+    for (; index >= n - 1 - i; i++)
+        index -= n - 1 - i;
+    return (struct candidates_place){i, i + 1 + index};
+}
+
 /* Fills a pool at S = inverse; see sel_picker_open. SEL_INVALID when something is not finite. */
 enum sel_status candidates_open(struct candidates *candidates, const struct candidates_round *round,
                                 const double *inverse, const sel_feature *phi, size_t n,
@@ -79,6 +95,10 @@ enum sel_status candidates_open(struct candidates *candidates, const struct cand
 /* Brings G, H and the best pair up to date after a pick of any pool. */
 void candidates_update(struct candidates *candidates, const struct candidates_round *round,
                        const struct candidates_pick *pick);
+/* Computes G, H and the deviations of the draws anew from S = inverse and what the round holds; the
+ * best pair is the caller's to find. */
+void candidates_renew(struct candidates *candidates, const struct candidates_round *round,
+                      const double *inverse);
 /* The best pair is found anew by the caller. */
 void candidates_set_allowed(struct candidates *candidates, size_t index, bool allowed);
 /* The k-th allowed pair, k < open_pairs; `pool` is copied into the choice. */

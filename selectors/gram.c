@@ -14,6 +14,7 @@
 
 #include "selectors/linear.h"
 #include "selectors/rows.h"
+#include "selectors/wide.h"
 
 enum { BAND = 32 };
 
@@ -132,7 +133,7 @@ enum sel_status sel_gram_take(struct sel_gram *gram, size_t i, size_t j, double 
     return SEL_OK;
 }
 
-void sel_gram_update(struct sel_gram *gram, const double *g, const double *h, double c, double r)
+WIDE_BODY void update(struct sel_gram *gram, const double *g, const double *h, double c, double r)
 {
     size_t n = gram->n;
     double square = c * c * r;
@@ -147,4 +148,18 @@ void sel_gram_update(struct sel_gram *gram, const double *g, const double *h, do
             h_row[b] += square * product - c * (ga * h[b] + ha * g[b]);
         }
     }
+}
+
+WIDE_TARGET static void update_wide(struct sel_gram *gram, const double *g, const double *h,
+                                    double c, double r)
+{
+    update(gram, g, h, c, r);
+}
+
+void sel_gram_update(struct sel_gram *gram, const double *g, const double *h, double c, double r)
+{
+    if (wide_is_possible())
+        update_wide(gram, g, h, c, r);
+    else
+        update(gram, g, h, c, r);
 }

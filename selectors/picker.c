@@ -7,12 +7,17 @@
  *   e -= k (x' e) u, k = (1 - sqrt(1 - c q)) / q:  then  e ~ N(0, S - c u u'),
  * since 2 k - k^2 q = c.
  *
- * Invariants: M = S I S and G, H of every pool belong to the present S; M is symmetric bit for bit;
- * a take that does not return SEL_OK changes nothing.
- * Cost: begin O(d^3); take O(d^2 + pools (n d + n^2)); best O(pools).
- * One allocation holds everything; see lay_out. */
+ * Up to lazy_from open pools all of them follow each pick at once. Above, only the pool of the pick
+ * does; any other is computed anew from S when it is asked about, and lagging.c finds the best of
+ * all.
+ *
+ * Invariants: M = S I S belongs to the present S, and so do G and H of every pool that does not
+ * lag; M is symmetric bit for bit; a take that does not return SEL_OK changes nothing. Cost: begin
+ * O(d^3); take O(d^2), and O(n d + n^2) for each pool that follows; best O(1), or what lagging.c
+ * says. One allocation holds everything; see lay_out. */
 #include "selectors/candidates.h"
 #include "selectors/information.h"
+#include "selectors/lagging.h"
 #include "selectors/linear.h"
 #include "selectors/rows.h"
 #include "selectors/rules/rules.h"
@@ -26,6 +31,7 @@ struct sel_picker {
     size_t pools_used;
     struct candidates *pools;
     struct candidates_round round;
+    struct lagging lagging;
     double *square; /* d x d: S I, then a factor of S */
     double *shift;  /* of each draw */
     uint64_t key;
@@ -68,6 +74,12 @@ static size_t draws_of(const struct sel_picker_options *options)
     return options->draws_max > 0 ? options->draws_max : draws_default;
 }
 
+static size_t lazy_from(const struct sel_picker_options *options)
+{
+    const size_t lagging_default = 256;
+    return options->lazy_from > 0 ? options->lazy_from : lagging_default;
+}
+
 static void cut_pool(struct arena *arena, struct candidates *pool,
                      const struct sel_picker_options *options)
 {
@@ -106,6 +118,25 @@ static void lay_out_view(struct arena *arena, struct candidates_round *round,
     round->scratch = cut(arena, sel_view_scratch(n), sizeof(double));
 }
 
+static void lay_out_lagging(struct arena *arena, struct lagging *lagging,
+                            const struct sel_picker_options *options)
+{
+    size_t pools = options->pools_max;
+    lagging->standings.leaves = standings_leaves(pools);
+    lagging->standings.key = cut(arena, lagging->standings.leaves, sizeof(double));
+    lagging->standings.winner = cut(arena, lagging->standings.leaves, 2 * sizeof(uint32_t));
+    lagging->seen = cut(arena, pools, sizeof(size_t));
+    if (pools <= lazy_from(options))
+        return;
+    double **const numbers[] = {&lagging->weight,   &lagging->variance, &lagging->policy,
+                                &lagging->margin,   &lagging->score,    lagging->price,
+                                lagging->price + 1, &lagging->g,        &lagging->h};
+    for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
+        *numbers[k] = cut(arena, pools, sizeof(double));
+    if (options->rule->score != NULL)
+        lagging->x = cut(arena, pools, options->d * sizeof(sel_feature));
+}
+
 /* Everything but the pools' own parts, and these too once there is a base. */
 static void lay_out(struct arena *arena, struct sel_picker *picker)
 {
@@ -132,6 +163,7 @@ static void lay_out(struct arena *arena, struct sel_picker *picker)
     picker->x = cut(arena, d, sizeof(sel_feature));
     picker->shift = cut(arena, draws_of(&picker->options), sizeof(double));
     lay_out_view(arena, &picker->round, &picker->options);
+    lay_out_lagging(arena, &picker->lagging, &picker->options);
     for (size_t k = 0; arena->base != NULL && k < picker->options.pools_max; k++)
         cut_pool(arena, picker->pools + k, &picker->options);
 }
@@ -139,8 +171,10 @@ static void lay_out(struct arena *arena, struct sel_picker *picker)
 size_t sel_picker_bytes(const struct sel_picker_options *options)
 {
     const size_t side_max = 1 << 15; /* keeps n n, n d and d d far from overflow */
+    const size_t pools_most = 1 << 30;
     if (options->d == 0 || options->d > side_max || options->n_max < 2 ||
-        options->n_max > side_max || options->pools_max == 0 || options->draws_max > side_max)
+        options->n_max > side_max || options->pools_max == 0 || options->pools_max > pools_most ||
+        options->draws_max > side_max)
         return 0;
     if (options->rule == NULL || !sel_rule_is_of_pools(options->rule))
         return 0;
@@ -176,6 +210,7 @@ struct sel_picker *sel_picker_new(const struct sel_picker_options *options)
     }
     struct arena arena = {.base = picker->memory};
     lay_out(&arena, picker);
+    lagging_init(&picker->lagging, options->n_max, options->d);
     memcpy(picker->round.parameters, parameters, sizeof parameters);
     return picker;
 }
@@ -195,7 +230,7 @@ enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_informati
 {
     size_t d = picker->options.d;
     picker->information = NULL;
-    picker->pools_used = 0;
+    sel_picker_clear(picker);
     if (sel_information_dimension(information) != d || !(lapse >= 0 && lapse < 1))
         return SEL_INVALID;
     picker->round.psi = psi;
@@ -233,6 +268,14 @@ void sel_picker_seed(struct sel_picker *picker, uint64_t key, uint64_t stream)
 void sel_picker_clear(struct sel_picker *picker)
 {
     picker->pools_used = 0;
+    lagging_clear(&picker->lagging);
+}
+
+/* With few pools open none lags, and this does nothing. */
+static void catch_up(struct sel_picker *picker, struct candidates *pool)
+{
+    lagging_catch_up(&picker->lagging, pool, &picker->round,
+                     sel_information_inverse(picker->information));
 }
 
 enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *phi, size_t n,
@@ -247,9 +290,11 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
     const double *inverse = sel_information_inverse(picker->information);
     enum sel_status status =
         candidates_open(candidates, &picker->round, inverse, phi, n, forbidden);
-    if (status == SEL_OK)
-        *pool = picker->pools_used++;
-    return status;
+    if (status != SEL_OK)
+        return status;
+    lagging_enter(&picker->lagging, candidates, &picker->round);
+    *pool = picker->pools_used++;
+    return SEL_OK;
 }
 
 static bool is_open(const struct sel_picker *picker, const struct sel_choice *choice)
@@ -261,22 +306,24 @@ static bool is_open(const struct sel_picker *picker, const struct sel_choice *ch
     return choice->j < n && pool->allowed[candidates_index(n, choice->i, choice->j)];
 }
 
-bool sel_picker_best_of(const struct sel_picker *picker, size_t pool, struct sel_choice *choice)
+bool sel_picker_best_of(struct sel_picker *picker, size_t pool, struct sel_choice *choice)
 {
-    if (sel_picker_allowed(picker, pool) == 0 || !picker->pools[pool].found)
+    if (sel_picker_allowed(picker, pool) == 0)
+        return false;
+    catch_up(picker, picker->pools + pool);
+    if (!picker->pools[pool].found)
         return false;
     *choice = picker->pools[pool].best;
     return true;
 }
 
-bool sel_picker_best(const struct sel_picker *picker, struct sel_choice *choice)
+bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice)
 {
-    const struct candidates *best = NULL;
-    for (size_t k = 0; k < picker->pools_used; k++) {
-        const struct candidates *pool = picker->pools + k;
-        if (pool->found && (best == NULL || pool->best.score > best->best.score))
-            best = pool;
-    }
+    if (picker->pools_used == 0)
+        return false;
+    const struct candidates *best =
+        lagging_best(&picker->lagging, picker->pools, picker->pools_used, &picker->round,
+                     sel_information_inverse(picker->information));
     if (best == NULL)
         return false;
     *choice = best->best;
@@ -288,20 +335,21 @@ size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool)
     return pool < picker->pools_used ? picker->pools[pool].open_pairs : 0;
 }
 
-bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
-                     struct sel_choice *choice)
+bool sel_picker_pair(struct sel_picker *picker, size_t pool, size_t k, struct sel_choice *choice)
 {
     if (k >= sel_picker_allowed(picker, pool))
         return false;
+    catch_up(picker, picker->pools + pool);
     *choice = candidates_at(picker->pools + pool, &picker->round, pool, k);
     return true;
 }
 
-size_t sel_picker_scores(const struct sel_picker *picker, size_t pool, double *scores)
+size_t sel_picker_scores(struct sel_picker *picker, size_t pool, double *scores)
 {
     if (pool >= picker->pools_used)
         return 0;
     const struct candidates *candidates = picker->pools + pool;
+    catch_up(picker, picker->pools + pool);
     size_t n = candidates->gram.n, index = 0;
     for (size_t i = 0; i + 1 < n; i++)
         for (size_t j = i + 1; j < n; j++, index++)
@@ -311,12 +359,13 @@ size_t sel_picker_scores(const struct sel_picker *picker, size_t pool, double *s
     return index;
 }
 
-bool sel_picker_choice(const struct sel_picker *picker, size_t pool, size_t i, size_t j,
+bool sel_picker_choice(struct sel_picker *picker, size_t pool, size_t i, size_t j,
                        struct sel_choice *choice)
 {
     struct sel_choice wanted = {.pool = pool, .i = i, .j = j};
     if (!is_open(picker, &wanted))
         return false;
+    catch_up(picker, picker->pools + pool);
     const struct candidates *candidates = picker->pools + pool;
     wanted.score = candidates_score(candidates, &picker->round, i, j);
     wanted.pair = candidates_pair(candidates, &picker->round, i, j);
@@ -338,7 +387,9 @@ enum sel_status sel_picker_give(struct sel_picker *picker, size_t pool, enum sel
             return SEL_INVALID;
     memcpy(candidates->inputs[input], values, count * sizeof *values);
     candidates->given |= SEL_NEEDS(input);
+    catch_up(picker, candidates);
     candidates_scan(candidates, &picker->round);
+    lagging_enter(&picker->lagging, candidates, &picker->round);
     return SEL_OK;
 }
 
@@ -348,8 +399,9 @@ double sel_picker_distribution(struct sel_picker *picker, size_t pool, double *p
 {
     if (pool >= picker->pools_used)
         return 0;
-    const struct candidates *candidates = picker->pools + pool;
+    struct candidates *candidates = picker->pools + pool;
     const struct sel_rule *rule = picker->options.rule;
+    catch_up(picker, candidates);
     size_t pairs = candidates_pairs(candidates->gram.n);
     double sum = 0;
     for (size_t k = 0; k < pairs; k++) {
@@ -446,8 +498,31 @@ static void update_draws(struct sel_picker *picker, const double *u, double c, d
     }
 }
 
+/* All pools follow a pick of `own` at once; where they are many only `own` does. */
+static void follow(struct sel_picker *picker, struct candidates *own,
+                   const struct candidates_pick *pick)
+{
+    const size_t updates_max = 200; /* then rounding may have eaten digits, as in information.c */
+    struct lagging *lagging = &picker->lagging;
+    if (picker->pools_used <= lazy_from(&picker->options)) {
+        lagging->picks++;
+        for (size_t k = 0; k < picker->pools_used; k++) {
+            candidates_update(picker->pools + k, &picker->round, pick);
+            lagging_enter(lagging, picker->pools + k, &picker->round);
+        }
+        return;
+    }
+    lagging_fall_behind(lagging, picker->pools_used, &picker->round, pick);
+    if (lagging->seen[own->best.pool] + 1 != lagging->picks || own->updates >= updates_max) {
+        catch_up(picker, own);
+        return;
+    }
+    candidates_update(own, &picker->round, pick);
+    lagging_enter(lagging, own, &picker->round);
+}
+
 /* Sigma + weight x x' of pair (i, j), weight of either sign, and all that follows from Sigma. */
-static enum sel_status change(struct sel_picker *picker, const struct candidates *pool, size_t i,
+static enum sel_status change(struct sel_picker *picker, struct candidates *pool, size_t i,
                               size_t j, double weight)
 {
     size_t d = picker->options.d;
@@ -469,8 +544,7 @@ static enum sel_status change(struct sel_picker *picker, const struct candidates
                                    picker->shift};
     update_policy_inverse(picker, &pick);
     update_draws(picker, u, pick.c, variance);
-    for (size_t k = 0; k < picker->pools_used; k++)
-        candidates_update(picker->pools + k, &picker->round, &pick);
+    follow(picker, pool, &pick);
     return SEL_OK;
 }
 

@@ -170,9 +170,9 @@ struct sel_lapse {
 /* Estimates the lapse rate of the labels by Laplace evidence over a grid from 0 to 0.3, psi
  * integrated out and lambda by evidence at each rate; arguments as for sel_preference_fit, whose
  * option `lapse` is not read. psi: d values, where each fit starts; it stays. scratch: d. */
-enum sel_status sel_preference_lapse(struct sel_preference *preference,
-                                     const sel_feature *const *x, const double *y,
-                                     const double *weight, size_t n, const double *prior,
+enum sel_status sel_preference_lapse(struct sel_preference *preference, const sel_feature *const *x,
+                                     const double *y, const double *weight, size_t n,
+                                     const double *prior,
                                      const struct sel_preference_options *options,
                                      const double *psi, size_t d, struct sel_lapse *lapse,
                                      double *scratch);
@@ -253,6 +253,8 @@ struct sel_picker_options {
     const double *parameters;
     double beta;      /* of the policy, for the rules that turn rewards into log-probabilities */
     size_t draws_max; /* posterior draws of the rules that need them; 0: 16 */
+    size_t lazy_from; /* with more open pools than this, pools follow picks when they are looked at,
+                         see sel_picker_best; 0: 256 */
 };
 
 struct sel_choice {
@@ -287,20 +289,23 @@ void sel_picker_clear(struct sel_picker *picker);
 enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *phi, size_t n,
                                 const uint8_t *forbidden, size_t *pool);
 /* Best allowed pair of one pool, or of all open ones; ties to the lowest (pool, i, j). False when
- * no pair is allowed. */
-bool sel_picker_best_of(const struct sel_picker *picker, size_t pool, struct sel_choice *choice);
-bool sel_picker_best(const struct sel_picker *picker, struct sel_choice *choice);
+ * no pair is allowed.
+ * With more than lazy_from pools open, sel_picker_best is a heuristic: its choice is the best pair
+ * of its pool with the numbers of the present, but of the other pools only some are brought up to
+ * date between two picks, and of the rest it knows the present score of one pair each; see lazy.c.
+ * All else that is asked about a pool is exact: the pool is brought up to date first. */
+bool sel_picker_best_of(struct sel_picker *picker, size_t pool, struct sel_choice *choice);
+bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice);
 /* How many pairs of a pool may be picked. */
 size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
 /* The k-th allowed pair of a pool, in pair order, with its score under the rule. */
-bool sel_picker_pair(const struct sel_picker *picker, size_t pool, size_t k,
-                     struct sel_choice *choice);
+bool sel_picker_pair(struct sel_picker *picker, size_t pool, size_t k, struct sel_choice *choice);
 /* Writes the scores of all pairs of a pool, n (n-1) / 2 values in pair order, -INFINITY where a
  * pair may not be picked; under a rule that draws its probabilities are the scores. Returns how
  * many. */
-size_t sel_picker_scores(const struct sel_picker *picker, size_t pool, double *scores);
+size_t sel_picker_scores(struct sel_picker *picker, size_t pool, double *scores);
 /* The pair (i, j) of a pool, i < j, with its score; false when it may not be picked. */
-bool sel_picker_choice(const struct sel_picker *picker, size_t pool, size_t i, size_t j,
+bool sel_picker_choice(struct sel_picker *picker, size_t pool, size_t i, size_t j,
                        struct sel_choice *choice);
 /* Gives a pool of the present round what the rule needs of its completions: n values (SEL_DRAWS:
  * draws_max x n). Before all needs of the rule are given a pool has no best pair and scores of
@@ -319,7 +324,7 @@ double sel_picker_distribution(struct sel_picker *picker, size_t pool, double *p
 bool sel_picker_draw(struct sel_picker *picker, size_t pool, struct sel_random *random,
                      struct sel_choice *choice, double *probability);
 /* Takes a pair: adds share * w x x' to Sigma (share: probability that the label arrives), updates
- * S I S and G, H of every open pool, forbids the pair. Only pool, i and j of the choice are read.
+ * S I S and G, H of the open pools, forbids the pair. Only pool, i and j of the choice are read.
  * SEL_INVALID, and no change, when the pair may not be picked or share is outside [0, 1]. x is
  * phi_i - phi_j rounded to float32. */
 enum sel_status sel_picker_take(struct sel_picker *picker, const struct sel_choice *choice,

@@ -20,12 +20,15 @@ void view_deviate(struct candidates *candidates, const struct candidates_round *
                 round->ensemble, d, round->centred, d, 0, candidates->deviation, n);
 }
 
+double view_cost(const struct candidates *candidates, size_t i, size_t j)
+{
+    const double *each = candidates->inputs[SEL_COST];
+    return (candidates->given & SEL_NEEDS(SEL_COST)) != 0 ? each[i] + each[j] : 1;
+}
+
 double view_priced(const struct candidates *candidates, double score, size_t i, size_t j)
 {
-    if ((candidates->given & SEL_NEEDS(SEL_COST)) == 0)
-        return score;
-    const double *each = candidates->inputs[SEL_COST];
-    double cost = each[i] + each[j];
+    double cost = view_cost(candidates, i, j);
     return score >= 0 ? score / cost : score * cost;
 }
 

@@ -46,8 +46,8 @@ static void give_inputs(struct check *check, const json_t *item, struct sel_pick
 }
 
 /* null: the pair may not be asked, or the rule never asks it. */
-static void check_pool_scores(struct check *check, const struct sel_picker *picker,
-                              const json_t *scores, size_t n)
+static void check_pool_scores(struct check *check, struct sel_picker *picker, const json_t *scores,
+                              size_t n)
 {
     size_t index = 0;
     size_t seen = 0;

@@ -174,6 +174,29 @@ static void duplicates_are_never_picked(void **state)
         expect_no_duplicates(d);
 }
 
+/* 1024 pairs of a large pool tell the same. */
+static void the_first_of_many_equal_pairs_is_the_best(void **state)
+{
+    (void)state;
+    enum { ROWS = 64 };
+    struct world world = world_new(58, D);
+    struct sel_picker_options options = options_of(D, 1, ROWS);
+    struct sel_picker *picker = sel_picker_new(&options);
+    float phi[ROWS * D];
+    size_t pool;
+    struct sel_choice choice;
+    for (size_t row = 0; row < ROWS; row++)
+        memcpy(phi + row * D, world.phi[0] + row % 2 * D, D * sizeof(float));
+    assert_int_equal(sel_picker_begin(picker, world.information, world.policy, world.psi, 0),
+                     SEL_OK);
+    assert_int_equal(sel_picker_open(picker, phi, ROWS, NULL, &pool), SEL_OK);
+    assert_int_equal(sel_picker_allowed(picker, 0), ROWS * ROWS / 4);
+    assert_true(sel_picker_best(picker, &choice));
+    assert_true(choice.i == 0 && choice.j == 1);
+    sel_picker_free(picker);
+    world_free(&world);
+}
+
 static void a_pool_of_copies_offers_nothing(void **state)
 {
     (void)state;
@@ -441,6 +464,7 @@ int main(void)
         cmocka_unit_test(sigma_gains_the_share_of_the_weight),
         cmocka_unit_test(weights_follow_the_options_and_stay),
         cmocka_unit_test(duplicates_are_never_picked),
+        cmocka_unit_test(the_first_of_many_equal_pairs_is_the_best),
         cmocka_unit_test(a_pool_of_copies_offers_nothing),
         cmocka_unit_test(a_pair_without_information_is_not_allowed),
         cmocka_unit_test(ties_go_to_the_lowest_pool_and_pair),
