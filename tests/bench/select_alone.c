@@ -1,290 +1,204 @@
-/* The library alone, one core: JSON lines of medians, each beside its floor or a reference measured
- * in the same run where there is one.
- *   select  microseconds to open a pool of n completions and find its best pair; floor: its
- *           multiplications at the rate of a GEMM of 256 rows
- *   pick    picks a second of the global rule over 1,000 open pools of 16
- *   flat    milliseconds a pick over one list of candidate pairs
- *   design  seconds to a proven gap of 1e-4
- * usage: select_alone [select | pick | flat | design]... */
-#include "selectors/selectors.h"
+/* The picker alone, one core: JSON lines.
+ *   select N D  microseconds to open a pool of N completions and find its best pair, medians; the
+ *               floor, phi S, V I and the triangles of G and H at the rate of a GEMM of 256 rows,
+ *               measured in turn with it; the formula pair by pair in plain C
+ *   pick D      picks a second of the global rule over 10,000 open pools of 16, and tr(I S) after
+ *               500 of them, beside the same with every pool updated after each pick; once with
+ *               features alike in all directions, once with a spectrum 1/k
+ * usage: select_alone select N D | select_alone pick D */
+#include "bench.h"
 
-#include <cblas.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include <math.h>
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+enum { ROWS = 256 };
 
-static int ascending(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, ascending);
-    return values[count / 2];
-}
-
-static void *room(size_t count, size_t size)
-{
-    void *memory = calloc(count, size);
-    if (memory == NULL)
-        abort();
-    return memory;
-}
-
-static double *normals(struct sel_random *random, size_t count)
-{
-    double *values = room(count, sizeof *values);
-    for (size_t k = 0; k < count; k++)
-        values[k] = sel_random_normal(random);
-    return values;
-}
-
-/* Sigma = Id, I = Id / d, psi = 0.1 z: what is in them costs nothing. */
-struct world {
-    size_t d;
-    struct sel_random random;
-    struct sel_information *information;
-    double *policy;
-    double *psi;
-};
-
-static struct world world_new(size_t d)
-{
-    struct world world = {.d = d, .random = sel_random_init(d, 1)};
-    world.information = sel_information_new(d);
-    world.policy = room(d * d, sizeof(double));
-    world.psi = normals(&world.random, d);
-    for (size_t k = 0; k < d; k++) {
-        world.policy[k * d + k] = 1 / (double)d;
-        world.psi[k] *= .1;
-    }
-    return world;
-}
-
-static void world_free(struct world *world)
-{
-    sel_information_free(world->information);
-    free(world->policy);
-    free(world->psi);
-}
-
-static float *features(struct world *world, size_t count)
-{
-    float *values = room(count, sizeof *values);
-    for (size_t k = 0; k < count; k++)
-        values[k] = (float)sel_random_normal(&world->random);
-    return values;
-}
-
-static struct sel_picker *picker_new(struct world *world, size_t pools, size_t n)
+static struct sel_picker *picker_new(struct world *world, size_t pools, size_t n, size_t lazy_from)
 {
     struct sel_picker_options options = {.d = world->d,
                                          .pools_max = pools,
                                          .n_max = n,
                                          .rule = sel_rule_find("policy_trace"),
-                                         .weighting = SEL_WEIGHT_PROBIT};
+                                         .weighting = SEL_WEIGHT_PROBIT,
+                                         .lazy_from = lazy_from};
     struct sel_picker *picker = sel_picker_new(&options);
-    if (picker == NULL)
+    if (picker == NULL ||
+        sel_picker_begin(picker, world->information, world->policy, world->psi, 0) != SEL_OK)
         abort();
-    sel_picker_begin(picker, world->information, world->policy, world->psi, 0);
     return picker;
 }
 
-/* Multiplications and additions a second of a GEMM of 256 rows. */
-static double gemm_rate(size_t d)
+/* ---- select ---- */
+
+/* q and r of up to SAMPLE pairs by their formulas; seconds a pair. */
+static double by_formula(const struct world *world, const float *phi, size_t n, double *sum)
 {
-    enum { ROWS = 256, RUNS = 7 };
-    struct sel_random random = sel_random_init(1, d);
-    double *a = normals(&random, ROWS * d);
-    double *b = normals(&random, d * d);
+    enum { SAMPLE = 28 };
+    size_t d = world->d;
+    const double *s = sel_information_inverse(world->information);
+    double *x = room(2 * d, sizeof *x);
+    double *u = x + d;
+    size_t count = 0;
+    double start = now();
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n && count < SAMPLE; j++, count++) {
+            double q = 0;
+            double r = 0;
+            double margin = 0;
+            for (size_t k = 0; k < d; k++) {
+                x[k] = (double)phi[i * d + k] - (double)phi[j * d + k];
+                margin += world->psi[k] * x[k];
+            }
+            for (size_t k = 0; k < d; k++) {
+                u[k] = 0;
+                for (size_t l = 0; l < d; l++)
+                    u[k] += s[k * d + l] * x[l];
+                q += x[k] * u[k];
+            }
+            for (size_t k = 0; k < d; k++) {
+                double image = 0;
+                for (size_t l = 0; l < d; l++)
+                    image += world->policy[k * d + l] * u[l];
+                r += u[k] * image;
+            }
+            double w = sel_weight_probit(margin, q);
+            *sum += w * r / (1 + w * q);
+        }
+    double seconds = (now() - start) / (double)count;
+    free(x);
+    return seconds;
+}
+
+static void bench_select(size_t n, size_t d)
+{
+    enum { RUNS_MOST = 201 };
+    struct world world = world_new(d);
+    struct sel_picker *picker = picker_new(&world, 1, n, 0);
+    float *phi = room(n * d, sizeof *phi);
+    for (size_t k = 0; k < n * d; k++)
+        phi[k] = (float)sel_random_normal(&world.random);
+    double *a = normals(&world.random, ROWS * d);
+    double *b = normals(&world.random, d * d);
     double *c = room(ROWS * d, sizeof *c);
-    double times[RUNS];
-    int n = (int)d;
-    for (int run = 0; run < RUNS; run++) {
+    double times[RUNS_MOST];
+    double gemm[RUNS_MOST];
+    int runs = n * d > 100000 ? 21 : RUNS_MOST;
+    blasint side = (blasint)d;
+    for (int run = -3; run < runs; run++) { /* the first warm up */
+        size_t pool;
+        struct sel_choice choice;
         double start = now();
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, ROWS, n, n, 1, a, n, b, n, 0, c, n);
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, ROWS, side, side, 1, a, side, b,
+                    side, 0, c, side);
+        double product = now() - start;
+        /* The product has put S out of the cache; pools come one after the other. */
+        sel_picker_clear(picker);
+        sel_picker_open(picker, phi, n, NULL, &pool);
+        sel_picker_clear(picker);
+        start = now();
+        sel_picker_open(picker, phi, n, NULL, &pool);
+        sel_picker_best(picker, &choice);
+        if (run < 0)
+            continue;
         times[run] = now() - start;
+        gemm[run] = product;
     }
+    double sum = 0;
+    double formula = by_formula(&world, phi, n, &sum) * (double)(n * (n - 1) / 2);
+    /* phi S and V I as products, the triangles of G and H. */
+    double work = 4. * (double)(n * d * d) + 2. * (double)(n * n * d);
+    double rate = 2. * ROWS * (double)d * (double)d / median(gemm, (size_t)runs);
+    double value = median(times, (size_t)runs);
+    printf("{\"n\":%zu,\"d\":%zu,\"us\":%.3f,\"min_us\":%.3f,\"max_us\":%.3f,\"floor_us\":%.3f,"
+           "\"formula_us\":%.1f,\"check\":%.3g}\n",
+           n, d, 1e6 * value, 1e6 * times[0], 1e6 * times[runs - 1], 1e6 * work / rate,
+           1e6 * formula, sum);
     free(a);
     free(b);
     free(c);
-    return 2. * ROWS * (double)d * (double)d / median(times, RUNS);
+    free(phi);
+    sel_picker_free(picker);
+    world_free(&world);
 }
 
-static void bench_select(void)
+/* ---- pick ---- */
+
+enum { POOLS = 10000, COMPLETIONS = 16, PICKS = 500 };
+
+struct picked {
+    double open;      /* seconds a pool */
+    double rate;      /* picks a second */
+    double objective; /* tr(I S) after them */
+    double before;    /* and before them */
+};
+
+static void draw_pool(struct world *world, bool spectrum, float *phi)
 {
-    enum { RUNS = 41 };
-    static const size_t dimensions[] = {64, 384};
-    static const size_t sizes[] = {8, 16, 64, 256};
-    for (size_t k = 0; k < 2; k++)
-        for (size_t s = 0; s < 4; s++) {
-            size_t d = dimensions[k];
-            size_t n = sizes[s];
-            struct world world = world_new(d);
-            struct sel_picker *picker = picker_new(&world, 1, n);
-            float *phi = features(&world, n * d);
-            double times[RUNS];
-            double rate = gemm_rate(d);
-            for (int run = 0; run < RUNS; run++) {
-                struct sel_choice choice;
-                size_t pool;
-                sel_picker_clear(picker);
-                double start = now();
-                sel_picker_open(picker, phi, n, NULL, &pool);
-                sel_picker_best(picker, &choice);
-                times[run] = now() - start;
-            }
-            /* phi S and V I as products, the triangles of G and H. */
-            double work = 4. * (double)(n * d * d) + 2. * (double)(n * n * d);
-            double value = median(times, RUNS);
-            printf("{\"bench\":\"select\",\"n\":%zu,\"d\":%zu,\"us\":%.2f,\"floor_us\":%.2f,"
-                   "\"ratio\":%.2f}\n",
-                   n, d, 1e6 * value, 1e6 * work / rate, value * rate / work);
-            free(phi);
-            sel_picker_free(picker);
-            world_free(&world);
-        }
+    double scale = spectrum ? exp(.4 * sel_random_normal(&world->random)) : 1;
+    for (size_t i = 0; i < COMPLETIONS; i++)
+        for (size_t k = 0; k < world->d; k++)
+            *phi++ = (float)(sel_random_normal(&world->random) * scale /
+                             (spectrum ? sqrt(1 + (double)k) : 1));
 }
 
-static void bench_pick(void)
+static struct picked pick_with(size_t d, bool spectrum, size_t lazy_from)
 {
-    enum { POOLS = 1000, ROWS = 16, PICKS = 60 };
-    static const size_t dimensions[] = {64, 384};
-    for (size_t k = 0; k < 2; k++) {
-        struct world world = world_new(dimensions[k]);
-        struct sel_picker *picker = picker_new(&world, POOLS, ROWS);
-        float *phi = features(&world, ROWS * world.d);
-        for (size_t pool = 0; pool < POOLS; pool++) {
-            size_t number;
-            for (size_t l = 0; l < ROWS * world.d; l++)
-                phi[l] = (float)sel_random_normal(&world.random);
-            sel_picker_open(picker, phi, ROWS, NULL, &number);
-        }
+    struct world world = world_new(d);
+    for (size_t k = 0; k < d; k++)
+        world.policy[k * d + k] = spectrum ? 1 / (1 + (double)k) : 1 / (double)d;
+    struct sel_picker *picker = picker_new(&world, POOLS, COMPLETIONS, lazy_from);
+    float *phi = room(COMPLETIONS * d, sizeof *phi);
+    struct picked picked = {.before = sel_information_trace(world.information, world.policy)};
+    for (size_t pool = 0; pool < POOLS; pool++) {
+        size_t number;
+        draw_pool(&world, spectrum, phi);
         double start = now();
-        for (int pick = 0; pick < PICKS; pick++) {
-            struct sel_choice choice;
-            sel_picker_best(picker, &choice);
-            sel_picker_take(picker, &choice, 1);
-        }
-        printf("{\"bench\":\"pick\",\"pools\":%d,\"n\":%d,\"d\":%zu,\"picks_per_second\":%.0f}\n",
-               POOLS, ROWS, world.d, PICKS / (now() - start));
-        free(phi);
-        sel_picker_free(picker);
-        world_free(&world);
+        sel_picker_open(picker, phi, COMPLETIONS, NULL, &number);
+        picked.open += (now() - start) / POOLS;
     }
-}
-
-static struct sel_set list_of(struct world *world, size_t count)
-{
-    struct sel_set set = {.count = count,
-                          .d = world->d,
-                          .x = normals(&world->random, count * world->d),
-                          .margin = normals(&world->random, count),
-                          .sigma = sel_information_sigma(world->information),
-                          .inverse = sel_information_inverse(world->information),
-                          .policy = world->policy};
-    double *weight = room(count, sizeof *weight);
-    for (size_t k = 0; k < count; k++)
-        weight[k] = sel_weight_plug(set.margin[k]);
-    set.weight = weight;
-    return set;
-}
-
-static void list_free(struct sel_set *set)
-{
-    free((void *)(uintptr_t)set->x);
-    free((void *)(uintptr_t)set->margin);
-    free((void *)(uintptr_t)set->weight);
-}
-
-static void bench_flat(void)
-{
-    enum { PICKS = 50 };
-    static const char *const rules[] = {"dopt_xx", "policy_trace"};
-    static const size_t counts[] = {10000, 100000};
-    for (size_t r = 0; r < 2; r++)
-        for (size_t c = 0; c < 2; c++) {
-            struct world world = world_new(64);
-            struct sel_set set = list_of(&world, counts[c]);
-            struct sel_select_options options = {
-                .rule = sel_rule_find(rules[r]), .largest = set, .budget_max = PICKS};
-            struct sel_select *select = sel_select_new(&options);
-            size_t chosen[PICKS];
-            double propensity[PICKS];
-            struct sel_selection selection = {
-                .budget = PICKS, .chosen = chosen, .propensity = propensity};
-            double start = now();
-            sel_select_run(select, &set, &selection);
-            printf(
-                "{\"bench\":\"flat\",\"rule\":\"%s\",\"count\":%zu,\"d\":64,\"ms_a_pick\":%.3f}\n",
-                rules[r], counts[c], 1e3 * (now() - start) / PICKS);
-            sel_select_free(select);
-            list_free(&set);
-            world_free(&world);
-        }
-}
-
-static void bench_design(void)
-{
-    static const double caps[] = {1, .01};
-    for (size_t c = 0; c < 2; c++) {
-        struct world world = world_new(32);
-        struct sel_set set = list_of(&world, 2000);
-        struct sel_design_problem problem = {.count = set.count,
-                                             .d = set.d,
-                                             .x = set.x,
-                                             .weight = set.weight,
-                                             .sigma = set.sigma,
-                                             .policy = set.policy,
-                                             .mass = 500,
-                                             .cap = caps[c]};
-        struct sel_design *design = sel_design_new(set.count, set.d);
-        struct sel_design_result result;
-        double *p = room(set.count, sizeof *p);
-        double start = now();
-        enum sel_status status = sel_design_solve(design, &problem, 1e-4, 100000, p, &result);
-        printf("{\"bench\":\"design\",\"count\":2000,\"d\":32,\"cap\":%g,\"seconds\":%.3f,"
-               "\"steps\":%d,\"gap\":%.2e,\"solved\":%s}\n",
-               caps[c], now() - start, result.iterations, result.gap / result.objective,
-               status == SEL_OK ? "true" : "false");
-        free(p);
-        sel_design_free(design);
-        list_free(&set);
-        world_free(&world);
+    double start = now();
+    for (int pick = 0; pick < PICKS; pick++) {
+        struct sel_choice choice;
+        sel_picker_best(picker, &choice);
+        sel_picker_take(picker, &choice, 1);
     }
+    picked.rate = PICKS / (now() - start);
+    picked.objective = sel_information_trace(world.information, world.policy);
+    free(phi);
+    sel_picker_free(picker);
+    world_free(&world);
+    return picked;
 }
 
-static bool is_wanted(int argc, char **argv, const char *name)
+static void bench_pick(size_t d)
 {
-    for (int k = 1; k < argc; k++)
-        if (strcmp(argv[k], name) == 0)
-            return true;
-    return argc == 1;
+    for (int spectrum = 0; spectrum < 2; spectrum++) {
+        struct sel_picker_options options = {.d = d,
+                                             .pools_max = POOLS,
+                                             .n_max = COMPLETIONS,
+                                             .rule = sel_rule_find("policy_trace")};
+        struct picked lazy = pick_with(d, spectrum, 0);
+        struct picked exact = pick_with(d, spectrum, POOLS);
+        printf("{\"d\":%zu,\"n\":%d,\"pools\":%d,\"picks\":%d,\"features\":\"%s\",\"rate\":%.1f,"
+               "\"exact_rate\":%.1f,\"loss\":%.5f,\"loss_of_fall\":%.5f,\"open_us\":%.1f,"
+               "\"bytes_a_pool\":%zu}\n",
+               d, COMPLETIONS, POOLS, PICKS, spectrum ? "spectrum 1/k" : "alike", lazy.rate,
+               exact.rate, lazy.objective / exact.objective - 1,
+               (lazy.objective - exact.objective) / (exact.before - exact.objective),
+               1e6 * lazy.open, sel_picker_bytes(&options) / POOLS);
+        fflush(stdout);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } benches[] = {{"select", bench_select},
-                   {"pick", bench_pick},
-                   {"flat", bench_flat},
-                   {"design", bench_design}};
     sel_init();
-    for (size_t k = 0; k < sizeof benches / sizeof benches[0]; k++)
-        if (is_wanted(argc, argv, benches[k].name))
-            benches[k].run();
+    if (argc == 4 && strcmp(argv[1], "select") == 0)
+        bench_select(strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
+    else if (argc == 3 && strcmp(argv[1], "pick") == 0)
+        bench_pick(strtoul(argv[2], NULL, 10));
+    else {
+        fprintf(stderr, "usage: select_alone select N D | select_alone pick D\n");
+        return 2;
+    }
     return 0;
 }
