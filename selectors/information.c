@@ -235,6 +235,20 @@ double sel_information_log_determinant(const struct sel_information *information
     return information->log_determinant;
 }
 
+double sel_information_variance(const struct sel_information *information, const sel_feature *x)
+{
+    size_t d = information->d;
+    double sum = 0;
+    for (size_t i = 0; i < d; i++) {
+        const double *row = information->inverse + i * d;
+        double product = 0;
+        for (size_t k = 0; k < d; k++)
+            product += row[k] * (double)x[k];
+        sum += (double)x[i] * product;
+    }
+    return fmax(0, sum);
+}
+
 double sel_information_trace(const struct sel_information *information, const double *policy)
 {
     double sum = 0;

@@ -100,6 +100,8 @@ bool sel_information_stale(const struct sel_information *information);
 /* Sigma and S, d x d; they belong to `information` and change with it. */
 const double *sel_information_sigma(const struct sel_information *information);
 const double *sel_information_inverse(const struct sel_information *information);
+/* q = x' S x. x: d values. O(d^2). */
+double sel_information_variance(const struct sel_information *information, const sel_feature *x);
 /* log det Sigma. */
 double sel_information_log_determinant(const struct sel_information *information);
 /* Draws psi_e ~ N(psi, S), the posterior (psi NULL: around 0). draws: count x d, written; scratch:

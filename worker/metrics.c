@@ -188,6 +188,17 @@ static const struct row ROWS[METRICS] = {
          {NULL},
          "The policy trace over 2 beta: a self-estimate of the expected gap to the "
          "best policy."},
+    [METRIC_LABEL_LOSS] = {"infopair_label_loss",
+                           GAUGE,
+                           {NULL},
+                           "Log-loss in nats of the last 200 labels, as predicted before they "
+                           "came."},
+    [METRIC_LABEL_SURPRISE] =
+        {"infopair_label_surprise",
+         GAUGE,
+         {NULL},
+         "By how many standard deviations that is above what the fit expects: "
+         "new labels contradict it."},
     [METRIC_LAPSE_RATE] = {"infopair_lapse_rate",
                            GAUGE,
                            {NULL},

@@ -58,6 +58,8 @@ enum metric {
     METRIC_POLICY_POOLS,      /* gauge, pools behind I */
     METRIC_POLICY_TRACE,      /* gauge, tr(I inverse(Sigma)) */
     METRIC_GAP_ESTIMATE,      /* gauge, policy trace / (2 beta) */
+    METRIC_LABEL_LOSS,        /* gauge */
+    METRIC_LABEL_SURPRISE,    /* gauge */
     METRIC_LAPSE_RATE,        /* gauge */
     METRIC_RETURN_RATE,       /* gauge */
     METRIC_MEMORY,            /* gauge, (part) */

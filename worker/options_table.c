@@ -180,6 +180,9 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(labels, probes), TYPE_NUMBER, 0, .5, .fallback = "0.04", .shared = true,
      .text = "Share of the slots that ask the most confident pair, to learn that rate; only while "
              "it is estimated."},
+    {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4",
+     .text = "Standard deviations by which the last 200 labels may cost more log-loss than the fit "
+             "expects, before /ready and the log say that they contradict it."},
     {ROW(fit, every), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
      .text = "Labels between two fits."},
     {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",

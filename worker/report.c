@@ -66,6 +66,8 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_POLICY_POOLS, (double)stats->moments_pools},
                 {METRIC_POLICY_TRACE, stats->policy_trace},
                 {METRIC_GAP_ESTIMATE, stats->gap_estimate},
+                {METRIC_LABEL_LOSS, stats->label_loss},
+                {METRIC_LABEL_SURPRISE, stats->label_surprise},
                 {METRIC_LAPSE_RATE, stats->lapse},
                 {METRIC_RETURN_RATE, stats->return_rate},
                 {METRIC_MEMORY_LIMIT, (double)session->options->memory_limit}};
@@ -132,7 +134,14 @@ static void set_lag(struct session *session)
 static void set_notes(struct session *session)
 {
     char notes[2048] = "", obstacle[sizeof session->obstacle] = "";
+    char surprise[64];
     size_t used = 0;
+    const struct engine_stats *stats = engine_stats(session->engine);
+    bool drift = stats->label_surprise > session->options->labels_surprise;
+    snprintf(surprise, sizeof surprise, "by %.1f standard deviations", stats->label_surprise);
+    if (drift && !session->drift)
+        log_write(LOG_LEVEL_WARN, "labels", "the last labels contradict the fit %s", surprise);
+    session->drift = drift;
     engine_obstacle(session->engine, obstacle, sizeof obstacle);
     if (strcmp(obstacle, session->obstacle) != 0 && obstacle[0] != '\0')
         log_write(LOG_LEVEL_INFO, "selection", "nothing is asked for now: %s", obstacle);
@@ -144,6 +153,7 @@ static void set_notes(struct session *session)
         {obstacle[0] != '\0', "note: nothing is asked for now: ", obstacle},
         {session->foreign[0] != '\0',
          "note: entries of the ledger were written under other values of ", session->foreign},
+        {drift, "note: the last labels contradict the fit ", surprise},
         {session->flooded, "note: reading pauses until the brokers take what was decided", ""},
     };
     for (size_t k = 0; k < sizeof lines / sizeof lines[0]; k++) {

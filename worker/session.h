@@ -59,6 +59,7 @@ struct session {
     int64_t looked_at;      /* when the topics were last looked at */
     int64_t unknown_ticket; /* labels up to this are decided at unknown_goal; 0: nobody waits */
     char foreign_digest[OPTIONS_DIGEST_SIZE]; /* the last one that was not ours */
+    bool drift;                               /* the last labels contradict the fit */
     char foreign[512];  /* options that differ from those of another worker; "" */
     char obstacle[512]; /* why nothing is asked, as logged last */
     int64_t reported_at, progress_at;

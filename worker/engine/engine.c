@@ -307,6 +307,8 @@ static void update_stats(struct engine *engine)
     stats->fit_id = model->fit_id;
     stats->lambda = model->lambda;
     stats->lapse = model->lapse;
+    stats->label_loss = drift_loss(&model->drift);
+    stats->label_surprise = drift_surprise(&model->drift);
     stats->return_rate = model->return_rate;
     stats->dimension = model->space.dimension;
     if (model->policy_pools > 0 && !model->stale && !model->policy_stale) {

@@ -153,6 +153,8 @@ struct engine_stats {
     int64_t fit_id;
     double lambda;
     double lapse;
+    double label_loss;     /* of the last 200 labels as predicted before they came; NaN: too few */
+    double label_surprise; /* how far that is above what the fit expects, in deviations; NaN */
     double return_rate;
     double policy_trace; /* tr(I S); NaN before there is an I */
     double gap_estimate; /* policy_trace / (2 beta) */

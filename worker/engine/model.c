@@ -102,6 +102,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
     model->lapse_labels = 0;
     model->lapse_deviation = (double)NAN;
+    drift_clear(&model->drift);
     model->return_rate = 1;
     model->policy_pools = 0;
     if (model->space.name != NULL && set_dimension(model, (size_t)entry->dimension))
@@ -118,38 +119,13 @@ static enum applied refused(struct error *error, const char *reason)
     return APPLIED_REFUSED;
 }
 
-static bool all_finite(const double *values, size_t count)
+bool model_finite(const double *values, size_t count)
 {
     for (size_t k = 0; k < count; k++) {
         if (!isfinite(values[k]))
             return false;
     }
     return true;
-}
-
-static bool is_fresh(const struct model *model, const struct request *request)
-{
-    struct request_label label;
-    return request_informative(request) && request_counting(request, &label) &&
-           identity_equal(request_space_id(model->requests, request), model->space.id) &&
-           label.accepted_at >= model->fit_time;
-}
-
-void model_label_arrived(struct model *model, const struct request *request)
-{
-    if (model->fresh >= 0)
-        model->fresh += is_fresh(model, request);
-}
-
-/* A restore reads hundreds of fits over a full window, and only the fitter ever asks. */
-static void count_fresh(struct model *model)
-{
-    if (model->fresh >= 0)
-        return;
-    model->fresh = 0;
-    const struct request *request;
-    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++)
-        model->fresh += is_fresh(model, request);
 }
 
 static bool space_is_valid(const struct model *model, const struct entry_space *entry,
@@ -234,7 +210,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (psi == NULL)
         return APPLIED_NO_MEMORY;
     memcpy(psi, fit->psi.data, fit->psi.size);
-    if (!all_finite(psi, d)) {
+    if (!model_finite(psi, d)) {
         free(psi);
         return refused(error, "psi: is not finite");
     }
@@ -346,7 +322,7 @@ static int64_t window_edge(const struct model *model)
 }
 
 /* True when a request may count in Sigma: of this space and not older than the window. */
-static bool in_window(const struct model *model, const struct request *request)
+bool model_in_window(const struct model *model, const struct request *request)
 {
     const struct requests *requests = model->requests;
     return request->whole && request_dimension(requests, request) == model->space.dimension &&
@@ -377,7 +353,7 @@ static bool members_begin(struct model *model)
     return model->members != NULL;
 }
 
-static void members_end(struct model *model)
+void model_members_end(struct model *model)
 {
     free(model->members);
     model->members = NULL;
@@ -416,7 +392,7 @@ static void cut_oldest(struct model *model)
 }
 
 /* Collects the requests that count in Sigma, in order of id. */
-static bool collect(struct model *model)
+bool model_collect(struct model *model)
 {
     struct request *request;
     if (!members_begin(model))
@@ -425,7 +401,7 @@ static bool collect(struct model *model)
     for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
         request->applied = 0;
         request->counted = request->cut = false;
-        if (!in_window(model, request))
+        if (!model_in_window(model, request))
             continue;
         bool member =
             request->labels != LABELS_NONE || request_share(request, model->return_rate) > 0;
@@ -473,7 +449,7 @@ static enum sel_status rebuild(struct model *model)
 {
     size_t d = model->space.dimension;
     double *lambda = malloc(d * sizeof *lambda);
-    if (lambda == NULL || !collect(model)) {
+    if (lambda == NULL || !model_collect(model)) {
         free(lambda);
         return SEL_NO_MEMORY;
     }
@@ -488,7 +464,7 @@ static enum sel_status rebuild(struct model *model)
     if (status == SEL_OK && model->unweighted != NULL)
         status = sum_members(model, model->unweighted, lambda, false);
     free(lambda);
-    members_end(model);
+    model_members_end(model);
     model->stale = status != SEL_OK;
     model->moved = true;
     return status;
@@ -522,7 +498,8 @@ static bool design_stale(const struct model *model)
 
 void model_follow(struct model *model, struct request *request)
 {
-    if (model->stale || model->information == NULL || request->cut || !in_window(model, request))
+    if (model->stale || model->information == NULL || request->cut ||
+        !model_in_window(model, request))
         return;
     if (model->requests->count > model->options->labels_max && seen_by_fit(model, request)) {
         model->stale = true; /* it may push another one out of the newest labels.max */
@@ -572,149 +549,6 @@ double model_trace(const struct model *model)
 {
     return model->policy_pools > 0 ? sel_information_trace(model->information, model->policy)
                                    : (double)NAN;
-}
-
-/* ---- psi ---- */
-
-bool model_fit_due(struct model *model, int64_t now)
-{
-    /* Labels have left the window, and the FIT would be deleted from the topic some day. */
-    if (model->fit_id > 0 && now - model->fit_time >= model->options->labels_window / 2)
-        return true;
-    if ((model->options->selection.rule->traits & SEL_REFIT_DOUBLING) != 0)
-        return model->information != NULL &&
-               sel_refit_due((size_t)model->fit_labels, (size_t)model->counted);
-    int64_t every = model->options->fit_every;
-    int64_t grown = model->counted > 5000 ? model->counted / 100 : 0;
-    count_fresh(model);
-    return model->information != NULL && model->fresh >= (grown > every ? grown : every);
-}
-
-/* The labels of the window, in order of request id, as the fit wants them. */
-struct label_set {
-    const float **x;
-    double *y, *weight;
-    size_t count;
-};
-
-static void label_set_free(struct label_set *set)
-{
-    free(set->x);
-    free(set->y);
-    free(set->weight);
-}
-
-static bool label_set_fill(const struct model *model, struct label_set *set, struct id *digest)
-{
-    size_t room = model->member_count == 0 ? 1 : model->member_count;
-    set->x = malloc(room * sizeof *set->x);
-    set->y = malloc(room * sizeof *set->y);
-    set->weight = malloc(room * sizeof *set->weight);
-    struct id *ids = malloc(room * 2 * sizeof *ids);
-    bool filled = set->x != NULL && set->y != NULL && set->weight != NULL && ids != NULL;
-    for (size_t k = 0; filled && k < model->member_count; k++) {
-        const struct request *request = model->members[k];
-        struct request_label label;
-        if (!request_informative(request) || !request_counting(request, &label))
-            continue;
-        ids[2 * set->count] = request->id;
-        ids[2 * set->count + 1] = label.id;
-        set->x[set->count] = request->x;
-        set->y[set->count] = label.probability;
-        set->weight[set->count] = label.confidence;
-        set->count++;
-    }
-    if (filled) {
-        const struct span bytes = {(const char *)ids, set->count * 2 * sizeof *ids};
-        *digest = identity_of(bytes);
-    }
-    free(ids);
-    return filled;
-}
-
-/* rho: the share of the requests whose fate is known that brought information, in the window. A
- * Beta prior of 10 requests with mean .95 stands in for what is not known yet. */
-static double find_return_rate(const struct model *model)
-{
-    double answered = 9.5, decided = 10;
-    const struct request *request;
-    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
-        if (!request->selected || request->withdrawn || !in_window(model, request))
-            continue;
-        bool informative = request_informative(request);
-        answered += informative;
-        decided += informative || request->expired || request->labels != LABELS_NONE;
-    }
-    return answered / decided;
-}
-
-/* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. */
-static bool lapse_due(const struct model *model, int64_t labels)
-{
-    enum { FOR_EACH_FEATURE = 10, OFTEN_BELOW = 2000 };
-    if (!isnan(model->options->labels_lapse) ||
-        labels < FOR_EACH_FEATURE * (int64_t)model->space.dimension)
-        return false;
-    return labels < OFTEN_BELOW || labels > model->lapse_labels + model->lapse_labels / 10 ||
-           labels < model->lapse_labels;
-}
-
-/* The lapse rate that the fit takes as known. */
-static enum sel_status find_lapse(struct model *model, const struct label_set *set,
-                                  struct sel_preference_options *options)
-{
-    size_t d = model->space.dimension;
-    options->lapse =
-        isnan(model->options->labels_lapse) ? model->lapse : model->options->labels_lapse;
-    if (!lapse_due(model, (int64_t)set->count))
-        return SEL_OK;
-    double *scratch = malloc(d * sizeof *scratch);
-    if (scratch == NULL)
-        return SEL_NO_MEMORY;
-    struct sel_lapse lapse;
-    enum sel_status status =
-        sel_preference_lapse(model->preference, set->x, set->y, set->weight, set->count, NULL,
-                             options, model->psi, d, &lapse, scratch);
-    free(scratch);
-    if (status != SEL_OK)
-        return status;
-    model->lapse_labels = (int64_t)set->count;
-    model->lapse_deviation = lapse.deviation;
-    options->lapse = lapse.rate;
-    return SEL_OK;
-}
-
-bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
-                       struct error *error)
-{
-    size_t d = model->space.dimension;
-    struct label_set set = {0};
-    bool done = false;
-    if (!collect(model) || !label_set_fill(model, &set, &result->digest)) {
-        error_set(error, ERROR_FATAL, "out of memory for a fit");
-        goto out;
-    }
-    struct sel_preference_options options = sel_preference_defaults(d);
-    options.lambda = model->options->fit_lambda;
-    options.lambda_start = model->lambda;
-    if (model->options->fit_lambda_max > 0)
-        options.lambda_max = model->options->fit_lambda_max;
-    memcpy(psi, model->psi, d * sizeof *psi);
-    enum sel_status status = find_lapse(model, &set, &options);
-    if (status == SEL_OK)
-        status = sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL,
-                                    &options, psi, &result->preference);
-    result->lapse = options.lapse;
-    result->return_rate = find_return_rate(model);
-    result->labels = (int64_t)set.count;
-    done = (status == SEL_OK || status == SEL_NOT_CONVERGED) && all_finite(psi, d);
-    if (!done)
-        error_set(error, ERROR_FATAL, "fit: %s", sel_status_text(status));
-out:
-    label_set_free(&set);
-    members_end(model);
-    model->stale = true; /* collect() cleared what stood in Sigma */
-    return done;
 }
 
 /* ---- forgetting ---- */
@@ -777,6 +611,6 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
         }
         labelled += has_label;
     }
-    members_end(model);
+    model_members_end(model);
     return true;
 }

@@ -12,6 +12,7 @@
 #ifndef INFOPAIR_MODEL_H
 #define INFOPAIR_MODEL_H
 
+#include "drift.h"
 #include "engine.h"
 #include "requests.h"
 
@@ -53,6 +54,7 @@ struct model {
     int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */
     double lambda, lapse, return_rate;
     double *psi;
+    struct drift drift;
     /* Sigma. */
     int64_t edge; /* requests issued before do not count */
     struct sel_information *information;
@@ -113,6 +115,14 @@ bool model_fit_due(struct model *model, int64_t now);
 /* Drops requests that can no longer matter: neither to Sigma, nor to a label that may come, nor
  * (kept(request)) to an open pool. False: out of memory. */
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context);
+
+/* What fit.c shares with model.c. */
+bool model_in_window(const struct model *model, const struct request *request);
+/* The requests that count into members, in order of id; false: out of memory. Ends with the latter.
+ */
+bool model_collect(struct model *model);
+void model_members_end(struct model *model);
+bool model_finite(const double *values, size_t count);
 
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);
