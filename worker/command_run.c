@@ -35,7 +35,7 @@ static const struct command_usage USAGE = {
         "Reads completions and labels, publishes the pairs that are worth a label, and learns "
         "from\nthe labels that come back. SIGTERM and SIGINT commit what was read and end "
         "with exit code\n0; a second signal ends at once. Status: http.address, /live /ready "
-        "/metrics.",
+        "/metrics /certificate.",
     .examples = "  infopair run --config /etc/infopair/infopair.cfg\n"
                 "  infopair run --set kafka.brokers=localhost:9092 --set policy.beta=0.1 \\\n"
                 "      --set budget.per_second=5\n",

@@ -19,10 +19,11 @@ struct http {
     struct MHD_Daemon *daemon; /* NULL: no server */
     struct metrics *metrics;
     uint16_t port;
-    pthread_mutex_t mutex; /* over reasons and notes */
+    pthread_mutex_t mutex; /* over reasons, notes and certificate */
     char reasons[REASONS_SIZE];
     char notes[REASONS_SIZE];
-    atomic_llong beat; /* monotonic milliseconds; 0: never */
+    struct certificate *certificate; /* under the mutex; NULL: none yet */
+    atomic_llong beat;               /* monotonic milliseconds; 0: never */
 };
 
 struct address {
@@ -144,6 +145,18 @@ static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *
                   page.size);
 }
 
+static enum MHD_Result answer_certificate(struct http *http, struct MHD_Connection *connection)
+{
+    pthread_mutex_lock(&http->mutex);
+    struct certificate *certificate = http->certificate;
+    pthread_mutex_unlock(&http->mutex);
+    char *body = certificate == NULL ? strdup("{\"reason\": \"starting\"}") : NULL;
+    int status = certificate == NULL ? MHD_HTTP_ACCEPTED : certificate_answer(certificate, &body);
+    return body == NULL
+               ? MHD_NO
+               : answer(connection, (unsigned)status, "application/json", body, strlen(body));
+}
+
 static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **request)
@@ -169,7 +182,10 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         return answer_ready(http, connection);
     if (strcmp(url, "/metrics") == 0)
         return answer_metrics(http, connection);
-    return answer_text(connection, MHD_HTTP_NOT_FOUND, "not found; try\n/live\n/ready\n/metrics\n");
+    if (strcmp(url, "/certificate") == 0)
+        return answer_certificate(http, connection);
+    return answer_text(connection, MHD_HTTP_NOT_FOUND,
+                       "not found; try\n/live\n/ready\n/metrics\n/certificate\n");
 }
 
 static bool start(struct http *http, const char *text, struct error *error)
@@ -251,4 +267,11 @@ void http_set_notes(struct http *http, const char *notes)
 void http_beat(struct http *http)
 {
     atomic_store(&http->beat, clock_monotonic_ms());
+}
+
+void http_set_certificate(struct http *http, struct certificate *certificate)
+{
+    pthread_mutex_lock(&http->mutex);
+    http->certificate = certificate;
+    pthread_mutex_unlock(&http->mutex);
 }

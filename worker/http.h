@@ -1,11 +1,14 @@
-/* GET /live, /ready and /metrics, on a thread of libmicrohttpd's own.
+/* GET /live, /ready, /metrics and /certificate, on a thread of libmicrohttpd's own.
  *
- *   /live     200 as long as the process lives
- *   /ready    200 "ready", or 503 and one reason a line, then notes; JSON for `Accept:
- * application/json` /metrics  Prometheus text 0.0.4 */
+ *   /live         200 as long as the process lives
+ *   /ready        200 "ready", or 503 and one reason a line, then notes; JSON where the request
+ *                 accepts application/json
+ *   /metrics      Prometheus text 0.0.4
+ *   /certificate  asks for a new certificate; JSON, 200 the newest, or 202 and why there is none */
 #ifndef INFOPAIR_HTTP_H
 #define INFOPAIR_HTTP_H
 
+#include "certificate.h"
 #include "metrics.h"
 #include "schemas/error.h"
 
@@ -33,5 +36,7 @@ enum { HTTP_BEAT_MOST = 15000 };
 void http_beat(struct http *http);
 /* Any thread. Lines ended by newlines that stand on /ready whether it is ready or not, copied. */
 void http_set_notes(struct http *http, const char *notes);
+/* Any thread. Where /certificate is answered from, borrowed; none before ("starting"). */
+void http_set_certificate(struct http *http, struct certificate *certificate);
 
 #endif

@@ -1,5 +1,7 @@
 #include "memory.h"
 
+#include "engine/certificate.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -144,6 +146,13 @@ static size_t divide(const struct options *options, size_t d, struct memory_plan
            plan->window_bytes + plan->fit_bytes;
 }
 
+/* A start never fails for the sake of certificates: they take an eighth of what is spare, and what
+ * the space at hand leaves of the model's plan, and work on less or say that there is no room. */
+static size_t certificate_share(const struct options *options, size_t d, size_t spare)
+{
+    return at_most(certificate_bytes(d, options->certificate_candidates), spare / 8);
+}
+
 /* Whatever one record becomes can be sent. */
 static bool check_record(const struct options *options, const struct memory_plan *plan,
                          struct error *error)
@@ -181,7 +190,8 @@ bool memory_plan(const struct options *options, struct memory_plan *plan, struct
     if (!check_record(options, plan, error))
         return false;
     if (sum + least <= limit) {
-        plan->pools_bytes = limit - sum;
+        plan->certificate_bytes = certificate_share(options, d, limit - sum - least);
+        plan->pools_bytes = limit - sum - plan->certificate_bytes;
         return true;
     }
     return error_set(

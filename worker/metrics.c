@@ -207,6 +207,26 @@ static const struct row ROWS[METRICS] = {
                             GAUGE,
                             {NULL},
                             "Share of the requests that are answered."},
+    [METRIC_CERTIFICATE_EFFICIENCY] =
+        {"infopair_certificate_efficiency",
+         GAUGE,
+         {NULL},
+         "The best tr(I inverse(Sigma)) of as many labels from the pairs asked and those open now, "
+         "over that of the pairs asked; NaN before the first certificate."},
+    [METRIC_CERTIFICATE_EFFICIENCY_LEAST] = {"infopair_certificate_efficiency_least",
+                                             GAUGE,
+                                             {NULL},
+                                             "Proven lower bound of that efficiency."},
+    [METRIC_CERTIFICATE_LABELS] = {"infopair_certificate_labels",
+                                   GAUGE,
+                                   {NULL},
+                                   "Asked pairs, answered or under way, that the certificate is "
+                                   "of."},
+    [METRIC_CERTIFICATE_TIMESTAMP] = {"infopair_certificate_timestamp_seconds",
+                                      GAUGE,
+                                      {NULL},
+                                      "When the pairs of the certificate were taken, seconds since "
+                                      "the epoch."},
     [METRIC_MEMORY] = {"infopair_memory_bytes", GAUGE, {"part"}, "Memory in use, by part."},
     [METRIC_MEMORY_LIMIT] = {"infopair_memory_limit_bytes", GAUGE, {NULL}, "memory.limit."},
 };

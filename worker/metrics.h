@@ -64,6 +64,11 @@ enum metric {
     METRIC_RETURN_RATE,       /* gauge */
     METRIC_MEMORY,            /* gauge, (part) */
     METRIC_MEMORY_LIMIT,      /* gauge */
+    /* Of the newest certificate, gauges; NaN before the first. */
+    METRIC_CERTIFICATE_EFFICIENCY,
+    METRIC_CERTIFICATE_EFFICIENCY_LEAST,
+    METRIC_CERTIFICATE_LABELS,
+    METRIC_CERTIFICATE_TIMESTAMP,
     METRICS
 };
 

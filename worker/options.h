@@ -129,6 +129,9 @@ struct options {
     int64_t budget_burst;
     int64_t budget_in_flight;
 
+    int64_t certificate_interval; /* 0: only when asked for */
+    size_t certificate_candidates;
+
     size_t memory_limit;
     uint64_t seed;
     char *http_address; /* "": no server */

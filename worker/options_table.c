@@ -276,12 +276,20 @@ const struct option_row OPTION_ROWS[] = {
      .text =
          "Most requests that wait for their label, over all workers; at least one a partition."},
 
+    {ROW(certificate, interval), TYPE_DURATION, 0, 365 * DAY, .fallback = "10m",
+     .text = "A certificate of the pairs asked so far is computed so often; `0s`: only when "
+             "/certificate is asked for it."},
+    {ROW(certificate, candidates), TYPE_COUNT, 100, 1e5, .fallback = "10000",
+     .text = "Most open pairs that the best design of a certificate may hold; its bound is proven "
+             "over all, and is close where this is not below the labels."},
+
     {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
      .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},
     {TOP(seed), TYPE_COUNT, 0, 9e15, .fallback = "1", .shared = true,
      .text = "Key of all random draws."},
     {ROW(http, address), TYPE_STRING, .fallback = "127.0.0.1:8080",
-     .text = "`HOST:PORT` of /live, /ready and /metrics; port 0: a free one; empty: none."},
+     .text = "`HOST:PORT` of /live, /ready, /metrics and /certificate; port 0: a free one; empty: "
+             "none."},
     {ROW(log, level), TYPE_NAME, .names = LEVELS, .fallback = "info",
      .text = "Least severity that is logged."},
     {.name = NULL},

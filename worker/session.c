@@ -395,6 +395,7 @@ static bool loop(struct session *session, struct error *error)
             !look_at_topics(session, error) || !let_time_pass(session, error) ||
             !commit_collect(session, 0, error) || !commit_start(session, error))
             return false;
+        certificate_tick(session->certificate, session->engine);
         flow_update(session);
         rd_kafka_poll(session->watermarks, 0);
         report(session);

@@ -4,6 +4,7 @@
 #ifndef INFOPAIR_SESSION_H
 #define INFOPAIR_SESSION_H
 
+#include "certificate.h"
 #include "engine/engine.h"
 #include "engine/event.h"
 #include "http.h"
@@ -36,6 +37,7 @@ struct session {
     const atomic_bool *stopping;
     struct http *http;
     struct metrics *metrics;
+    struct certificate *certificate;
     struct contracts *contracts;
     struct journal *journal; /* NULL: none */
     char digest[OPTIONS_DIGEST_SIZE];

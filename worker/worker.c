@@ -18,6 +18,7 @@ struct worker {
     atomic_bool stopping;
     struct metrics *metrics;
     struct http *http;
+    struct certificate *certificate;
     struct contracts *contracts;
     struct journal *journal;
 };
@@ -46,12 +47,15 @@ struct worker *worker_new(const struct options *options, const struct worker_fla
              (worker->journal = journal_create(flags->journal, options, error)) == NULL)
         ;
     else if (memory_plan(options, &worker->plan, error) &&
-             (worker->contracts = load_contracts(options, error)) != NULL)
+             (worker->contracts = load_contracts(options, error)) != NULL &&
+             (worker->certificate = certificate_new(options, worker->plan.certificate_bytes,
+                                                    worker->metrics, error)) != NULL)
         worker->http = http_new(options->http_address, worker->metrics, error);
     if (worker->http == NULL) {
         worker_free(worker);
         return NULL;
     }
+    http_set_certificate(worker->http, worker->certificate);
     metrics_set(worker->metrics, METRIC_BUILD_INFO, INFOPAIR_VERSION, NULL, 1);
     return worker;
 }
@@ -61,6 +65,7 @@ void worker_free(struct worker *worker)
     if (worker == NULL)
         return;
     http_free(worker->http);
+    certificate_free(worker->certificate);
     contracts_free(worker->contracts);
     journal_free(worker->journal);
     metrics_free(worker->metrics);
@@ -99,6 +104,7 @@ bool worker_run(struct worker *worker, struct error *error)
                                   .stopping = &worker->stopping,
                                   .http = worker->http,
                                   .metrics = worker->metrics,
+                                  .certificate = worker->certificate,
                                   .contracts = worker->contracts,
                                   .journal = worker->journal};
         options_digest(worker->options, session.digest);

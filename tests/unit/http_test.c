@@ -122,11 +122,35 @@ static void test_metrics_are_served(void **state)
     assert_non_null(strstr(body(fixture), "\ninfopair_commits_total 3\n"));
 }
 
+static void test_a_certificate_is_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    assert_int_equal(request(fixture, "GET /certificate", ""), 202);
+    assert_string_equal(body(fixture), "{\"reason\": \"starting\"}");
+    struct options *options = options_new();
+    assert_non_null(options);
+    struct certificate *certificate = certificate_new(options, 1 << 20, fixture->metrics, &error);
+    assert_non_null(certificate);
+    http_set_certificate(fixture->http, certificate);
+    assert_int_equal(request(fixture, "GET /certificate", ""), 202);
+    assert_non_null(strstr(fixture->answer, "Content-Type: application/json"));
+    assert_string_equal(body(fixture), "{\"reason\": \"one has been asked for\"}");
+    assert_int_equal(request(fixture, "POST /certificate", "Content-Length: 0\r\n"), 405);
+    assert_int_equal(request(fixture, "GET /metrics", ""), 200);
+    assert_non_null(strstr(body(fixture), "\ninfopair_certificate_efficiency NaN\n"));
+    assert_non_null(strstr(body(fixture), "\ninfopair_certificate_timestamp_seconds NaN\n"));
+    http_set_certificate(fixture->http, NULL);
+    certificate_free(certificate);
+    options_free(options);
+}
+
 static void test_other_paths_and_methods_are_refused(void **state)
 {
     struct fixture *fixture = *state;
     assert_int_equal(request(fixture, "GET /other", ""), 404);
     assert_non_null(strstr(body(fixture), "/ready"));
+    assert_non_null(strstr(body(fixture), "/certificate"));
     assert_int_equal(request(fixture, "POST /ready", "Content-Length: 0\r\n"), 405);
     assert_non_null(strstr(fixture->answer, "Allow: GET, HEAD"));
     assert_int_equal(request(fixture, "DELETE /metrics", ""), 405);
@@ -192,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ready_follows_the_reasons, begin, end),
         cmocka_unit_test_setup_teardown(test_ready_speaks_json_when_asked, begin, end),
         cmocka_unit_test_setup_teardown(test_metrics_are_served, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_certificate_is_asked_for, begin, end),
         cmocka_unit_test_setup_teardown(test_other_paths_and_methods_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_reasons_beyond_the_limit_are_cut, begin, end),
         cmocka_unit_test(test_an_address_is_checked),

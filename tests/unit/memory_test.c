@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "worker/engine/certificate.h"
 #include "worker/memory.h"
 
 /* Loads "name=value" of up to four options beside the required ones. */
@@ -56,7 +57,7 @@ static size_t sum_of(const struct memory_plan *plan)
 {
     return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
            plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +
-           plan->window_bytes + plan->fit_bytes + plan->pools_bytes;
+           plan->window_bytes + plan->fit_bytes + plan->certificate_bytes + plan->pools_bytes;
 }
 
 static void the_parts_add_up_to_the_limit(void **state)
@@ -102,6 +103,33 @@ static void the_window_holds_what_the_engine_keeps(void **state)
         plan_of("memory.limit=4GiB", "features.dimension=64", "budget.in_flight=700", NULL);
     assert_true(plan.requests >= 100000 + 100000 / 16 + 4 * 50 + 700);
     assert_true(plan.window_bytes >= (size_t)plan.requests * engine_request_bytes(64));
+}
+
+static void certificates_take_only_what_is_spare(void **state)
+{
+    (void)state;
+    struct memory_plan plan = plan_of("memory.limit=4GiB", "features.dimension=64", NULL, NULL);
+    assert_int_equal(plan.certificate_bytes, certificate_bytes(64, 10000));
+    plan = plan_of("memory.limit=4GiB", "features.dimension=64", "certificate.candidates=100000",
+                   NULL);
+    assert_int_equal(plan.certificate_bytes, certificate_bytes(64, 100000));
+    plan = plan_of("memory.limit=1GiB", "features.dimension=384", "certificate.candidates=100000",
+                   NULL);
+    assert_in_range(plan.certificate_bytes, plan.pools_bytes / 8, plan.pools_bytes / 7);
+    assert_int_equal(sum_of(&plan), (size_t)1 << 30);
+    /* Above its dimension there is none; and a start that just fits goes without. */
+    plan = plan_of("memory.limit=8GiB", "features.dimension=2048", NULL, NULL);
+    assert_int_equal(plan.certificate_bytes, 0);
+    size_t least = (size_t)32 << 20;
+    struct error error = {ERROR_NONE, ""};
+    for (bool fits = false; !fits; least += (size_t)1 << 20) {
+        char limit[64];
+        snprintf(limit, sizeof limit, "memory.limit=%zu", least);
+        struct options *options = load(limit, "features.dimension=64", "labels.max=1000", NULL);
+        fits = memory_plan(options, &plan, &error);
+        options_free(options);
+    }
+    assert_true(plan.certificate_bytes < (size_t)1 << 20);
 }
 
 static void a_record_beyond_the_producer_queue_is_refused_with_the_sum(void **state)
@@ -174,6 +202,7 @@ int main(void)
         cmocka_unit_test(the_parts_add_up_to_the_limit),
         cmocka_unit_test(what_takes_more_leaves_less_for_pools),
         cmocka_unit_test(the_window_holds_what_the_engine_keeps),
+        cmocka_unit_test(certificates_take_only_what_is_spare),
         cmocka_unit_test(a_record_beyond_the_producer_queue_is_refused_with_the_sum),
         cmocka_unit_test(an_unknown_dimension_is_planned_as_far_as_it_fits),
         cmocka_unit_test(a_few_of_the_largest_labels_can_wait),

@@ -158,6 +158,8 @@ static void test_members_hold_the_defaults(void **state)
     assert_true(options->features_scale == 0 && options->fit_lambda_max == 0);
     assert_true(options->control_share == 0.05);
     assert_int_equal(options->selection_weights, SEL_WEIGHT_PROBIT);
+    assert_int_equal(options->certificate_interval, 600000);
+    assert_int_equal(options->certificate_candidates, 10000);
     assert_int_equal(options->memory_limit, 1 << 30);
     assert_int_equal(options->seed, 1);
     assert_int_equal(options->log_level, LOG_LEVEL_INFO);
@@ -367,6 +369,9 @@ static void test_wrong_values_are_refused(void **state)
     refuse_set("fit.lambda=0", "must be above 0");
     refuse_set("fit.lambda_max=0.009", "fit.lambda_max: must be at least 0.01, not 0.009");
     refuse_set("fit.lambda=none", "expected a number or \"auto\"");
+    refuse_set("certificate.candidates=99", "must be at least 100");
+    refuse_set("certificate.candidates=100001", "must be at most 100000");
+    refuse_set("certificate.interval=soon", "expected a duration");
     refuse_set("control.share=1.01", "must be at most 1");
     refuse_set("kafka.static=yes", "expected true or false");
     refuse_set("kafka.instance=", "must not be empty");
@@ -487,11 +492,18 @@ static void test_digest_covers_shared_options_only(void **state)
     static const struct {
         const char *set;
         bool differs;
-    } cases[] = {{"pool.size=15", true},       {"policy.beta=0.2", true},
-                 {"control.share=0.5", true},  {"seed=2", true},
-                 {"features.space=x", true},   {"kafka.instance=other", false},
-                 {"log.level=debug", false},   {"kafka.properties.a=b", false},
-                 {"memory.limit=2GiB", false}, {"pool.size=16", false},
+    } cases[] = {{"pool.size=15", true},
+                 {"policy.beta=0.2", true},
+                 {"control.share=0.5", true},
+                 {"seed=2", true},
+                 {"features.space=x", true},
+                 {"kafka.instance=other", false},
+                 {"log.level=debug", false},
+                 {"kafka.properties.a=b", false},
+                 {"memory.limit=2GiB", false},
+                 {"certificate.interval=0s", false},
+                 {"certificate.candidates=500", false},
+                 {"pool.size=16", false},
                  {"pool.wait=300s", false}};
     struct options *options = load_set(NULL, NULL);
     char base[OPTIONS_DIGEST_SIZE], digest[OPTIONS_DIGEST_SIZE];
