@@ -92,6 +92,28 @@ def run_loop(stage, labels):
     return stage.worker.metrics()
 
 
+def check_certificate(stage, labels):
+    """A certificate is computed when it is asked for, of what stands in the ledger by then."""
+    def answer():
+        stage.worker.must_live()
+        status, text = stage.worker.get("/certificate")
+        assert status in (200, 202), f"/certificate answered {status}: {text}"
+        found = json.loads(text)
+        assert status == 200 or found["reason"], text
+        return found if status == 200 and found["labels"] >= labels else None
+
+    found = eventually(answer, 60, "a certificate of all labels")
+    print(f"certificate: {found}")
+    assert 0 < found["efficiency_least"] <= found["efficiency"] <= 1, found
+    assert found["bound"] <= found["optimum"] <= found["objective"], found
+    assert found["candidates"] > 0 and found["space"] == "phi64", found
+    metrics = stage.worker.metrics()  # of this one or of the next, which the answer has started
+    assert metrics["infopair_certificate_labels"] >= found["labels"], metrics
+    assert 0 < metrics["infopair_certificate_efficiency_least"] <= 1, metrics
+    assert 0 < metrics["infopair_certificate_efficiency"] <= 1, metrics
+    assert metrics["infopair_certificate_timestamp_seconds"] * 1000 >= found["time"] - 1, metrics
+
+
 def judge_run(stage, world, metrics, labels):
     run = read_run(stage.brokers)
 
@@ -160,6 +182,7 @@ def main():
     world = alpaca.load()
     with Stage(chosen.build, OPTIONS, chosen.keep) as stage:
         metrics = run_loop(stage, chosen.labels)
+        check_certificate(stage, chosen.labels)
         run = judge_run(stage, world, metrics, chosen.labels)
         trace, difference = judge.check_trace(run, metrics)
         print(f"tr(I inverse(Sigma)): {trace:.9g} in the ledger, the worker's differs by "
