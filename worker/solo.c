@@ -1,5 +1,7 @@
 #include "solo.h"
 
+#include "clock.h"
+#include "engine/inputs.h"
 #include "memory.h"
 
 #include <math.h>
@@ -8,6 +10,8 @@
 #include <string.h>
 
 enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200 };
+/* Streams of random numbers of a seed; that of the world is 1. */
+enum { STREAM_DRAWS = 2, STREAM_LABELS, STREAM_SOURCES, STREAM_NOISE };
 
 struct solo {
     const struct world *world;
@@ -15,7 +19,10 @@ struct solo {
     struct solo_result *result;
     struct contracts *contracts;
     struct engine *engine;
-    struct sel_random draws, labels;
+    unsigned kept;  /* inputs that the rule needs */
+    double *psi;    /* the engine's at the start of the round, for the world's features */
+    double *log_pi; /* of one prompt's completions, under that psi */
+    struct sel_random draws, labels, sources;
     struct buffer ledger; /* lengths and bytes of the entries of one batch */
     float *features;
     int64_t now, label_offset;
@@ -44,12 +51,41 @@ size_t solo_number(struct span id)
 void solo_free(struct solo_result *result)
 {
     free(result->labels);
+    free(result->seconds);
     free(result->psi);
     *result = (struct solo_result){0};
 }
 
+static bool keeps(const struct solo *solo, enum sel_input input)
+{
+    return (solo->kept & SEL_NEEDS(input)) != 0;
+}
+
+/* Error of a reward model of the user's own: always the same for the same completion. */
+static double reward_noise(const struct solo *solo, size_t place)
+{
+    struct sel_random random = sel_random_init(solo->plan->seed, STREAM_NOISE + place);
+    return solo->plan->reward_deviation * sel_random_normal(&random);
+}
+
+/* Fills in what the rule needs. */
+static void tell(const struct solo *solo, size_t prompt, size_t row, struct completion *completion)
+{
+    size_t place = prompt * solo->world->completions + row;
+    if (keeps(solo, SEL_LOG_REFERENCE))
+        completion->reference_logprob = solo->world->log_reference[place];
+    if (keeps(solo, SEL_LOG_POLICY))
+        completion->policy_logprob = solo->log_pi[row];
+    if (keeps(solo, SEL_TRUTH))
+        completion->reward = solo->world->reward[place];
+    if (keeps(solo, SEL_SECOND_REWARD)) {
+        completion->reward = solo->world->reward[place] + reward_noise(solo, place);
+        completion->reward_deviation = solo->plan->reward_deviation;
+    }
+}
+
 static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_t row,
-                            struct error *error)
+                            enum completion_source from, struct error *error)
 {
     const struct world *world = solo->world;
     char prompt_id[SOLO_ID_SIZE], completion_id[SOLO_ID_SIZE];
@@ -62,13 +98,39 @@ static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_
                                   .partition = partition,
                                   .offset = solo->offsets[partition]++,
                                   .timestamp = solo->now};
-    const struct completion completion = {.prompt_id = span_of(prompt_id),
-                                          .completion_id = span_of(completion_id),
-                                          .feature_space = span_of("world"),
-                                          .features = solo->features,
-                                          .dimension = world->dimension,
-                                          COMPLETION_ABSENT};
+    struct completion completion = {.prompt_id = span_of(prompt_id),
+                                    .completion_id = span_of(completion_id),
+                                    .feature_space = span_of("world"),
+                                    .features = solo->features,
+                                    .dimension = world->dimension,
+                                    .source = from,
+                                    COMPLETION_ABSENT};
+    tell(solo, prompt, row, &completion);
     return engine_completion(solo->engine, &source, &completion, error);
+}
+
+static enum completion_source source_at(const struct solo *solo, size_t place)
+{
+    static const enum completion_source SOURCES[] = {SOURCE_REFERENCE, SOURCE_POLICY,
+                                                     SOURCE_OPTIMIST, SOURCE_PESSIMIST};
+    return keeps(solo, SEL_SOURCE) ? SOURCES[4 * place / solo->plan->pool] : SOURCE_UNKNOWN;
+}
+
+/* Replaces what the reference policy did not draw. */
+static void draw_sources(struct solo *solo, size_t prompt, size_t *rows)
+{
+    static const double SHARES[] = {
+        [SOURCE_POLICY] = 1, [SOURCE_OPTIMIST] = 2, [SOURCE_PESSIMIST] = .5};
+    size_t n = solo->plan->pool;
+    for (size_t held = 0, end; held < n; held = end) {
+        enum completion_source from = source_at(solo, held);
+        for (end = held; end < n && source_at(solo, end) == from;)
+            end++;
+        if (from == SOURCE_REFERENCE || from == SOURCE_UNKNOWN)
+            continue;
+        world_log_policy(solo->world, prompt, solo->psi, SHARES[from], solo->log_pi);
+        world_draw_rows(solo->world, &solo->sources, solo->log_pi, held, end, rows);
+    }
 }
 
 static bool give_drawn(struct solo *solo, struct error *error)
@@ -76,8 +138,11 @@ static bool give_drawn(struct solo *solo, struct error *error)
     size_t rows[solo->plan->pool];
     for (size_t k = 0; k < solo->plan->pools_per_round; k++) {
         size_t prompt = world_draw(solo->world, &solo->draws, solo->plan->pool, rows);
-        for (size_t row = 0; row < solo->plan->pool; row++) {
-            if (!give_completion(solo, prompt, solo->drawn, rows[row], error))
+        draw_sources(solo, prompt, rows);
+        world_log_policy(solo->world, prompt, solo->psi, 1, solo->log_pi);
+        for (size_t place = 0; place < solo->plan->pool; place++) {
+            enum completion_source from = source_at(solo, place);
+            if (!give_completion(solo, prompt, solo->drawn, rows[place], from, error))
                 return false;
         }
         solo->drawn++;
@@ -90,8 +155,9 @@ static bool give_prompts(struct solo *solo, struct error *error)
     bool early = solo->result->count * 10 < solo->plan->labels;
     size_t to = early && solo->plan->early > 0 ? solo->plan->early : solo->world->prompts;
     for (; solo->drawn < to; solo->drawn++) {
+        world_log_policy(solo->world, solo->drawn, solo->psi, 1, solo->log_pi);
         for (size_t row = 0; row < solo->world->completions; row++) {
-            if (!give_completion(solo, solo->drawn, 0, row, error))
+            if (!give_completion(solo, solo->drawn, 0, row, SOURCE_UNKNOWN, error))
                 return false;
         }
     }
@@ -136,16 +202,20 @@ static bool read_back(struct solo *solo, struct error *error)
     return true;
 }
 
-static bool turn(struct solo *solo, struct error *error)
+/* Time passes and the engine does what is due. */
+static bool turn(struct solo *solo, int64_t passed, struct error *error)
 {
-    solo->now += ROUND_MS;
+    size_t before = solo->result->count;
+    solo->now += passed;
     solo->ledger.size = 0;
     for (int32_t k = 0; k < solo->plan->partitions; k++) {
         if (!engine_end(solo->engine, INPUT_COMPLETIONS, k, solo->offsets[k], error))
             return false;
     }
+    int64_t start = clock_thread_ns();
     if (!engine_tick(solo->engine, solo->now, error))
         return false;
+    double seconds = (double)(clock_thread_ns() - start) / 1e9;
     const struct batch *batch = engine_close(solo->engine, error);
     for (size_t k = 0; batch != NULL && k < batch->effect_count; k++) {
         const struct effect *effect = &batch->effects[k];
@@ -157,7 +227,20 @@ static bool turn(struct solo *solo, struct error *error)
     if (batch == NULL)
         return error->class == ERROR_NONE;
     engine_confirm(solo->engine);
-    return read_back(solo, error);
+    if (!read_back(solo, error))
+        return false;
+    for (size_t k = before; k < solo->result->count; k++)
+        solo->result->seconds[k] = seconds / (double)(solo->result->count - before);
+    return true;
+}
+
+/* psi of the engine as it stands, for the world's own features. */
+static void look_up_psi(struct solo *solo)
+{
+    double scale = 1;
+    const double *psi = engine_preference(solo->engine, &scale);
+    for (size_t k = 0; psi != NULL && k < solo->world->dimension; k++)
+        solo->psi[k] = scale * psi[k];
 }
 
 static bool rounds(struct solo *solo, struct error *error)
@@ -165,8 +248,10 @@ static bool rounds(struct solo *solo, struct error *error)
     int idle = 0;
     while (solo->result->count < solo->plan->labels) {
         size_t before = solo->result->count;
+        look_up_psi(solo);
         bool given = solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error);
-        if (!given || !turn(solo, error))
+        if (!given || !turn(solo, 0, error) || !turn(solo, ROUND_MS - 1, error) ||
+            !turn(solo, 1, error))
             return false;
         idle = solo->result->count > before ? 0 : idle + 1;
         if (idle > ROUNDS_IDLE_MAX)
@@ -191,6 +276,7 @@ static bool prepare(struct solo *solo, const struct options *options, struct err
     engine.budget_per_second = (double)solo->plan->pairs_per_round * 1000 / ROUND_MS;
     engine.budget_burst = (int64_t)solo->plan->pairs_per_round;
     engine.budget_in_flight = (int64_t)solo->plan->pairs_per_round;
+    solo->kept = inputs_kept(&engine.selection);
     solo->contracts = contracts_new(&contracts, error);
     if (solo->contracts != NULL)
         solo->engine = engine_new(&engine, solo->contracts, error);
@@ -211,20 +297,25 @@ bool solo_run(const struct world *world, const struct options *options,
     struct solo solo = {.world = world,
                         .plan = plan,
                         .result = result,
-                        .draws = sel_random_init(plan->seed, 2),
-                        .labels = sel_random_init(plan->seed, 3),
+                        .draws = sel_random_init(plan->seed, STREAM_DRAWS),
+                        .labels = sel_random_init(plan->seed, STREAM_LABELS),
+                        .sources = sel_random_init(plan->seed, STREAM_SOURCES),
                         .ledger = {.maximum = (size_t)1 << 30},
                         .features = calloc(world->dimension, sizeof(float)),
                         .offsets = calloc((size_t)plan->partitions + 1, sizeof(int64_t)),
+                        .psi = calloc(world->dimension, sizeof(double)),
+                        .log_pi = calloc(world->completions, sizeof(double)),
                         .now = START_MS};
     *result = (struct solo_result){.labels = calloc(plan->labels + 1, sizeof *result->labels),
+                                   .seconds = calloc(plan->labels + 1, sizeof(double)),
                                    .psi = calloc(world->dimension, sizeof(double)),
                                    .scale = 1};
-    bool done = solo.features != NULL && solo.offsets != NULL && result->labels != NULL &&
+    bool done = solo.features != NULL && solo.offsets != NULL && solo.psi != NULL &&
+                solo.log_pi != NULL && result->labels != NULL && result->seconds != NULL &&
                 result->psi != NULL;
     if (!done)
         error_set(error, ERROR_FATAL, "out of memory for a world");
-    done = done && prepare(&solo, options, error) && rounds(&solo, error) && turn(&solo, error);
+    done = done && prepare(&solo, options, error) && rounds(&solo, error);
     if (done && engine_preference(solo.engine, &result->scale) != NULL)
         memcpy(result->psi, engine_preference(solo.engine, &result->scale),
                world->dimension * sizeof(double));
@@ -233,6 +324,8 @@ bool solo_run(const struct world *world, const struct options *options,
     buffer_free(&solo.ledger);
     free(solo.features);
     free(solo.offsets);
+    free(solo.psi);
+    free(solo.log_pi);
     if (!done)
         solo_free(result);
     return done;

@@ -1,6 +1,10 @@
 /* A world through the engine alone: no broker, the same engine. Completions go in, the ledger's
  * entries come back as they were encoded, pairs are answered by Bernoulli(sigma(reward
- * difference)). */
+ * difference)).
+ *
+ * A round is one second: completions come and the policy's moments with them; the bucket fills, and
+ * pairs are asked; their labels come and are fitted before the next round. With pool.age = 1s pools
+ * last for one round. */
 #ifndef INFOPAIR_SOLO_H
 #define INFOPAIR_SOLO_H
 
@@ -14,18 +18,25 @@ struct solo_plan {
     size_t early; /* whole prompts: so many at first, the rest after a tenth of the labels */
     size_t pairs_per_round; /* most requests under way, over all partitions */
     int32_t partitions;     /* of completions; prompts are spread over them */
+    /* Of the error of the reward that a rule with a second learner is told: that of a reward model
+     * of the user's own. */
+    double reward_deviation;
     uint64_t seed;
 };
 
 struct solo_result {
     struct world_label *labels; /* owned; in order of asking */
+    double *seconds;            /* owned; of a processor: the tick that asked this pair, by pair */
     size_t count;
     double *psi; /* owned: the engine's last, in the scale of its SPACE */
     double scale;
 };
 
 /* Runs it under `options` (features, pools, fit, selection, control as given there; the budget is
- * the plan's). False with `error` filled. */
+ * the plan's). Completions carry what the rule needs: the world's log pi_ref, log pi at the
+ * engine's present psi, the true reward. For a rule that looks at sources a quarter of each drawn
+ * pool comes from the policy, the reference, and the policies with twice and half of psi. False
+ * with `error` filled. */
 bool solo_run(const struct world *world, const struct options *options,
               const struct solo_plan *plan, struct solo_result *result, struct error *error);
 void solo_free(struct solo_result *result);

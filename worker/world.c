@@ -204,34 +204,52 @@ struct world *world_of_features(const float *rows, size_t prompts, size_t comple
     return world;
 }
 
-size_t world_draw(const struct world *world, struct sel_random *random, size_t n, size_t *rows)
+void world_inform(struct world *world, double share)
 {
-    size_t prompt = (size_t)sel_random_below(random, world->prompts);
+    for (size_t k = 0; k < world->prompts * world->completions; k++)
+        world->log_reference[k] += share * world->reward[k] / world->beta;
+    for (size_t p = 0; p < world->prompts; p++)
+        normalise(world->log_reference + p * world->completions, world->completions);
+}
+
+/* ---- draws ---- */
+
+void world_draw_rows(const struct world *world, struct sel_random *random, const double *log_pi,
+                     size_t held, size_t n, size_t *rows)
+{
     double keys[world->completions];
     for (size_t m = 0; m < world->completions; m++) {
         double uniform = 1 - sel_random_uniform(random);
-        keys[m] = world->log_reference[prompt * world->completions + m] - log(-log(uniform));
+        keys[m] = log_pi[m] - log(-log(uniform));
     }
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < held; k++)
+        keys[rows[k]] = -INFINITY;
+    for (size_t k = held; k < n; k++) {
         size_t best = 0;
         for (size_t m = 1; m < world->completions; m++)
             best = keys[m] > keys[best] ? m : best;
         rows[k] = best;
         keys[best] = -INFINITY;
     }
+}
+
+size_t world_draw(const struct world *world, struct sel_random *random, size_t n, size_t *rows)
+{
+    size_t prompt = (size_t)sel_random_below(random, world->prompts);
+    world_draw_rows(world, random, world->log_reference + prompt * world->completions, 0, n, rows);
     return prompt;
 }
 
-/* ---- measures ---- */
-
-/* log pi of a prompt's completions under pi_ref exp(psi' phi / beta). */
-static void log_policy(const struct world *world, size_t prompt, const double *psi, double *out)
+void world_log_policy(const struct world *world, size_t prompt, const double *psi, double share,
+                      double *log_pi)
 {
     for (size_t m = 0; m < world->completions; m++)
-        out[m] = world->log_reference[prompt * world->completions + m] +
-                 dot(world_row(world, prompt, m), psi, world->dimension) / world->beta;
-    normalise(out, world->completions);
+        log_pi[m] = world->log_reference[prompt * world->completions + m] +
+                    share * dot(world_row(world, prompt, m), psi, world->dimension) / world->beta;
+    normalise(log_pi, world->completions);
 }
+
+/* ---- measures ---- */
 
 /* E[r] - beta KL of a policy in one prompt. */
 static double objective(const struct world *world, size_t prompt, const double *log_pi)
@@ -253,8 +271,8 @@ double world_gap(const struct world *world, const double *psi)
     double *learnt = best + world->completions;
     double sum = 0;
     for (size_t p = 0; p < world->prompts; p++) {
-        log_policy(world, p, world->psi, best);
-        log_policy(world, p, psi, learnt);
+        world_log_policy(world, p, world->psi, 1, best);
+        world_log_policy(world, p, psi, 1, learnt);
         sum += objective(world, p, best) - objective(world, p, learnt);
     }
     free(best);
@@ -270,7 +288,7 @@ bool world_policy(const struct world *world, double *policy)
     double *mean = pi + world->completions;
     memset(policy, 0, d * d * sizeof *policy);
     for (size_t p = 0; p < world->prompts; p++) {
-        log_policy(world, p, world->psi, pi);
+        world_log_policy(world, p, world->psi, 1, pi);
         for (size_t m = 0; m < world->completions; m++)
             pi[m] = exp(pi[m]);
         mean_row(world, p, pi, mean);

@@ -42,8 +42,19 @@ struct world *world_of_features(const float *rows, size_t prompts, size_t comple
                                 size_t dimension, const double *psi, double beta);
 void world_free(struct world *world);
 
+/* Moves the reference policy a share of the way to the best one: log pi_ref += share r / beta. What
+ * it draws first is then better than what it draws last. */
+void world_inform(struct world *world, double share);
+
 /* Draws a prompt, and `n` distinct completions of it from the reference policy (Gumbel top n). */
 size_t world_draw(const struct world *world, struct sel_random *random, size_t n, size_t *rows);
+/* Draws completions from log_pi (of one prompt's completions) into rows held, ..., n - 1: distinct,
+ * and none that stands before them. */
+void world_draw_rows(const struct world *world, struct sel_random *random, const double *log_pi,
+                     size_t held, size_t n, size_t *rows);
+/* log pi of a prompt's completions, pi in proportion to pi_ref exp(share psi' phi / beta). */
+void world_log_policy(const struct world *world, size_t prompt, const double *psi, double share,
+                      double *log_pi);
 const double *world_row(const struct world *world, size_t prompt, size_t completion);
 /* Reward of `left` above that of `right`. */
 double world_margin(const struct world *world, size_t prompt, size_t left, size_t right);

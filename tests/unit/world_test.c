@@ -91,18 +91,64 @@ static void a_draw_holds_each_completion_once(void **state)
     world_free(world);
 }
 
-static struct solo_result run(const struct world *world, uint64_t seed)
+static void rows_are_drawn_beside_those_that_stand(void **state)
+{
+    (void)state;
+    struct world *world = make(4);
+    struct sel_random random = sel_random_init(1, 2);
+    double log_pi[COMPLETIONS];
+    size_t rows[COMPLETIONS] = {3, 7};
+    for (int round = 0; round < 20; round++) {
+        bool seen[COMPLETIONS] = {false};
+        world_log_policy(world, 5, world->psi, 1, log_pi);
+        world_draw_rows(world, &random, log_pi, 2, COMPLETIONS, rows);
+        assert_true(rows[0] == 3 && rows[1] == 7);
+        for (size_t k = 0; k < COMPLETIONS; k++) {
+            assert_true(rows[k] < COMPLETIONS && !seen[rows[k]]);
+            seen[rows[k]] = true;
+        }
+    }
+    world_free(world);
+}
+
+/* All the way, it is the best policy: nothing is left to learn. */
+static void a_reference_policy_can_be_informed(void **state)
+{
+    (void)state;
+    struct world *world = make(8);
+    double best[COMPLETIONS], reference[COMPLETIONS];
+    world_log_policy(world, 2, world->psi, 1, best);
+    world_inform(world, .25);
+    world_inform(world, .75);
+    world_log_policy(world, 2, world->psi, 0, reference);
+    for (size_t m = 0; m < COMPLETIONS; m++) {
+        expect_near(reference[m], best[m], 1e-12);
+        expect_near(world->log_reference[2 * COMPLETIONS + m], best[m], 1e-12);
+    }
+    world_free(world);
+}
+
+static struct solo_result run_rule(const struct world *world, uint64_t seed, const char *rule,
+                                   const char *share)
 {
     struct error error = {ERROR_NONE, ""};
-    const char *const sets[] = {
-        "policy.beta=0.5",        "budget.per_second=100", "pool.size=6",       "pool.max=6",
-        "features.scale_pools=5", "moments.interval=1s",   "control.share=0.5", NULL};
+    const char *const sets[] = {"policy.beta=0.5",
+                                "budget.per_second=100",
+                                "pool.size=6",
+                                "pool.max=6",
+                                "features.scale_pools=5",
+                                "moments.interval=1s",
+                                "selection.prompt_share=1",
+                                rule,
+                                share,
+                                NULL};
     const struct options_input input = {.no_default_file = true, .sets = sets};
     const struct solo_plan plan = {.labels = 200,
                                    .pool = 6,
                                    .pools_per_round = 10,
                                    .pairs_per_round = 20,
                                    .partitions = 2,
+                                   .reward_deviation = .5,
                                    .seed = seed};
     struct solo_result result = {0};
     struct options *options = options_new();
@@ -111,6 +157,11 @@ static struct solo_result run(const struct world *world, uint64_t seed)
         fail_msg("%s", error.message);
     options_free(options);
     return result;
+}
+
+static struct solo_result run(const struct world *world, uint64_t seed)
+{
+    return run_rule(world, seed, "selection.rule=policy_trace", "control.share=0.5");
 }
 
 static void a_world_through_the_engine_is_labelled_and_learnt(void **state)
@@ -151,6 +202,60 @@ static void the_same_seed_asks_the_same_pairs(void **state)
     world_free(world);
 }
 
+/* Mean over the asked pairs of a value of the two completions. */
+static double mean_of_two(const struct world *world, const char *rule,
+                          double (*value)(const struct world *, const struct world_label *))
+{
+    struct solo_result result = run_rule(world, 9, rule, "control.share=0");
+    double sum = 0;
+    assert_int_equal(result.count, 200);
+    for (size_t k = 0; k < result.count; k++) {
+        assert_true(result.seconds[k] >= 0);
+        sum += value(world, &result.labels[k]) / (double)result.count;
+    }
+    solo_free(&result);
+    return sum;
+}
+
+static double distance(const struct world *world, const struct world_label *label)
+{
+    return fabs(world_margin(world, label->prompt, label->left, label->right));
+}
+
+static double likelihood(const struct world *world, const struct world_label *label)
+{
+    const double *log_pi = world->log_reference + label->prompt * COMPLETIONS;
+    return log_pi[label->left] + log_pi[label->right];
+}
+
+static double merit(const struct world *world, const struct world_label *label)
+{
+    const double *reward = world->reward + label->prompt * COMPLETIONS;
+    double mean = 0;
+    for (size_t m = 0; m < COMPLETIONS; m++)
+        mean += reward[m] / COMPLETIONS;
+    return reward[label->left] + reward[label->right] - 2 * mean;
+}
+
+/* Each rule is told what it looks at: what it asks is then what it looks for. */
+static void completions_carry_what_the_rule_needs(void **state)
+{
+    (void)state;
+    struct world *world = make(7);
+    double far = mean_of_two(world, "selection.rule=uniform", distance);
+    double likely = mean_of_two(world, "selection.rule=uniform", likelihood);
+    double good = mean_of_two(world, "selection.rule=uniform", merit);
+    assert_true(mean_of_two(world, "selection.rule=oracle_maxmin", distance) > 2 * far);
+    assert_true(mean_of_two(world, "selection.rule=apl", distance) > 1.5 * far);
+    assert_true(mean_of_two(world, "selection.rule=pi0_greedy", likelihood) > likely + .5);
+    assert_true(mean_of_two(world, "selection.rule=most_likely", merit) > good + 1);
+    assert_true(mean_of_two(world, "selection.rule=sparring", merit) > good + .7);
+    /* Two of three sources follow psi. */
+    assert_true(mean_of_two(world, "selection.rule=pilaf_src", merit) > good + .4);
+    assert_true(mean_of_two(world, "selection.rule=xpo_src", merit) > good + .5);
+    world_free(world);
+}
+
 static void ids_lead_back_to_their_numbers(void **state)
 {
     (void)state;
@@ -168,8 +273,11 @@ int main(void)
         cmocka_unit_test(the_true_psi_has_no_gap_and_others_have),
         cmocka_unit_test(the_gap_is_quadratic_near_the_truth),
         cmocka_unit_test(a_draw_holds_each_completion_once),
+        cmocka_unit_test(rows_are_drawn_beside_those_that_stand),
+        cmocka_unit_test(a_reference_policy_can_be_informed),
         cmocka_unit_test(a_world_through_the_engine_is_labelled_and_learnt),
         cmocka_unit_test(the_same_seed_asks_the_same_pairs),
+        cmocka_unit_test(completions_carry_what_the_rule_needs),
         cmocka_unit_test(ids_lead_back_to_their_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
