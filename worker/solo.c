@@ -172,7 +172,8 @@ static bool answer(struct solo *solo, const struct entry_selected *selected, str
                                 .left = solo_number(selected->left_id),
                                 .right = solo_number(selected->right_id)};
     double margin = world_margin(world, label.prompt, label.left, label.right);
-    label.y = sel_random_uniform(&solo->labels) < sel_sigmoid(margin) ? 1 : 0;
+    double left = (1 - solo->plan->lapse) * sel_sigmoid(margin) + solo->plan->lapse / 2;
+    label.y = sel_random_uniform(&solo->labels) < left ? 1 : 0;
     const struct source source = {
         .input = INPUT_LABELS, .offset = solo->label_offset++, .timestamp = solo->now};
     const struct label record = {.request_id = selected->request_id,
@@ -316,6 +317,8 @@ bool solo_run(const struct world *world, const struct options *options,
     if (!done)
         error_set(error, ERROR_FATAL, "out of memory for a world");
     done = done && prepare(&solo, options, error) && rounds(&solo, error);
+    if (done)
+        result->lapse = engine_stats(solo.engine)->lapse;
     if (done && engine_preference(solo.engine, &result->scale) != NULL)
         memcpy(result->psi, engine_preference(solo.engine, &result->scale),
                world->dimension * sizeof(double));

@@ -1,6 +1,6 @@
 /* A world through the engine alone: no broker, the same engine. Completions go in, the ledger's
- * entries come back as they were encoded, pairs are answered by Bernoulli(sigma(reward
- * difference)).
+ * entries come back as they were encoded, pairs are answered by Bernoulli((1 - lapse)
+ * sigma(reward difference) + lapse / 2).
  *
  * A round is one second: completions come and the policy's moments with them; the bucket fills, and
  * pairs are asked; their labels come and are fitted before the next round. With pool.age = 1s pools
@@ -21,6 +21,7 @@ struct solo_plan {
     /* Of the error of the reward that a rule with a second learner is told: that of a reward model
      * of the user's own. */
     double reward_deviation;
+    double lapse; /* share of the answers that are coin flips */
     uint64_t seed;
 };
 
@@ -30,6 +31,7 @@ struct solo_result {
     size_t count;
     double *psi; /* owned: the engine's last, in the scale of its SPACE */
     double scale;
+    double lapse; /* as the engine's last fit has it */
 };
 
 /* Runs it under `options` (features, pools, fit, selection, control as given there; the budget is

@@ -1,8 +1,8 @@
 /* Rules of selection through the engine alone, in the log-linear world of worker/world.h: 100
  * prompts of 64 completions, pools of 16, as many pools as labels a round, which last for it.
  *
- *   rules_alone --labels T --seed S --dimension D [--informed SHARE] [--set NAME=VALUE]
- *               RULE[,NAME=VALUE]...
+ *   rules_alone --labels T --seed S --dimension D [--informed SHARE] [--lapse SHARE] [--set
+ * NAME=VALUE] RULE[,NAME=VALUE]...
  *
  * A NAME=VALUE behind a rule is an option of this rule's run; parameters without a default have
  * values here. `rules_alone --names` prints the rules of the library. --informed: the reference
@@ -13,6 +13,7 @@
  *   merit   mean reward of the asked completions above their prompt's mean
  *   margin  mean absolute reward difference of the asked pairs
  *   likely  mean log pi_ref of the asked completions above their prompt's mean
+ *   lapse   the last estimate of the share of the answers that are coin flips (--lapse: the truth)
  *   seconds median over the labels: processor time of the tick that asked the pair, by its pairs */
 #include <getopt.h>
 #include <math.h>
@@ -25,17 +26,10 @@
 
 enum { PROMPTS = 100, COMPLETIONS = 64, POOL = 16, ROUND = 50, SETS = 24, SET_SIZE = 64 };
 
-static const char *const PRESETS[] = {"policy.beta=0.5",
-                                      "budget.per_second=50",
-                                      "pool.size=16",
-                                      "pool.max=16",
-                                      "pool.age=1s",
-                                      "pool.wait=1s",
-                                      "features.scale=1",
-                                      "moments.interval=1s",
-                                      "control.share=0",
-                                      "memory.limit=2GiB",
-                                      NULL};
+static const char *const PRESETS[] = {
+    "policy.beta=0.5", "budget.per_second=50", "pool.size=16",     "pool.max=16",
+    "pool.age=1s",     "pool.wait=1s",         "features.scale=1", "moments.interval=1s",
+    "control.share=0", "memory.limit=2GiB",    "labels.lapse=0",   NULL};
 
 /* Of parameters without a default. */
 static const char *const REQUIRED[] = {"target_margin=1",  "gate=1",         "implicit_margin=1",
@@ -47,7 +41,7 @@ static const double SECOND_DEVIATION = .5; /* of the second learner's reward */
 struct arguments {
     size_t labels, dimension;
     uint64_t seed;
-    double informed;
+    double informed, lapse;
     const char *sets[SETS];
     size_t set_count;
 };
@@ -124,12 +118,15 @@ static void print(const struct world *world, const struct arguments *arguments,
     for (size_t k = 0; k < world->dimension; k++)
         psi[k] = result->psi[k] * result->scale;
     qsort(result->seconds, result->count, sizeof(double), ascending);
-    printf("{\"rule\": \"%s\", \"seed\": %zu, \"labels\": %zu, \"c\": %.8g, \"gap\": %.8g, "
-           "\"merit\": %.6g, \"margin\": %.6g, \"likely\": %.6g, \"seconds\": %.4g, \"options\": [",
-           run->name, (size_t)arguments->seed, result->count,
-           world_design(world, result->labels, result->count), world_gap(world, psi),
-           above(world, result, world->reward), mean_margin(world, result),
-           above(world, result, world->log_reference), result->seconds[result->count / 2]);
+    printf(
+        "{\"rule\": \"%s\", \"seed\": %zu, \"labels\": %zu, \"c\": %.8g, \"gap\": %.8g, "
+        "\"merit\": %.6g, \"margin\": %.6g, \"likely\": %.6g, \"seconds\": %.4g, \"lapse\": %.4g, "
+        "\"options\": [",
+        run->name, (size_t)arguments->seed, result->count,
+        world_design(world, result->labels, result->count), world_gap(world, psi),
+        above(world, result, world->reward), mean_margin(world, result),
+        above(world, result, world->log_reference), result->seconds[result->count / 2],
+        result->lapse);
     for (size_t k = 0; k < run->set_count; k++)
         printf("%s\"%s\"", k == 0 ? "" : ", ", run->sets[k]);
     printf("]}\n");
@@ -158,6 +155,7 @@ static bool run_case(const struct world *world, const struct arguments *argument
                                    .pairs_per_round = ROUND,
                                    .partitions = 1,
                                    .reward_deviation = SECOND_DEVIATION,
+                                   .lapse = arguments->lapse,
                                    .seed = arguments->seed};
     struct solo_result result = {0};
     struct options *options = options_new();
@@ -190,7 +188,8 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {{"labels", 1, NULL, 'l'},    {"seed", 1, NULL, 's'},
                                             {"dimension", 1, NULL, 'd'}, {"informed", 1, NULL, 'i'},
-                                            {"set", 1, NULL, 'o'},       {NULL, 0, NULL, 0}};
+                                            {"lapse", 1, NULL, 'e'},     {"set", 1, NULL, 'o'},
+                                            {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
             arguments->labels = strtoul(optarg, NULL, 10);
@@ -200,6 +199,8 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
             arguments->dimension = strtoul(optarg, NULL, 10);
         else if (option == 'i')
             arguments->informed = strtod(optarg, NULL);
+        else if (option == 'e')
+            arguments->lapse = strtod(optarg, NULL);
         else if (option == 'o' && arguments->set_count < SETS)
             arguments->sets[arguments->set_count++] = optarg;
         else
