@@ -221,8 +221,8 @@ bool contracts_decode_completion(struct contracts *contracts, struct span record
         out->feature_space = (struct span){"default", 7};
     if (out->reward_deviation < 0)
         return error_set(error, ERROR_DATA, "reward_deviation: is negative");
-    if (!(out->cost > 0))
-        return error_set(error, ERROR_DATA, "cost: %g is not above 0", out->cost);
+    if (!completion_cost_is_valid(out->cost))
+        return error_set(error, ERROR_DATA, "cost: %g is not within 1e-100 to 1e100", out->cost);
     return out->traffic_weight >= 0 || error_set(error, ERROR_DATA, "traffic_weight: is negative");
 }
 

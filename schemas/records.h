@@ -16,6 +16,16 @@
  * before. */
 #define LEDGER_VERSION 1
 
+/* What a completion may cost: scores per unit of cost, and sums of costs, stay finite. */
+#define COMPLETION_COST_LEAST 1e-100
+#define COMPLETION_COST_MOST 1e100
+
+/* False for NaN as well. */
+static inline bool completion_cost_is_valid(double cost)
+{
+    return cost >= COMPLETION_COST_LEAST && cost <= COMPLETION_COST_MOST;
+}
+
 /* Which model wrote a completion: the contract's symbols, in order, after the first. */
 enum completion_source {
     SOURCE_UNKNOWN,

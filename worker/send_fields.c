@@ -441,8 +441,9 @@ bool send_completion(struct send_fields *fields, json_t *line, const float *feat
     if (completion->reward_deviation < 0)
         return error_set(error, ERROR_DATA, "reward_deviation: %g is below 0",
                          completion->reward_deviation);
-    if (!(completion->cost > 0))
-        return error_set(error, ERROR_DATA, "cost: %g is not above 0", completion->cost);
+    if (!completion_cost_is_valid(completion->cost))
+        return error_set(error, ERROR_DATA, "cost: %g is not within 1e-100 to 1e100",
+                         completion->cost);
     completion->attributes = (struct span){fields->attributes.data, fields->attributes.size};
     if (features != NULL && completion->features != NULL)
         return error_set(error, ERROR_DATA, "features: in the line and by --features");

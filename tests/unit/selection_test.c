@@ -46,6 +46,32 @@ static bool next_selected(struct shell *shell, size_t *at, struct entry *entry)
     return false;
 }
 
+/* A pool of a prompt with random features, each completion as `change` wants it. */
+static void give_prompt(struct shell *shell, int32_t partition, const char *prompt,
+                        void (*change)(struct completion *completion, size_t k))
+{
+    for (size_t k = 0; k < POOL; k++) {
+        float features[D];
+        char name[32];
+        struct error error;
+        const struct source source = {
+            .partition = partition,
+            .offset = engine_next(shell->engine, INPUT_COMPLETIONS, partition),
+            .timestamp = 1000000,
+            .value = span_of("raw")};
+        struct sel_random random =
+            sel_random_init(5, (uint64_t)(source.offset * PARTITIONS + partition));
+        for (size_t axis = 0; axis < D; axis++)
+            features[axis] = (float)sel_random_normal(&random);
+        snprintf(name, sizeof name, "c%zu", k);
+        struct completion completion = records_completion(prompt, name, features, D);
+        completion.domain = span_of(prompt);
+        if (change != NULL)
+            change(&completion, k);
+        check(engine_completion(shell->engine, &source, &completion, &error), &error);
+    }
+}
+
 static size_t count_kind(struct shell *shell, enum entry_kind kind)
 {
     struct error error;
@@ -452,6 +478,55 @@ static void a_dear_pair_is_asked_only_for_more(void **state)
     }
 }
 
+static void make_unpriceable(struct completion *completion, size_t k)
+{
+    static const double COSTS[POOL] = {5e-324, 1e-300, 1e300, 1e308, 0, -1};
+    completion->cost = COSTS[k];
+}
+
+static void a_cost_that_no_score_can_be_divided_by_is_refused(void **state)
+{
+    (void)state;
+    const struct engine_options options = options_with(selection_of("policy_trace"));
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_prompt(&shell, 0, "unpriceable", make_unpriceable);
+    give_prompt(&shell, 0, "other", NULL);
+    for (int k = 0; k < 3; k++)
+        turn(&shell, 1000);
+    assert_int_equal(cluster->dead_letters, POOL);
+    assert_string_equal(cluster->last_reason, "cost: -1 is not within 1e-100 to 1e100");
+    assert_true(cluster->pairs > 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void make_dear(struct completion *completion, size_t k)
+{
+    completion->cost = k % 2 == 0 ? 37.5 : 39.5;
+}
+
+static void a_pair_tells_its_cost_even_where_scores_ignore_it(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.per_cost = false;
+    const struct engine_options options = options_with(selection);
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_prompt(&shell, 0, "dear", make_dear);
+    for (int k = 0; k < 3; k++)
+        turn(&shell, 1000);
+    const double costs[] = {37.5, 38.5, 39.5};
+    bool told = false;
+    for (size_t k = 0; k < 3; k++)
+        told = told || memmem(cluster->last_pair.data, cluster->last_pair.size, &costs[k],
+                              sizeof costs[k]) != NULL;
+    assert_true(told);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 /* ---- batches ---- */
 
 static void a_batch_waits_until_its_slots_are_open(void **state)
@@ -634,6 +709,8 @@ int main(void)
         cmocka_unit_test(the_prompt_layer_limits_what_is_compared),
         cmocka_unit_test(near_duplicates_are_counted_and_left_out),
         cmocka_unit_test(a_dear_pair_is_asked_only_for_more),
+        cmocka_unit_test(a_cost_that_no_score_can_be_divided_by_is_refused),
+        cmocka_unit_test(a_pair_tells_its_cost_even_where_scores_ignore_it),
         cmocka_unit_test(a_batch_waits_until_its_slots_are_open),
         cmocka_unit_test(a_list_is_a_sample_where_there_are_more_pairs),
         cmocka_unit_test(careless_answers_are_told_by_probes),

@@ -149,8 +149,8 @@ static bool check_sizes(const struct engine *engine, const struct completion *co
                  engine->options.selection.rule->name);
         return false;
     }
-    if (!(completion->cost > 0)) {
-        snprintf(reason, size, "cost: %g is not above 0", completion->cost);
+    if (!completion_cost_is_valid(completion->cost)) {
+        snprintf(reason, size, "cost: %g is not within 1e-100 to 1e100", completion->cost);
         return false;
     }
     if (!(completion->traffic_weight >= 0)) {
