@@ -153,7 +153,7 @@ static struct held *held_new(struct pools *pools, const struct source *source,
     struct span text = text_cut(completion->text, pools->options->limits_text);
     double numbers[SEL_INPUTS + 1];
     size_t count = inputs_take(pools->inputs, completion, numbers);
-    bool has_cost = pools->options->selection.per_cost && completion->cost != 1;
+    bool has_cost = completion->cost != 1;
     numbers[count] = completion->cost;
     const struct held head = {.id = identity_of(completion->completion_id),
                               .offset = source->offset,

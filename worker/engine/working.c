@@ -198,7 +198,8 @@ static bool give_inputs(struct engine *engine, const struct pool *pool, size_t n
     for (int k = 0; k < SEL_INPUTS; k++) {
         enum sel_input input = (enum sel_input)k;
         bool needed = (engine->options.selection.rule->needs & SEL_NEEDS(k)) != 0;
-        if (input == SEL_DRAWS || !(needed || (input == SEL_COST && has_costs(pool))))
+        bool priced = input == SEL_COST && engine->options.selection.per_cost && has_costs(pool);
+        if (input == SEL_DRAWS || !(needed || priced))
             continue;
         gather_input(engine, pool, input, values);
         enum sel_status status = sel_picker_give(engine->picker, number, input, values);
