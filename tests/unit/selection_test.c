@@ -386,6 +386,10 @@ static void the_prompt_layer_limits_what_is_compared(void **state)
     selection.prompt_share = .05; /* 2 of 40 */
     prompts_of_one_tick(selection, &prompts, &asked);
     assert_true(asked > 0 && prompts <= 2);
+    selection.prompt_share = 1e-12; /* at least one */
+    prompts_of_one_tick(selection, &prompts, &asked);
+    assert_true(asked == 5 && prompts == 1);
+    selection.prompt_share = .05;
     for (int k = PROMPTS_SPREAD; k <= PROMPTS_MAXMINLCB; k++) {
         selection.prompts = (enum selection_prompts)k;
         prompts_of_one_tick(selection, &prompts, &asked);

@@ -229,11 +229,14 @@ static double contest_of(struct engine *engine, const struct pool *pool, size_t 
     struct sel_choice pair;
     for (size_t k = 0; k < pool->count; k++)
         least[k] = INFINITY;
-    for (size_t k = 0; sel_picker_pair(engine->picker, number, k, &pair); k++) {
-        double width = sqrt(pair.pair.variance);
-        least[pair.i] = fmin(least[pair.i], pair.pair.margin - width);
-        least[pair.j] = fmin(least[pair.j], -pair.pair.margin - width);
-    }
+    for (size_t i = 0; i + 1 < pool->count; i++)
+        for (size_t j = i + 1; j < pool->count; j++) {
+            if (!sel_picker_choice(engine->picker, number, i, j, &pair))
+                continue;
+            double width = sqrt(pair.pair.variance);
+            least[i] = fmin(least[i], pair.pair.margin - width);
+            least[j] = fmin(least[j], -pair.pair.margin - width);
+        }
     double most = -INFINITY;
     for (size_t k = 0; k < pool->count; k++)
         if (isfinite(least[k]))
@@ -400,7 +403,7 @@ static bool find_eligible(struct engine *engine, struct error *error)
         return true;
     qsort(engine->eligible, engine->eligible_count, sizeof(struct pool *), best_first);
     double share = engine->options.selection.prompt_share * (double)engine->eligible_count;
-    engine->eligible_count = (size_t)ceil(share - 1e-9);
+    engine->eligible_count = share <= 1 ? 1 : (size_t)ceil(share - 1e-9);
     keep_quota(engine);
     return true;
 }
