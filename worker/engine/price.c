@@ -6,11 +6,21 @@
 
 enum { PRICE_EVERY = 1000 };
 
+/* What a pool is worth that has nothing to offer, and the most that counts. */
+#define WORTH_LEAST 1e-280
+#define WORTH_MOST 1e280
+
 /* A price is a positive number; scores that can be negative are put on such a scale first. */
 static double worth(const struct engine *engine, double score)
 {
     bool negative = (engine->options.selection.rule->traits & SEL_SIGNED) != 0;
-    return negative ? exp(fmin(score, 700)) : fmax(score, 0);
+    return fmin(fmax(negative ? exp(score) : score, WORTH_LEAST), WORTH_MOST);
+}
+
+/* A price that worthless pools made says nothing of others. */
+static bool is_none(double price, double value)
+{
+    return !(price > 0) || (price < 2 * WORTH_LEAST && value > 2 * WORTH_LEAST);
 }
 
 bool price_asks(struct engine *engine, int32_t partition, double score)
@@ -19,10 +29,11 @@ bool price_asks(struct engine *engine, int32_t partition, double score)
     const struct selection_options *options = &engine->options.selection;
     owner->price.rate = options->price_rate;
     owner->price.share = options->price_share;
-    if (owner->price.price == 0)
-        owner->price.price = (double)NAN; /* none yet: the first score becomes the price */
+    double value = worth(engine, score);
+    if (is_none(owner->price.price, value))
+        owner->price.price = (double)NAN; /* the first score becomes the price */
     owner->price_moved = true;
-    return sel_price_ask(&owner->price, worth(engine, score), SIZE_MAX, 1);
+    return sel_price_ask(&owner->price, value, SIZE_MAX, 1);
 }
 
 bool price_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
