@@ -250,6 +250,234 @@ static void the_best_pair_has_what_chance_leaves(void **state)
     cluster_free(cluster);
 }
 
+/* A rule that takes the first pair of pools of 4, and nothing of larger ones. */
+static void distribute(const struct sel_view *view, double *probability)
+{
+    for (size_t k = 0; k < view->n * (view->n - 1) / 2; k++)
+        probability[k] = view->n == 4 && k == 0;
+}
+
+static const struct sel_rule SMALL_POOLS = {
+    .version = SEL_RULE_VERSION,
+    .name = "small_pools",
+    .formula = "1",
+    .source = "this test",
+    .distribution = distribute,
+};
+
+static struct engine_options options_one_slot(struct selection_options selection, uint64_t seed)
+{
+    struct engine_options options = options_with(selection);
+    options.seed = seed;
+    options.budget_burst = options.budget_in_flight = 1;
+    return options;
+}
+
+static void give_small_prompt(struct shell *shell, int32_t partition)
+{
+    struct error error;
+    for (int64_t k = 0; k < 4; k++)
+        give_completion_of(shell, partition, 600 + k, "space", 0, D);
+    check(engine_end(shell->engine, INPUT_COMPLETIONS, partition, 604, &error), &error);
+}
+
+/* Where the rule has taken nothing of one pool it is known that the slot is the rule's. */
+static void a_second_draw_for_a_slot_is_the_rules(void **state)
+{
+    (void)state;
+    size_t first = 0, second = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct engine_options options = options_one_slot(selection_defaults(&SMALL_POOLS), seed);
+        options.pool_size = 4;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give_prompt(&shell, 0, "large", NULL);
+        give_small_prompt(&shell, 1);
+        for (int k = 0; k < 3; k++)
+            turn(&shell, 1000);
+        assert_true(next_selected(&shell, &at, &entry));
+        double propensity = entry.selected.propensity;
+        /* 5 pairs: one completion of the 4 is a copy. */
+        bool at_once = fabs(propensity - (.25 / 2 / 5 + .75 / 2)) < 1e-12;
+        bool uniform = fabs(propensity - .25 / 2 / 5) < 1e-12 ||
+                       fabs(propensity - .25 / 2 / 15) < 1e-12;
+        if (!at_once && !uniform && fabs(propensity - 1) > 1e-12)
+            fail_msg("seed %d: propensity %.17g", (int)seed, propensity);
+        first += at_once;
+        second += propensity > .9;
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    assert_true(first > 5 && second > 5);
+}
+
+static void half(const struct sel_view *view, double *probability)
+{
+    size_t pairs = view->n * (view->n - 1) / 2;
+    for (size_t k = 0; k < pairs; k++)
+        probability[k] = view->allowed[k] ? .5 / (double)pairs : 0;
+}
+
+/* One number may not decide for all pools that come while a slot is open. */
+static void pools_are_skipped_each_by_its_own_draw(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.distribution = half;
+    struct selection_options selection = selection_defaults(&rule);
+    selection.when = WHEN_POOL;
+    struct engine_options options = options_with(selection);
+    options.control_share = 0;
+    options.budget_burst = options.budget_in_flight = 1000;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    give_completions(&shell, 30 * POOL);
+    for (int k = 0; k < 3; k++)
+        turn(&shell, 1000);
+    /* Two of 15 pairs are copies: 60 pools, each asked with probability .433. */
+    if (cluster->pairs < 12 || cluster->pairs > 40)
+        fail_msg("%zu of 60 pools were asked", cluster->pairs);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* A pool that was opened for the control arm alone stays out of what the rule compares. */
+static void a_uniform_pair_does_not_let_its_pool_compete(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.shortlist = 1;
+    struct engine_options options = options_with(selection);
+    options.control_share = .5;
+    options.budget_burst = options.budget_in_flight = 24;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct entry entry;
+    struct id prompt = {0};
+    size_t at = 0, chosen = 0, uniform = 0;
+    give_completions(&shell, 10 * POOL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    while (next_selected(&shell, &at, &entry)) {
+        struct id own = identity_of(entry.selected.prompt_id);
+        if (entry.selected.arm == ARM_SELECTED && chosen++ == 0)
+            prompt = own;
+        else if (entry.selected.arm == ARM_SELECTED)
+            assert_true(identity_equal(prompt, own));
+    }
+    for (at = 0; next_selected(&shell, &at, &entry);) {
+        bool other = !identity_equal(prompt, identity_of(entry.selected.prompt_id));
+        uniform += other;
+        if (other && entry.selected.propensity > .1)
+            fail_msg("propensity %g", entry.selected.propensity);
+    }
+    assert_true(chosen > 1 && uniform > 3);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_pair_that_the_price_declines_has_what_other_arms_give(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("policy_trace");
+    selection.when = WHEN_PRICE;
+    size_t asked = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct engine_options options = options_one_slot(selection, seed);
+        options.control_share = .9;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give_completions(&shell, POOL); /* the first is never worth more than the price it makes */
+        turn(&shell, 2000);
+        turn(&shell, 0);
+        turn(&shell, 0);
+        if (next_selected(&shell, &at, &entry)) {
+            bool control = entry.selected.arm == ARM_CONTROL;
+            if (control && fabs(entry.selected.propensity - .9 / 13) > 1e-12)
+                fail_msg("seed %d: propensity %g", (int)seed, entry.selected.propensity);
+            asked += control;
+        }
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    assert_true(asked > 60);
+}
+
+/* A uniform pair of a batch without a slot of the rule's has the rule's share all the same. */
+static void a_uniform_pair_knows_what_a_list_would_have_taken(void **state)
+{
+    (void)state;
+    double sum = 0, squares = 0;
+    enum { SEEDS = 500 };
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct engine_options options = options_one_slot(selection_of("trace_design"), seed);
+        options.control_share = .5;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give_completions(&shell, POOL);
+        for (int k = 0; k < 3; k++)
+            turn(&shell, 1000);
+        assert_true(next_selected(&shell, &at, &entry));
+        sum += 1 / entry.selected.propensity;
+        squares += 1 / entry.selected.propensity / entry.selected.propensity;
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    double mean = sum / SEEDS, sd = sqrt((squares / SEEDS - mean * mean) / SEEDS);
+    if (fabs(mean - 26) > 4 * sd)
+        fail_msg("26 pairs expected, %g +- %g found", mean, sd);
+}
+
+/* A power of scores that are all 0 has no favourites: somebody must be asked before the first fit.
+ */
+static void scores_of_nothing_are_drawn_alike(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("max_margin");
+    selection.draw = DRAW_POWER;
+    check_propensity(selection, "power of margins");
+    struct engine_options options = options_with(selection);
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    run(&shell, 20, 0);
+    check_selected(&shell, "max_margin");
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* A rule that knows pairs of numbers beyond numbers. */
+static void overflow(const struct sel_view *view, double *scores)
+{
+    for (size_t k = 0; k < view->n * (view->n - 1) / 2; k++)
+        scores[k] = k % 3 == 0 ? (double)NAN : k % 3 == 1 ? (double)INFINITY : 1;
+}
+
+static void scores_beyond_numbers_are_drawn_by(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.distribution = NULL;
+    rule.scores = overflow;
+    for (int draw = DRAW_BEST; draw <= DRAW_SOFTRANK; draw++) {
+        struct selection_options selection = selection_defaults(&rule);
+        selection.draw = (enum selection_draw)draw;
+        selection.sharpness = draw == DRAW_SOFTMAX ? 1e300 : 1;
+        struct engine_options options = options_with(selection);
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        run(&shell, 10, 0);
+        check_selected(&shell, "overflow");
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
 /* ---- when ---- */
 
 static void each_pool_is_asked_once_it_is_ready_and_closed(void **state)
@@ -338,7 +566,108 @@ static void the_price_lets_its_share_of_the_pools_ask(void **state)
     cluster_free(cluster);
 }
 
+/* Before the first fit all margins are 0, and no pool is worth more than that. */
+static void worthless_pools_are_asked_by_their_share(void **state)
+{
+    (void)state;
+    static const char *const RULES[] = {"max_margin", "first2"};
+    for (size_t rule = 0; rule < 2; rule++) {
+        struct selection_options selection = selection_of(RULES[rule]);
+        selection.when = WHEN_PRICE;
+        struct engine_options options = options_with(selection);
+        options.control_share = 0;
+        options.budget_burst = options.budget_in_flight = 1000;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        give_completions(&shell, 100 * POOL);
+        for (int k = 0; k < 3; k++)
+            turn(&shell, 1000);
+        if (cluster->pairs < 30 || cluster->pairs > 70)
+            fail_msg("%s: %zu of 200 pools were asked", RULES[rule], cluster->pairs);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
 /* ---- which pools ---- */
+
+static void rank_small_first(const struct sel_view *view, double *scores)
+{
+    bool fitted = false;
+    for (size_t i = 0; i < view->n; i++)
+        fitted = fitted || view->reward[i] != 0;
+    for (size_t k = 0; k < view->n * (view->n - 1) / 2; k++)
+        scores[k] = view->n == 4 || fitted ? 1 : -INFINITY;
+}
+
+static void what_a_rule_declines_is_looked_at_again_after_a_fit(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.distribution = NULL;
+    rule.scores = rank_small_first;
+    struct engine_options options = options_with(selection_defaults(&rule));
+    options.pool_size = 4;
+    options.fit_every = 4;
+    options.control_share = 0;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct entry entry;
+    size_t at = 0, large = 0, answered = 0;
+    int64_t labels = 0;
+    give_prompt(&shell, 0, "large", NULL);
+    give_small_prompt(&shell, 1);
+    for (int k = 0; k < 12; k++) {
+        size_t entries = cluster->entries;
+        labels = answer_all(&shell, answered, labels);
+        answered = entries;
+        turn(&shell, 500);
+    }
+    assert_true(engine_stats(shell.engine)->fit_id > 0);
+    while (next_selected(&shell, &at, &entry))
+        large += entry.selected.prompt_id.data[0] == 'l';
+    assert_true(large > 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void make_likely(struct completion *completion, size_t k)
+{
+    completion->policy_logprob = -30 - (double)k / 100;
+    completion->reference_logprob = -5 * (double)k;
+}
+
+static void make_unlikely(struct completion *completion, size_t k)
+{
+    make_likely(completion, k);
+    completion->policy_logprob -= 50;
+}
+
+/* A pick does not change how a pool ranks where it ranks by something else than its best pair. */
+static void pools_keep_the_rank_of_their_entropy(void **state)
+{
+    (void)state;
+    struct selection_options selection = selection_of("apl");
+    selection.parameters[sel_rule_parameter(selection.rule, "prompt_share")] = .5;
+    selection.prompt_share = .5;
+    struct engine_options options = options_with(selection);
+    options.control_share = 0;
+    options.budget_burst = 2;
+    options.budget_per_second = 2;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct entry entry;
+    size_t at = 0, count = 0;
+    give_prompt(&shell, 0, "likely", make_likely);
+    give_prompt(&shell, 0, "unlikely", make_unlikely);
+    for (int k = 0; k < 8; k++)
+        turn(&shell, 1000);
+    for (; next_selected(&shell, &at, &entry); count++)
+        assert_int_equal(entry.selected.prompt_id.data[0], 'u');
+    assert_true(count > 3);
+    stop(&shell);
+    cluster_free(cluster);
+}
 
 static size_t prompts_asked(struct shell *shell, size_t *asked)
 {
@@ -707,9 +1036,19 @@ int main(void)
         cmocka_unit_test(a_rule_that_lacks_its_input_says_so),
         cmocka_unit_test(propensities_are_those_of_the_draws),
         cmocka_unit_test(the_best_pair_has_what_chance_leaves),
+        cmocka_unit_test(a_second_draw_for_a_slot_is_the_rules),
+        cmocka_unit_test(pools_are_skipped_each_by_its_own_draw),
+        cmocka_unit_test(a_uniform_pair_does_not_let_its_pool_compete),
+        cmocka_unit_test(a_pair_that_the_price_declines_has_what_other_arms_give),
+        cmocka_unit_test(a_uniform_pair_knows_what_a_list_would_have_taken),
+        cmocka_unit_test(scores_of_nothing_are_drawn_alike),
+        cmocka_unit_test(scores_beyond_numbers_are_drawn_by),
         cmocka_unit_test(each_pool_is_asked_once_it_is_ready_and_closed),
         cmocka_unit_test(a_pool_waits_for_its_slot),
         cmocka_unit_test(the_price_lets_its_share_of_the_pools_ask),
+        cmocka_unit_test(worthless_pools_are_asked_by_their_share),
+        cmocka_unit_test(what_a_rule_declines_is_looked_at_again_after_a_fit),
+        cmocka_unit_test(pools_keep_the_rank_of_their_entropy),
         cmocka_unit_test(the_prompt_layer_limits_what_is_compared),
         cmocka_unit_test(near_duplicates_are_counted_and_left_out),
         cmocka_unit_test(a_dear_pair_is_asked_only_for_more),

@@ -28,6 +28,18 @@ int64_t draw_slot(const struct engine *engine)
     return engine->requests.slot_last + 1;
 }
 
+static int64_t skips_of(const struct engine *engine, int64_t slot)
+{
+    return engine->skips_slot == slot ? engine->skips : 0;
+}
+
+void draw_skipped(struct engine *engine)
+{
+    int64_t slot = draw_slot(engine);
+    engine->skips = skips_of(engine, slot) + 1;
+    engine->skips_slot = slot;
+}
+
 struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
                               int64_t attempt)
 {
@@ -117,7 +129,8 @@ double draw_uniform_chance(const struct engine *engine, const struct pool *only,
 static bool stands(const struct engine *engine, const struct pool *only, size_t number)
 {
     const struct pool *pool = engine->working[number];
-    return pool != NULL && !pool->exhausted && (only == NULL || pool == only) &&
+    return pool != NULL && !pool->exhausted &&
+           (only == NULL ? number < engine->compared : pool == only) &&
            working_may_spend(engine, pool->partition);
 }
 
@@ -154,6 +167,8 @@ double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision)
 {
     const struct engine_options *options = &engine->options;
+    if (skips_of(engine, decision->slot) > 0)
+        return decision->chance; /* by then it is known that the slot is the rule's */
     double control = options->control_share, probe = (1 - control) * probe_share(engine);
     double epsilon = (1 - control - probe) * options->selection.epsilon;
     double sum = (control + epsilon) * draw_uniform_chance(engine, only, decision) +
@@ -236,6 +251,22 @@ static bool best_choice(struct engine *engine, const struct pool *only, struct d
     return found;
 }
 
+#define SCORE_MOST 1e300
+
+/* Pairs whose weight is beyond numbers are alike, and so are all pairs where none weighs anything:
+ * a power of margins is 0 for every pair before the first fit, which without a label never comes.
+ */
+static void settle_weights(const double *score, size_t count, double *log_weight)
+{
+    double largest = -INFINITY;
+    for (size_t k = 0; k < count; k++) {
+        log_weight[k] = fmin(log_weight[k], SCORE_MOST);
+        largest = fmax(largest, log_weight[k]);
+    }
+    for (size_t k = 0; k < count && largest == -INFINITY; k++)
+        log_weight[k] = score[k] > -INFINITY ? 0 : -INFINITY;
+}
+
 /* Probabilities of all pairs that are compared, pool by pool, into engine->chances. Returns how
  * many pairs those are. */
 static size_t soften(struct engine *engine, const struct pool *only)
@@ -248,7 +279,14 @@ static size_t soften(struct engine *engine, const struct pool *only)
     for (size_t k = 0; k < engine->working_count; k++)
         if (stands(engine, only, k))
             count += sel_picker_scores(engine->picker, k, score + count);
+    for (size_t k = 0; k < count; k++) {
+        if (isnan(score[k])) /* a rule overflows, or is somebody else's */
+            score[k] = -INFINITY;
+        score[k] = fmin(score[k], SCORE_MOST);
+    }
+    /* The sharpness is in range, and the scores are now. */
     sel_wrap_soften(SOFTENINGS[options->draw], options->sharpness, score, NULL, count, log_weight);
+    settle_weights(score, count, log_weight);
     sel_gumbel_first(log_weight, count, score);
     return count;
 }
@@ -345,12 +383,13 @@ static double chance_by_rule(struct engine *engine, const struct pool *only,
                                       : chance_best(engine, only, decision);
 }
 
-bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
+bool draw_pair(struct engine *engine, struct pool *only, bool declined, struct decision *decision,
                struct error *error)
 {
     *decision = (struct decision){.slot = draw_slot(engine)};
     enum draw_arm arm = draw_arm(engine, decision->slot);
-    struct sel_random random = draw_random(engine, "pair", decision->slot, engine->skips_of_slot);
+    struct sel_random random =
+        draw_random(engine, "pair", decision->slot, skips_of(engine, decision->slot));
     error->class = ERROR_NONE;
     bool drawn = arm == DRAW_BY_RULE ? draw_by_rule(engine, only, &random, decision, error)
                  : arm == DRAW_PROBE ? draw_probe(engine, only, decision)
@@ -358,7 +397,7 @@ bool draw_pair(struct engine *engine, struct pool *only, struct decision *decisi
     if (!drawn)
         return false;
     decision->arm = draw_pair_arm(arm);
-    decision->chance = chance_by_rule(engine, only, decision);
+    decision->chance = declined ? 0 : chance_by_rule(engine, only, decision);
     decision->propensity = draw_propensity(engine, only, decision);
     return true;
 }

@@ -112,10 +112,12 @@ struct engine {
     size_t chances_max;
     struct pool **working; /* pools open in the picker, by its numbers */
     size_t working_count;
+    size_t compared; /* the first so many of them compete; others were opened for a uniform pair */
     struct pool **eligible; /* that compete, best first */
     size_t eligible_count, eligible_capacity;
     size_t refresh_at;
-    int64_t skips_of_slot;   /* draws for the next slot that skipped a pool */
+    int64_t skips_slot;      /* a slot that fell to the rule, which took nothing of some pool */
+    int64_t skips;           /* so often */
     struct listing *listing; /* NULL: the rule takes no list */
     /* Output. */
     struct batch batches[2];

@@ -443,13 +443,15 @@ static bool batch(struct engine *engine, bool *published, struct error *error)
     if (!working_fill(engine, error))
         return false;
     size_t budget = rule_slots(engine, slots);
+    if (budget == 0)
+        budget = 1; /* the propensity of a uniform pair asks what the rule would have taken */
     struct sel_random random = draw_random(engine, "list", draw_slot(engine), 0);
     listing->selection.count = 0;
     if ((engine->options.selection.rule->traits & SEL_GROUPS) != 0)
         list_groups(engine, listing);
     else
         list_pairs(engine, listing, &random);
-    if (budget > 0 && listing->count > 0 && !choose(engine, listing, budget, &random, error))
+    if (listing->count > 0 && !choose(engine, listing, budget, &random, error))
         return false;
     size_t next = 0;
     for (int64_t k = 0; k < slots; k++) {

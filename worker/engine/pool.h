@@ -54,6 +54,7 @@ struct pool {
     bool measured;  /* it has gone into the scale of a coming space */
     bool scored;    /* score is not older than its completions */
     bool exhausted; /* no pair of it may be asked, as of the last scoring */
+    bool declined;  /* and that is the rule's word: another fit may change it */
     bool skipped;   /* the rule drew that nothing is asked of it, as of the last scoring */
     bool prompt_cut;
     double score;

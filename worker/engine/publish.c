@@ -231,15 +231,10 @@ static void follow(struct engine *engine, const struct decision *decision, int64
     if (engine->model.unweighted == NULL)
         engine->stats.policy_trace -=
             pair->weight * pair->policy / (1 + pair->weight * pair->variance);
-    engine->skips_of_slot = 0;
     pool->picks++;
     struct sel_choice best = {0};
-    int64_t most = working_picks(engine);
-    bool none = selection_draws(&engine->options.selection)
-                    ? sel_picker_allowed(engine->picker, decision->choice.pool) == 0
-                    : !sel_picker_best_of(engine->picker, decision->choice.pool, &best);
-    pool->exhausted = none || (most > 0 && pool->picks >= most);
-    if (engine->options.selection.prompts == PROMPTS_PAIR)
+    working_judge(engine, pool, decision->choice.pool, &best);
+    if (working_ranks_by_pair(&engine->options.selection))
         pool->score = pool->exhausted ? 0 : best.score;
 }
 

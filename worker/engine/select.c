@@ -83,7 +83,7 @@ void select_fini(struct engine *engine)
     engine->scratch = engine->chances = NULL;
     engine->forbidden = NULL;
     engine->working = engine->eligible = NULL;
-    engine->picker_dimension = engine->working_count = 0;
+    engine->picker_dimension = engine->working_count = engine->compared = 0;
     engine->eligible_count = engine->eligible_capacity = 0;
 }
 
@@ -122,7 +122,7 @@ static bool fill_slots(struct engine *engine, struct error *error)
         return false;
     while (true) {
         bool fits = true;
-        if (draw_pair(engine, NULL, &decision, error)) {
+        if (draw_pair(engine, NULL, false, &decision, error)) {
             if (!publish_decision(engine, &decision, &fits, error) ||
                 (!fits && !working_fill(engine, error)))
                 return false;
@@ -131,7 +131,7 @@ static bool fill_slots(struct engine *engine, struct error *error)
         } else if (decision.pool == NULL || !decision.pool->skipped) {
             return true;
         } else {
-            engine->skips_of_slot++;
+            draw_skipped(engine);
         }
     }
 }
@@ -167,19 +167,17 @@ static bool tick_slots(struct engine *engine, struct error *error)
 
 /* ---- pool by pool ---- */
 
-/* Whether the price lets the pool's best pair be asked; the control arm does not look at it. */
-static bool price_allows(struct engine *engine, const struct pool *pool, size_t number)
+/* Whether the price keeps the rule from asking the pool's best pair. */
+static bool price_declines(struct engine *engine, const struct pool *pool, size_t number)
 {
     struct sel_choice best;
-    if (engine->options.selection.when != WHEN_PRICE)
-        return true;
-    if (!sel_picker_best_of(engine->picker, number, &best))
-        return false;
-    return price_asks(engine, pool->partition, best.score) ||
-           draw_arm(engine, draw_slot(engine)) != DRAW_BY_RULE;
+    return engine->options.selection.when == WHEN_PRICE &&
+           !(sel_picker_best_of(engine->picker, number, &best) &&
+             price_asks(engine, pool->partition, best.score));
 }
 
-/* Asks as many pairs of one pool as it may have and the slots allow. */
+/* Asks as many pairs of one pool as it may have and the slots allow. The arms that take uniform
+ * pairs and probes do not look at the price. */
 static bool ask_pool(struct engine *engine, struct pool *pool, enum pool_end *end,
                      struct error *error)
 {
@@ -187,12 +185,21 @@ static bool ask_pool(struct engine *engine, struct pool *pool, enum pool_end *en
     if (!working_start(engine, error) || !working_open(engine, pool, &number, error))
         return false;
     *end = pool->picks > 0 ? POOL_PICKS : POOL_PASSED;
-    while (!pool->exhausted && price_allows(engine, pool, number) &&
-           working_may_spend(engine, pool->partition)) {
+    while (!pool->exhausted) {
         struct decision decision;
-        bool fits = true;
-        if (!draw_pair(engine, pool, &decision, error))
+        bool fits = true, declined = price_declines(engine, pool, number);
+        if (!working_may_spend(engine, pool->partition))
+            return true;
+        bool by_rule = draw_arm(engine, draw_slot(engine)) == DRAW_BY_RULE;
+        if (by_rule && declined) {
+            draw_skipped(engine);
+            return true;
+        }
+        if (!draw_pair(engine, pool, declined, &decision, error)) {
+            if (by_rule)
+                draw_skipped(engine);
             return error->class == ERROR_NONE;
+        }
         if (!publish_decision(engine, &decision, &fits, error))
             return false;
         if (!fits && (!working_start(engine, error) || !working_open(engine, pool, &number, error)))

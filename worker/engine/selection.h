@@ -46,12 +46,17 @@ bool working_open(struct engine *engine, struct pool *pool, size_t *number, stru
 bool working_refresh(struct engine *engine, struct error *error);
 /* Finds the pools that compete, best first, and opens the first of them where pairs are scored. */
 bool working_fill(struct engine *engine, struct error *error);
+/* Finds whether a pair of an open pool may still be asked, and the best one by the rule's score. */
+void working_judge(const struct engine *engine, struct pool *pool, size_t number,
+                   struct sel_choice *best);
 /* The number of a pool in the picker; opened where it is not. */
 bool working_number(struct engine *engine, struct pool *pool, size_t *number, struct error *error);
 /* True when a pair of the pool may be asked now. */
 bool working_candidate(const struct engine *engine, const struct pool *pool);
 size_t working_candidates(const struct engine *engine);
 bool working_may_spend(const struct engine *engine, int32_t partition);
+/* Pools are ranked by the score of their best pair. */
+bool working_ranks_by_pair(const struct selection_options *options);
 /* Picks that a pool may have; 0: any number. */
 int64_t working_picks(const struct engine *engine);
 
@@ -61,6 +66,8 @@ int64_t working_picks(const struct engine *engine);
 int64_t draw_slot(const struct engine *engine);
 struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
                               int64_t attempt);
+/* The rule, to which the next slot falls, takes nothing of a pool: the slot is drawn for again. */
+void draw_skipped(struct engine *engine);
 /* What fills a slot: fixed by its number. */
 enum draw_arm { DRAW_CONTROL, DRAW_PROBE, DRAW_EPSILON, DRAW_BY_RULE };
 enum pair_arm draw_pair_arm(enum draw_arm arm);
@@ -68,9 +75,10 @@ enum draw_arm draw_arm(const struct engine *engine, int64_t slot);
 /* The probability of a decision over all arms, from its chance under the rule. */
 double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision);
-/* Draws the arm and the pair of the next slot; only: among the pairs of that pool. False with
- * ERROR_NONE: decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */
-bool draw_pair(struct engine *engine, struct pool *only, struct decision *decision,
+/* Draws the arm and the pair of the next slot; only: among the pairs of that pool. declined: the
+ * rule would take none of them, so that the slot is another arm's. False with ERROR_NONE:
+ * decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */
+bool draw_pair(struct engine *engine, struct pool *only, bool declined, struct decision *decision,
                struct error *error);
 /* True while some slots go to probes. */
 bool draw_probes(const struct engine *engine);

@@ -27,7 +27,7 @@ static void seed_draws(struct engine *engine)
 bool working_start(struct engine *engine, struct error *error)
 {
     struct model *model = &engine->model;
-    engine->working_count = 0;
+    engine->working_count = engine->compared = 0;
     bool draws = (engine->options.selection.rule->needs & SEL_NEEDS(SEL_DRAWS)) != 0;
     if (!model->moved && !draws) {
         sel_picker_clear(engine->picker);
@@ -251,6 +251,11 @@ static double rank_by_chance(const struct engine *engine, const struct pool *poo
     return sel_random_uniform(&random);
 }
 
+bool working_ranks_by_pair(const struct selection_options *options)
+{
+    return inputs_prompts(options) == PROMPTS_PAIR && !selection_lists(options);
+}
+
 static double score_of(struct engine *engine, const struct pool *pool, size_t number, double best)
 {
     switch (inputs_prompts(&engine->options.selection)) {
@@ -273,6 +278,18 @@ int64_t working_picks(const struct engine *engine)
     return most == 0 && engine->options.selection.when != WHEN_SLOTS ? 1 : most;
 }
 
+void working_judge(const struct engine *engine, struct pool *pool, size_t number,
+                   struct sel_choice *best)
+{
+    int64_t most = working_picks(engine);
+    bool spent = most > 0 && pool->picks >= most;
+    bool empty = sel_picker_allowed(engine->picker, number) == 0;
+    bool found = selection_draws(&engine->options.selection) ||
+                 sel_picker_best_of(engine->picker, number, best);
+    pool->exhausted = spent || empty || !found;
+    pool->declined = !spent && !empty && !found;
+}
+
 bool working_open(struct engine *engine, struct pool *pool, size_t *number, struct error *error)
 {
     completions_gather(engine, pool);
@@ -289,11 +306,7 @@ bool working_open(struct engine *engine, struct pool *pool, size_t *number, stru
     if (!give_inputs(engine, pool, *number, error))
         return false;
     struct sel_choice best = {0};
-    int64_t most = working_picks(engine);
-    bool scores = !selection_draws(&engine->options.selection);
-    bool none = scores ? !sel_picker_best_of(engine->picker, *number, &best)
-                       : sel_picker_allowed(engine->picker, *number) == 0;
-    pool->exhausted = none || (most > 0 && pool->picks >= most);
+    working_judge(engine, pool, *number, &best);
     pool->score = pool->exhausted ? 0 : score_of(engine, pool, *number, best.score);
     pool->scored = true;
     pool->score_fit = engine->model.fit_id;
@@ -325,7 +338,8 @@ size_t working_candidates(const struct engine *engine)
 
 static bool needs_score(const struct engine *engine, const struct pool *pool)
 {
-    bool stale = !pool->exhausted && pool->score_fit != engine->model.fit_id;
+    bool open = !pool->exhausted || pool->declined;
+    bool stale = open && pool->score_fit != engine->model.fit_id;
     return pool->count >= 2 && space_is_current(engine, pool) && (!pool->scored || stale);
 }
 
@@ -419,6 +433,7 @@ bool working_fill(struct engine *engine, struct error *error)
         size_t number;
         if (!working_open(engine, engine->eligible[k], &number, error))
             return false;
+        engine->compared = engine->working_count;
     }
     return true;
 }
