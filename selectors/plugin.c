@@ -3,6 +3,7 @@
 #include "selectors/selectors.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,20 @@ struct sel_plugin {
     void *object;
     const struct sel_rule *rule;
 };
+
+static bool parameters_are_whole(const struct sel_rule *rule)
+{
+    if (rule->parameter_count > 0 && rule->parameters == NULL)
+        return false;
+    for (size_t k = 0; k < rule->parameter_count; k++) {
+        const struct sel_parameter *each = rule->parameters + k;
+        bool whole = !each->count || each->fallback == floor(each->fallback);
+        bool fits = each->fallback >= each->least && each->fallback <= each->most && whole;
+        if (each->name == NULL || each->text == NULL || !(each->required || fits))
+            return false;
+    }
+    return true;
+}
 
 /* What is wrong with a rule, NULL when nothing is. */
 static const char *fault_of(const struct sel_rule *rule)
@@ -25,6 +40,10 @@ static const char *fault_of(const struct sel_rule *rule)
         return "it must give exactly one of score, scores, distribution and select";
     if (rule->parameter_count > SEL_PARAMETERS_MAX)
         return "it has too many parameters";
+    if (!parameters_are_whole(rule))
+        return "a parameter lacks its name or text, or its default is out of range";
+    if (rule->needs >> SEL_INPUTS != 0)
+        return "it needs inputs that are unknown";
     if (sel_rule_find(rule->name) != NULL)
         return "a rule of the library has its name";
     return NULL;

@@ -136,6 +136,17 @@ static enum sel_status check_set(const struct sel_select *select, const struct s
     return finite ? SEL_OK : SEL_INVALID;
 }
 
+/* What a rule of somebody else's may answer. */
+static bool is_selection(const struct sel_set *set, const struct sel_selection *selection)
+{
+    if (selection->count > selection->budget)
+        return false;
+    for (size_t k = 0; k < selection->count; k++)
+        if (selection->chosen[k] >= set->count || !(selection->propensity[k] >= 0))
+            return false;
+    return true;
+}
+
 enum sel_status sel_select_run(struct sel_select *select, const struct sel_set *set,
                                struct sel_selection *selection)
 {
@@ -161,6 +172,8 @@ enum sel_status sel_select_run(struct sel_select *select, const struct sel_set *
     } else {
         status = select->options.rule->select(&own, selection);
     }
+    if (status == SEL_OK && !is_selection(set, selection))
+        status = SEL_INVALID;
     if (status != SEL_OK && status != SEL_NOT_CONVERGED)
         selection->count = 0;
     return status;

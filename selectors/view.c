@@ -89,12 +89,29 @@ static struct sel_view view_of(const struct candidates *candidates,
     return view;
 }
 
+/* What a rule of somebody else's may write: no number, less than 0, more than 1 in all, or on a pair
+ * that may not be asked. */
+static void settle_probabilities(const struct candidates *candidates, double *probability)
+{
+    size_t pairs = candidates_pairs(candidates->gram.n);
+    double sum = 0;
+    for (size_t k = 0; k < pairs; k++) {
+        bool valid = candidates->allowed[k] && probability[k] > 0;
+        probability[k] = valid ? fmin(probability[k], 1) : 0;
+        sum += probability[k];
+    }
+    for (size_t k = 0; k < pairs && sum > 1 + 1e-9; k++)
+        probability[k] /= sum;
+}
+
 /* Probabilities per unit of cost; their sum stays. */
 static void price_probabilities(const struct candidates *candidates, double *probability)
 {
     size_t n = candidates->gram.n;
     double before = 0;
     double after = 0;
+    if ((candidates->given & SEL_NEEDS(SEL_COST)) == 0)
+        return;
     size_t index = 0;
     for (size_t i = 0; i + 1 < n; i++)
         for (size_t j = i + 1; j < n; j++, index++) {
@@ -115,6 +132,7 @@ static void evaluate(const struct candidates *candidates, const struct candidate
     size_t n = view.n;
     if (rule->distribution != NULL) {
         rule->distribution(&view, scores);
+        settle_probabilities(candidates, scores);
         price_probabilities(candidates, scores);
         return;
     }

@@ -93,15 +93,25 @@ static void what_is_no_rule_is_refused_with_a_sentence(void **state)
     snprintf(path, sizeof path, "%s/example/no.so", folder);
     assert_null(sel_rule_load(path, &rule, message, sizeof message));
     assert_non_null(strstr(message, "exports no symbol"));
-    assert_int_equal(shell("cd %s/example && sed 's/SEL_RULE_VERSION/99/' closest.c > old.c && "
-                           "PKG_CONFIG_PATH=$(dirname $(find %s -name infopair.pc)) && "
-                           "export PKG_CONFIG_PATH && cc -fPIC $(pkg-config --cflags infopair) "
-                           "-shared -o old.so old.c -lm",
-                           folder, folder),
-                     0);
-    snprintf(path, sizeof path, "%s/example/old.so", folder);
-    assert_null(sel_rule_load(path, &rule, message, sizeof message));
-    assert_non_null(strstr(message, "another version"));
+    static const char *const FAULTS[][2] = {
+        {"s/SEL_RULE_VERSION/99/", "another version"},
+        {"s/fallback = 1/fallback = 1e-9/", "its default is out of range"},
+        {"s/.parameters = parameters,//", "lacks its name"},
+        {"s/.parameter_count = 1/.needs = 1u << 20/", "inputs that are unknown"}};
+    for (size_t k = 0; k < sizeof FAULTS / sizeof *FAULTS; k++) {
+        char build[1024];
+        snprintf(build, sizeof build,
+                 "cd %%s/example && sed '%s' closest.c > fault.c && "
+                 "PKG_CONFIG_PATH=$(dirname $(find %%s -name infopair.pc)) && "
+                 "export PKG_CONFIG_PATH && cc -fPIC $(pkg-config --cflags infopair) "
+                 "-shared -o fault%zu.so fault.c -lm",
+                 FAULTS[k][0], k);
+        assert_int_equal(shell(build, folder, folder), 0);
+        snprintf(path, sizeof path, "%s/example/fault%zu.so", folder, k);
+        assert_null(sel_rule_load(path, &rule, message, sizeof message));
+        if (strstr(message, FAULTS[k][1]) == NULL)
+            fail_msg("%s", message);
+    }
     assert_null(rule);
     sel_rule_unload(NULL);
 }

@@ -478,6 +478,58 @@ static void scores_beyond_numbers_are_drawn_by(void **state)
     }
 }
 
+/* Chances that are none: a rule of somebody else's. */
+static void confuse(const struct sel_view *view, double *probability)
+{
+    static const double WILD[] = {(double)NAN, -1, 3, 1e300, (double)INFINITY};
+    for (size_t k = 0; k < view->n * (view->n - 1) / 2; k++)
+        probability[k] = WILD[(k + view->n) % 5];
+}
+
+static void chances_that_are_none_are_set_right(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.name = "confused";
+    rule.distribution = confuse;
+    check_propensity(selection_defaults(&rule), rule.name);
+    struct engine_options options = options_with(selection_defaults(&rule));
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    run(&shell, 10, 0);
+    check_selected(&shell, rule.name);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static enum sel_status choose_beyond(const struct sel_set *set, struct sel_selection *selection)
+{
+    selection->count = 1;
+    selection->chosen[0] = set->count;
+    selection->propensity[0] = 1;
+    return SEL_OK;
+}
+
+static void a_choice_beyond_the_list_is_an_error(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.name = "beyond";
+    rule.distribution = NULL;
+    rule.select = choose_beyond;
+    struct engine_options options = options_with(selection_defaults(&rule));
+    options.control_share = 0;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct error error = {.class = ERROR_NONE};
+    give_completions(&shell, 5 * POOL);
+    turn(&shell, 2000);
+    assert_false(engine_tick(shell.engine, shell.now, &error));
+    assert_non_null(strstr(error.message, "beyond"));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 /* ---- when ---- */
 
 static void each_pool_is_asked_once_it_is_ready_and_closed(void **state)
@@ -1043,6 +1095,8 @@ int main(void)
         cmocka_unit_test(a_uniform_pair_knows_what_a_list_would_have_taken),
         cmocka_unit_test(scores_of_nothing_are_drawn_alike),
         cmocka_unit_test(scores_beyond_numbers_are_drawn_by),
+        cmocka_unit_test(chances_that_are_none_are_set_right),
+        cmocka_unit_test(a_choice_beyond_the_list_is_an_error),
         cmocka_unit_test(each_pool_is_asked_once_it_is_ready_and_closed),
         cmocka_unit_test(a_pool_waits_for_its_slot),
         cmocka_unit_test(the_price_lets_its_share_of_the_pools_ask),
