@@ -54,11 +54,11 @@ static void give_prompt(struct shell *shell, int32_t partition, const char *prom
         float features[D];
         char name[32];
         struct error error;
-        const struct source source = {
-            .partition = partition,
-            .offset = engine_next(shell->engine, INPUT_COMPLETIONS, partition),
-            .timestamp = 1000000,
-            .value = span_of("raw")};
+        const struct source source = {.partition = partition,
+                                      .offset =
+                                          engine_next(shell->engine, INPUT_COMPLETIONS, partition),
+                                      .timestamp = 1000000,
+                                      .value = span_of("raw")};
         struct sel_random random =
             sel_random_init(5, (uint64_t)(source.offset * PARTITIONS + partition));
         for (size_t axis = 0; axis < D; axis++)
@@ -301,8 +301,8 @@ static void a_second_draw_for_a_slot_is_the_rules(void **state)
         double propensity = entry.selected.propensity;
         /* 5 pairs: one completion of the 4 is a copy. */
         bool at_once = fabs(propensity - (.25 / 2 / 5 + .75 / 2)) < 1e-12;
-        bool uniform = fabs(propensity - .25 / 2 / 5) < 1e-12 ||
-                       fabs(propensity - .25 / 2 / 15) < 1e-12;
+        bool uniform =
+            fabs(propensity - .25 / 2 / 5) < 1e-12 || fabs(propensity - .25 / 2 / 15) < 1e-12;
         if (!at_once && !uniform && fabs(propensity - 1) > 1e-12)
             fail_msg("seed %d: propensity %.17g", (int)seed, propensity);
         first += at_once;
@@ -1062,6 +1062,36 @@ static void labels_that_contradict_the_fit_are_told(void **state)
     cluster_free(cluster);
 }
 
+/* Who came to challenge meets the next one: two pairs in a row share a completion. */
+static void the_challenger_stays_for_the_next_pair(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(selection_of("multisbm"));
+    options.control_share = 0;
+    options.budget_burst = options.budget_in_flight = 8;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct entry entry;
+    struct id left = {0}, right = {0};
+    size_t at = 0, pairs = 0, shared = 0;
+    give_prompt(&shell, 0, "one", NULL);
+    turn(&shell, 2000);
+    turn(&shell, 0);
+    while (next_selected(&shell, &at, &entry)) {
+        struct id one = identity_of(entry.selected.left_id);
+        struct id other = identity_of(entry.selected.right_id);
+        shared += identity_equal(one, left) || identity_equal(one, right) ||
+                  identity_equal(other, left) || identity_equal(other, right);
+        left = one;
+        right = other;
+        pairs++;
+    }
+    assert_true(pairs >= 4);
+    assert_int_equal(shared, pairs - 1);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_pair_tells_why(void **state)
 {
     (void)state;
@@ -1112,6 +1142,7 @@ int main(void)
         cmocka_unit_test(a_list_is_a_sample_where_there_are_more_pairs),
         cmocka_unit_test(careless_answers_are_told_by_probes),
         cmocka_unit_test(labels_that_contradict_the_fit_are_told),
+        cmocka_unit_test(the_challenger_stays_for_the_next_pair),
         cmocka_unit_test(a_pair_tells_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,7 @@ struct engine {
     size_t chances_max;
     struct pool **working; /* pools open in the picker, by its numbers */
     size_t working_count;
+    size_t *challengers; /* of the last pair of each; for rules that look at it */
     size_t compared; /* the first so many of them compete; others were opened for a uniform pair */
     struct pool **eligible; /* that compete, best first */
     size_t eligible_count, eligible_capacity;

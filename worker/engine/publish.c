@@ -264,6 +264,8 @@ bool publish_decision(struct engine *engine, struct decision *decision, bool *fi
         return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
     if (!model_picked(&engine->model, request, error))
         return false;
+    if (!working_follow(engine, decision, error))
+        return false;
     follow(engine, decision, naming.time);
     return true;
 }

@@ -65,7 +65,7 @@ size_t select_bytes(const struct engine_options *options, size_t dimension)
     return sel_picker_bytes(&picker) + listing_bytes(options, dimension) +
            2 * chances_max(options) * sizeof(double) +
            options->pool_max * dimension * (sizeof(float) + sizeof(double)) +
-           SELECT_POOLS * sizeof(struct pool *);
+           SELECT_POOLS * (sizeof(struct pool *) + sizeof(size_t));
 }
 
 void select_fini(struct engine *engine)
@@ -76,12 +76,14 @@ void select_fini(struct engine *engine)
     free(engine->scratch);
     free(engine->forbidden);
     free(engine->working);
+    free(engine->challengers);
     free(engine->eligible);
     free(engine->chances);
     engine->picker = NULL;
     engine->gathered = NULL;
     engine->scratch = engine->chances = NULL;
     engine->forbidden = NULL;
+    engine->challengers = NULL;
     engine->working = engine->eligible = NULL;
     engine->picker_dimension = engine->working_count = engine->compared = 0;
     engine->eligible_count = engine->eligible_capacity = 0;
@@ -101,10 +103,11 @@ bool select_prepare(struct engine *engine, struct error *error)
     engine->scratch = malloc((n * d + n) * sizeof(double));
     engine->forbidden = malloc(n * (n - 1) / 2 / 8 + 1);
     engine->working = malloc(SELECT_POOLS * sizeof *engine->working);
+    engine->challengers = malloc(SELECT_POOLS * sizeof *engine->challengers);
     engine->chances = malloc((2 * engine->chances_max + 1) * sizeof(double));
     if (!listing_prepare(engine) || engine->picker == NULL || engine->gathered == NULL ||
         engine->scratch == NULL || engine->forbidden == NULL || engine->working == NULL ||
-        engine->chances == NULL) {
+        engine->challengers == NULL || engine->chances == NULL) {
         select_fini(engine);
         return error_set(error, ERROR_FATAL, "out of memory for selection with %zu features", d);
     }

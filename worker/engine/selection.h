@@ -49,6 +49,8 @@ bool working_fill(struct engine *engine, struct error *error);
 /* Finds whether a pair of an open pool may still be asked, and the best one by the rule's score. */
 void working_judge(const struct engine *engine, struct pool *pool, size_t number,
                    struct sel_choice *best);
+/* A pair was picked: what the rule knows of the pool's last pair follows. */
+bool working_follow(struct engine *engine, const struct decision *decision, struct error *error);
 /* The number of a pool in the picker; opened where it is not. */
 bool working_number(struct engine *engine, struct pool *pool, size_t *number, struct error *error);
 /* True when a pair of the pool may be asked now. */

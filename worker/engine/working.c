@@ -174,13 +174,33 @@ static void gather_input(const struct engine *engine, const struct pool *pool, e
                          double *values)
 {
     size_t place = inputs_place(engine->pools.inputs, input);
-    size_t challenger = input == SEL_PREVIOUS ? find_challenger(engine, pool) : 0;
     for (size_t k = 0; k < pool->count; k++) {
-        double value = input == SEL_PREVIOUS ? k == challenger
-                       : input == SEL_COST   ? held_cost(pool->held[k]) / 2
-                                             : held_input(pool->held[k], place);
+        double value =
+            input == SEL_COST ? held_cost(pool->held[k]) / 2 : held_input(pool->held[k], place);
         values[k] = isfinite(value) ? value : 0;
     }
+}
+
+static enum sel_status give_challenger(struct engine *engine, const struct pool *pool,
+                                       size_t number, size_t challenger)
+{
+    double *values = engine->scratch;
+    engine->challengers[number] = challenger;
+    for (size_t k = 0; k < pool->count; k++)
+        values[k] = k == challenger;
+    return sel_picker_give(engine->picker, number, SEL_PREVIOUS, values);
+}
+
+bool working_follow(struct engine *engine, const struct decision *decision, struct error *error)
+{
+    if ((engine->options.selection.rule->needs & SEL_NEEDS(SEL_PREVIOUS)) == 0)
+        return true;
+    const struct sel_choice *choice = &decision->choice;
+    bool stood = engine->challengers[choice->pool] == choice->j;
+    enum sel_status status =
+        give_challenger(engine, decision->pool, choice->pool, stood ? choice->i : choice->j);
+    return status == SEL_OK ||
+           error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
 }
 
 static bool has_costs(const struct pool *pool)
@@ -201,8 +221,12 @@ static bool give_inputs(struct engine *engine, const struct pool *pool, size_t n
         bool priced = input == SEL_COST && engine->options.selection.per_cost && has_costs(pool);
         if (input == SEL_DRAWS || !(needed || priced))
             continue;
-        gather_input(engine, pool, input, values);
-        enum sel_status status = sel_picker_give(engine->picker, number, input, values);
+        if (input != SEL_PREVIOUS)
+            gather_input(engine, pool, input, values);
+        enum sel_status status =
+            input == SEL_PREVIOUS
+                ? give_challenger(engine, pool, number, find_challenger(engine, pool))
+                : sel_picker_give(engine->picker, number, input, values);
         if (status != SEL_OK)
             return error_set(error, ERROR_FATAL, "selection: %s: %s", sel_input_name(input),
                              sel_status_text(status));
