@@ -886,6 +886,40 @@ static void a_cost_that_no_score_can_be_divided_by_is_refused(void **state)
     cluster_free(cluster);
 }
 
+static float far_features[D];
+
+static void make_far(struct completion *completion, size_t k)
+{
+    static const float VALUES[POOL] = {1e15f, -1e15f, 3e38f, -3e38f, 1e6f, -1e6f};
+    for (size_t axis = 0; axis < D; axis++)
+        far_features[axis] = axis == k % D ? VALUES[k] : completion->features[axis];
+    completion->features = far_features;
+}
+
+/* Features beyond the scale of their space, before it is known and after. */
+static void features_out_of_all_proportion_stop_nobody(void **state)
+{
+    (void)state;
+    static const char *const RULES[] = {"policy_trace", "dopt_xx", "dts", "kcenter"};
+    for (size_t rule = 0; rule < sizeof RULES / sizeof *RULES; rule++) {
+        const struct engine_options options = options_with(selection_of(RULES[rule]));
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        give_prompt(&shell, 0, "far", make_far);
+        give_completions(&shell, PROMPTS / 2 * POOL);
+        turn(&shell, 2000);
+        turn(&shell, 2000);
+        size_t letters = cluster->dead_letters;
+        give_prompt(&shell, 1, "farther", make_far);
+        for (int k = 0; k < 10; k++)
+            turn(&shell, 1000);
+        assert_true(cluster->pairs > 20);
+        assert_int_equal(cluster->dead_letters, letters + POOL);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
 static void make_dear(struct completion *completion, size_t k)
 {
     completion->cost = k % 2 == 0 ? 37.5 : 39.5;
@@ -1138,6 +1172,7 @@ int main(void)
         cmocka_unit_test(near_duplicates_are_counted_and_left_out),
         cmocka_unit_test(a_dear_pair_is_asked_only_for_more),
         cmocka_unit_test(a_cost_that_no_score_can_be_divided_by_is_refused),
+        cmocka_unit_test(features_out_of_all_proportion_stop_nobody),
         cmocka_unit_test(a_pair_tells_its_cost_even_where_scores_ignore_it),
         cmocka_unit_test(a_batch_waits_until_its_slots_are_open),
         cmocka_unit_test(a_list_is_a_sample_where_there_are_more_pairs),

@@ -23,8 +23,8 @@ void completions_gather(struct engine *engine, const struct pool *pool)
     for (size_t row = 0; row < pool->count; row++) {
         const float *features = pool->held[row]->features;
         for (size_t k = 0; k < d; k++)
-            engine->gathered[row * d + k] =
-                (float)(((double)features[k] - space->centre[k]) * space->scale);
+            engine->gathered[row * d + k] = (float)fmin(
+                fmax(space_scaled(space, k, features[k]), -SPACE_FARTHEST), SPACE_FARTHEST);
     }
 }
 

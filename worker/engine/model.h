@@ -43,6 +43,15 @@ struct space {
     double scale;
 };
 
+/* Farthest that a feature may lie from the centre, in the scale of the space, so that Sigma can be
+ * factored: with 4096 features x'x is 4e13. What came before the scale was known is moved there. */
+#define SPACE_FARTHEST 1e5
+
+static inline double space_scaled(const struct space *space, size_t axis, float feature)
+{
+    return ((double)feature - space->centre[axis]) * space->scale;
+}
+
 struct model {
     const struct engine_options *options;
     struct requests *requests;

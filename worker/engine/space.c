@@ -49,6 +49,20 @@ static bool wrong_dimension(const struct completion *completion, size_t dimensio
     return true;
 }
 
+/* One such feature would leave Sigma without an inverse, for every worker and after each restart. */
+static bool lies_too_far(const struct space *space, const struct completion *completion,
+                         char *reason, size_t size)
+{
+    for (size_t k = 0; k < completion->dimension; k++) {
+        if (fabs(space_scaled(space, k, completion->features[k])) <= SPACE_FARTHEST)
+            continue;
+        snprintf(reason, size, "features[%zu]: %g lies more than %g times 1 / scale from %g", k,
+                 (double)completion->features[k], SPACE_FARTHEST, space->centre[k]);
+        return true;
+    }
+    return false;
+}
+
 /* False, with the reason in `text`, for a space whose matrices are beyond what was planned. */
 static bool space_fits(const struct engine *engine, size_t dimension, char *text, size_t size)
 {
@@ -104,7 +118,8 @@ bool space_admit(struct engine *engine, const struct completion *completion, str
     }
     *space = identity_of(name);
     if (engine->model.space.name != NULL && identity_equal(engine->model.space.id, *space))
-        return !wrong_dimension(completion, engine->model.space.dimension, reason, size);
+        return !wrong_dimension(completion, engine->model.space.dimension, reason, size) &&
+               !lies_too_far(&engine->model.space, completion, reason, size);
     if (engine->coming.known && identity_equal(engine->coming.id, *space))
         return !wrong_dimension(completion, engine->coming.dimension, reason, size);
     return admit_new(engine, completion, *space, reason, size);
