@@ -11,6 +11,8 @@ const struct command COMMANDS[] = {
     {"topics", "create the topics with fitting settings", command_topics},
     {"send", "turn JSON lines into completions or labels", command_send},
     {"tail", "print pairs, labels, dead letters or the ledger as JSON lines", command_tail},
+    {"model", "print the fit in force: psi, the scale of its space, and what is behind it",
+     command_model},
     {"demo", "show the whole loop on this machine, without a server", command_demo},
     {"replay", "repeat a worker from its journal and compare, byte for byte", command_replay},
     {"reference", NULL, command_reference},

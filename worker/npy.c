@@ -281,3 +281,41 @@ bool npy_next(struct npy *npy, const float **row, struct error *error)
     *row = npy->row;
     return true;
 }
+
+/* ---- writing ---- */
+
+static bool write_vector(FILE *file, const double *values, size_t count)
+{
+    /* As numpy does: the values begin at a multiple of 64. */
+    enum { HEADER = 118 };
+    const unsigned char fixed[] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, HEADER, 0};
+    char text[HEADER + 1];
+    int used = snprintf(text, sizeof text,
+                        "{'descr': '<f8', 'fortran_order': False, 'shape': (%zu,), }", count);
+    memset(text + used, ' ', (size_t)(HEADER - used));
+    text[HEADER - 1] = '\n';
+    return fwrite(fixed, 1, sizeof fixed, file) == sizeof fixed &&
+           fwrite(text, 1, HEADER, file) == HEADER &&
+           fwrite(values, sizeof *values, count, file) == count;
+}
+
+bool npy_write(const char *path, const double *values, size_t count, struct error *error)
+{
+    size_t room = strlen(path) + sizeof ".part";
+    char *part = malloc(room);
+    if (part == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory");
+    snprintf(part, room, "%s.part", path);
+    FILE *file = fopen(part, "wb");
+    bool good = file != NULL && write_vector(file, values, count);
+    if (file != NULL)
+        good = fclose(file) == 0 && good;
+    good = good && rename(part, path) == 0;
+    if (!good) {
+        error_set(error, ERROR_FATAL, "%s: %s", path, strerror(errno));
+        if (file != NULL)
+            remove(part);
+    }
+    free(part);
+    return good;
+}

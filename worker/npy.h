@@ -1,5 +1,5 @@
 /* Rows of a matrix in NumPy's .npy format, one after the other: little-endian float32 or float64,
- * two dimensions, C order. The matrix is never held in memory. */
+ * two dimensions, C order. The matrix is never held in memory. And one vector, to be written. */
 #ifndef INFOPAIR_NPY_H
 #define INFOPAIR_NPY_H
 
@@ -36,5 +36,9 @@ size_t npy_columns(const struct npy *npy);
  * (ERROR_DATA), of which the error names row and column, both from 0; the row behind it can be
  * read. */
 bool npy_next(struct npy *npy, const float **row, struct error *error);
+
+/* Writes a vector as little-endian float64, over what the file may hold: first beside it, so that
+ * whoever reads meets the old file or the new one. */
+bool npy_write(const char *path, const double *values, size_t count, struct error *error);
 
 #endif

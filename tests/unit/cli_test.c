@@ -106,6 +106,8 @@ static void test_wrong_usage(void **state)
     expect("check argument", EXIT_USAGE, "takes no argument 'argument'");
     expect("check --online --timeout=soon", EXIT_USAGE, "--timeout: expected a number above 0");
     expect("check -- --help", EXIT_USAGE, "takes no argument '--help'");
+    expect("model phi64 " EXAMPLE, EXIT_USAGE, "model takes no argument 'phi64'");
+    expect("model --set log.level=error", EXIT_USAGE, "kafka.brokers: has no default");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
 }
 

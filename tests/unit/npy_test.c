@@ -105,6 +105,27 @@ static void values_that_are_not_finite_are_named_and_the_next_row_can_be_read(vo
     npy_close(npy);
 }
 
+static void a_vector_is_written_as_numpy_writes_it(void **state)
+{
+    (void)state;
+    struct error error = {ERROR_NONE, ""};
+    const double values[] = {1.5, -2, 1e300};
+    static const char HEADER[] =
+        "\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, "
+        "'shape': (3,), }";
+    char read[256];
+    assert_true(npy_write(path, values, 3, &error));
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(read, 1, sizeof read, file), 128 + sizeof values);
+    fclose(file);
+    assert_memory_equal(read, HEADER, sizeof HEADER - 1);
+    assert_int_equal(read[127], '\n');
+    assert_memory_equal(read + 128, values, sizeof values);
+    assert_false(npy_write("/nonexistent/head.npy", values, 3, &error));
+    assert_non_null(strstr(error.message, "/nonexistent/head.npy: "));
+}
+
 /* Opening fails with a message that contains `words` and begins with the file's name. */
 static void assert_refused(size_t columns_max, const char *words)
 {
@@ -228,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_float32_and_float64_come_in_order),
         cmocka_unit_test(values_that_are_not_finite_are_named_and_the_next_row_can_be_read),
+        cmocka_unit_test(a_vector_is_written_as_numpy_writes_it),
         cmocka_unit_test(files_of_another_length_than_they_say_are_refused),
         cmocka_unit_test(more_columns_than_allowed_are_refused),
         cmocka_unit_test(files_that_are_no_arrays_are_refused),

@@ -253,4 +253,26 @@ const double *engine_preference(struct engine *engine, double *scale);
 const double *engine_policy(struct engine *engine);
 const double *engine_inverse(struct engine *engine);
 
+/* What is in force by the entries so far. Pointers are the engine's, until its next event; those of
+ * the space are NULL before there is one. */
+struct engine_view {
+    const char *space;
+    size_t dimension;
+    const double *centre; /* phi in use = (features - centre) * scale */
+    double scale;
+    int64_t fit_id; /* 0: none yet */
+    const double *psi;
+    double lambda, lapse, return_rate;
+    /* NULL unless engine_refresh has brought them up to date; policy also before there is an I. */
+    const double *sigma, *inverse, *policy;
+    const double *design; /* inverse of the matrix that the rule picks by: with w = 1 for some */
+    int64_t time;         /* largest event time seen */
+};
+struct engine_view engine_view(const struct engine *engine);
+/* Brings Sigma and I up to date. False (ERROR_FATAL): out of memory, or Sigma is singular. */
+bool engine_refresh(struct engine *engine, struct error *error);
+/* The ledger's requests; see requests.h. */
+struct requests;
+const struct requests *engine_requests(const struct engine *engine);
+
 #endif
