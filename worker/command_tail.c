@@ -79,7 +79,8 @@ static const struct command_usage USAGE = {
         "The\n"
         "order is that of the topic within each partition. A dead letter shows where it came "
         "from,\n"
-        "why, and its bytes in base64. A record that cannot be decoded shows as _error and _bytes.",
+        "why, and its bytes in base64. A request that was taken back shows among the pairs as\n"
+        "withdrawn and reason. A record that cannot be decoded shows as _error and _bytes.",
     .examples = "  infopair tail pairs --follow --set kafka.brokers=localhost:9092\n"
                 "  infopair tail dead-letters --limit 10 | jq .reason\n",
     .options = OPTIONS,

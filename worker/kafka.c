@@ -119,10 +119,11 @@ static bool set_sender(rd_kafka_conf_t *conf, size_t queue_bytes, struct error *
 }
 
 static bool set_transactional(rd_kafka_conf_t *conf, const struct options *options,
-                              struct error *error)
+                              const char *suffix, struct error *error)
 {
-    char id[512];
-    snprintf(id, sizeof id, "%.249s-%.249s", options->kafka_group, options->kafka_instance);
+    char id[520];
+    snprintf(id, sizeof id, "%.249s-%.249s%s", options->kafka_group, options->kafka_instance,
+             suffix);
     int64_t timeout = options->kafka_transaction_timeout;
     return set(conf, "transactional.id", id, error) &&
            set_number(conf, "transaction.timeout.ms", timeout, error) &&
@@ -145,7 +146,10 @@ static bool set_role(rd_kafka_conf_t *conf, const struct options *options, enum 
     case KAFKA_WATERMARKS:
         return set_consumer(conf, "read_uncommitted", 1024, error);
     case KAFKA_PRODUCER:
-        return set_sender(conf, queue_bytes, error) && set_transactional(conf, options, error);
+        return set_sender(conf, queue_bytes, error) && set_transactional(conf, options, "", error);
+    case KAFKA_APPENDER:
+        return set_sender(conf, queue_bytes, error) &&
+               set_transactional(conf, options, KAFKA_COMMAND_SUFFIX, error);
     case KAFKA_SENDER:
         return set_sender(conf, queue_bytes, error);
     case KAFKA_ADMIN:
@@ -176,7 +180,7 @@ rd_kafka_t *kafka_open(enum kafka_role role, rd_kafka_conf_t *conf, struct error
     if (conf == NULL)
         return NULL;
     char reason[256];
-    bool producer = role == KAFKA_PRODUCER || role == KAFKA_SENDER;
+    bool producer = role == KAFKA_PRODUCER || role == KAFKA_APPENDER || role == KAFKA_SENDER;
     rd_kafka_t *kafka =
         rd_kafka_new(producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER, conf, reason, sizeof reason);
     if (kafka == NULL) {

@@ -12,10 +12,14 @@ enum kafka_role {
     KAFKA_FOLLOWER,   /* assigned to the ledger, read_committed, no group of its own */
     KAFKA_WATERMARKS, /* read_uncommitted, asked for high watermarks only */
     KAFKA_PRODUCER,   /* the transactional producer of a worker slot */
+    KAFKA_APPENDER,   /* the transactional producer of a command, which fences no worker */
     KAFKA_SENDER,     /* plain idempotent producer (send) */
     KAFKA_READER,     /* plain assigned consumer, read_committed (tail) */
     KAFKA_ADMIN,      /* creates and describes topics */
 };
+
+/* Behind kafka.instance, the name under which commands write. */
+#define KAFKA_COMMAND_SUFFIX ".command"
 
 /* A configuration with our defaults for the role, then kafka.properties verbatim. queue_bytes: what
  * its queue may hold (0: librdkafka's default). The caller owns it until kafka_open takes it. */

@@ -50,10 +50,14 @@ void ledger_view_fini(struct ledger_view *view)
     view->contracts = NULL;
 }
 
-static void note_digest(struct ledger_view *view, struct span digest)
+/* Options may have been changed for all workers some day: the newest entry tells what they are. */
+static void note_digest(struct ledger_view *view, const struct entry *entry)
 {
-    if (!span_equal(digest, span_of(view->digest)))
-        options_digest_differs(view->options, digest, view->foreign, sizeof view->foreign);
+    if (entry->time < view->newest)
+        return;
+    view->newest = entry->time;
+    if (!options_digest_differs(view->options, entry->digest, view->foreign, sizeof view->foreign))
+        view->foreign[0] = '\0';
 }
 
 static bool take(void *closure, const rd_kafka_message_t *message, struct error *error)
@@ -72,7 +76,7 @@ static bool take(void *closure, const rd_kafka_message_t *message, struct error 
     if (visitor != NULL && visitor->wants != NULL &&
         !visitor->wants(visitor->closure, &entry, place))
         return true;
-    note_digest(view, entry.digest);
+    note_digest(view, &entry);
     view->entries++;
     return engine_entry(view->engine, &entry, place.partition, place.offset, error) &&
            (visitor == NULL || visitor->took == NULL ||

@@ -19,7 +19,8 @@ struct ledger_view {
     struct engine *engine;
     char digest[OPTIONS_DIGEST_SIZE]; /* of the options */
     int64_t entries;                  /* given to the engine */
-    char foreign[512]; /* options in which another writer's entry differs; "" when in none */
+    int64_t newest;    /* event time of the newest entry, by which the next is judged: */
+    char foreign[512]; /* options in which it differs from ours; "" when in none */
 };
 
 /* Whoever looks at entries as they are read. Each may be NULL. */
@@ -43,8 +44,8 @@ void ledger_view_fini(struct ledger_view *view);
 bool ledger_view_read(struct ledger_view *view, const char *command, int32_t partitions,
                       const struct ledger_visitor *visitor, struct error *error);
 
-/* False, with the names of the options that differ, when the ledger was written under others: who
- * writes into it must share them. */
+/* False, with the names of the options that differ, when the newest entry was written under others:
+ * who writes into the ledger must share them. */
 bool ledger_view_shares(const struct ledger_view *view, struct error *error);
 
 #endif

@@ -91,18 +91,8 @@ static bool append_unreadable(struct tail_printer *printer, const rd_kafka_messa
     return append_json(printer, object, error);
 }
 
-static bool append_contract(struct tail_printer *printer, const rd_kafka_message_t *message,
-                            struct error *error)
-{
-    const struct span value = {message->payload, message->len};
-    struct error why;
-    if (append_record(printer, printer->contract, value, &why))
-        return true;
-    return why.class == ERROR_DATA ? append_unreadable(printer, message, &why, error)
-                                   : error_set(error, why.class, "%s", why.message);
-}
-
-/* Our own headers say where a dead letter came from; numbers among them become numbers. */
+/* Our own headers say where a dead letter came from, or what was withdrawn; numbers among them
+ * become numbers. */
 static json_t *header_value(const void *data, size_t size)
 {
     json_t *value = NULL;
@@ -135,6 +125,29 @@ static void add_headers(json_t *letter, const rd_kafka_message_t *message)
     if (json_object_size(others) > 0)
         json_object_set(letter, "headers", others);
     json_decref(others);
+}
+
+/* A request that was taken back: a pairs record without a value, by whose headers labellers learn
+ * of it. */
+static bool append_withdrawn(struct tail_printer *printer, const rd_kafka_message_t *message,
+                             struct error *error)
+{
+    json_t *object = json_pack("{s:n}", "withdrawn"); /* until its header says what */
+    add_headers(object, message);
+    return append_json(printer, object, error);
+}
+
+static bool append_contract(struct tail_printer *printer, const rd_kafka_message_t *message,
+                            struct error *error)
+{
+    const struct span value = {message->payload, message->len};
+    struct error why;
+    if (printer->contract == CONTRACT_PAIR && message->payload == NULL)
+        return append_withdrawn(printer, message, error);
+    if (append_record(printer, printer->contract, value, &why))
+        return true;
+    return why.class == ERROR_DATA ? append_unreadable(printer, message, &why, error)
+                                   : error_set(error, why.class, "%s", why.message);
 }
 
 /* The contract of the topic that a dead letter came from; CONTRACTS when it is none of ours. */

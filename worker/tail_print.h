@@ -20,7 +20,8 @@ struct tail_printer {
  * {"_error": why, "_bytes": base64}. A dead letter becomes
  * {"topic", "partition", "offset", "timestamp", "stage", "reason", "headers", "key", "bytes",
  * "record"}: where it came from and why, other headers, its bytes in base64, and the record where
- * it can be decoded all the same. False: out of memory, or longer than the line may be. */
+ * it can be decoded all the same. A pairs record without a value becomes {"withdrawn", "reason"}:
+ * the request that was taken back. False: out of memory, or longer than the line may be. */
 bool tail_format(struct tail_printer *printer, const rd_kafka_message_t *message,
                  struct error *error);
 

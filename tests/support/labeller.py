@@ -53,6 +53,8 @@ class Labeller:
                     and not message.error().retriable():
                 raise KafkaException(message.error())
             return False
+        if message.value() is None:  # a request that was taken back; this labeller is done with it
+            return False
         self.answer(contracts.decode("pair", message.value()))
         return True
 

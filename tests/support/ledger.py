@@ -1,6 +1,6 @@
 """The ledger and the other topics of a run, decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import contracts
 from .topics import read_topic
@@ -42,6 +42,7 @@ class Run:
     pairs: list
     entries: list
     dead_letters: list
+    withdrawn: list = field(default_factory=list)  # records of pairs that take a request back
 
     def of(self, kind):
         return [entry for entry in self.entries if entry.kind == kind]
@@ -74,6 +75,8 @@ def read_run(brokers):
     return Run(
         completions=read_topic(brokers, TOPICS["completions"]),
         labels=[(record, label_of(record)) for record in labels],
-        pairs=[contracts.decode("pair", record.value) for record in pairs],
+        pairs=[contracts.decode("pair", record.value) for record in pairs
+               if record.value is not None],
+        withdrawn=[record for record in pairs if record.value is None],
         entries=read_entries(brokers),
         dead_letters=read_topic(brokers, TOPICS["dead_letters"]))

@@ -108,6 +108,12 @@ static void test_wrong_usage(void **state)
     expect("check -- --help", EXIT_USAGE, "takes no argument '--help'");
     expect("model phi64 " EXAMPLE, EXIT_USAGE, "model takes no argument 'phi64'");
     expect("model --set log.level=error", EXIT_USAGE, "kafka.brokers: has no default");
+    expect("withdraw " EXAMPLE, EXIT_USAGE, "which requests? See --help.");
+    expect("withdraw 4f " EXAMPLE, EXIT_USAGE, "'4f' is no request_id: 32 hex digits");
+    expect("withdraw --policy-version v 4fb0000000000000000000000000000a " EXAMPLE, EXIT_USAGE,
+           "either request ids or --feature-space and --policy-version");
+    expect("withdraw --policy-version v --reason=\xff " EXAMPLE, EXIT_USAGE,
+           "--reason: expected at most 1000 bytes of UTF-8");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
 }
 

@@ -220,6 +220,27 @@ static void dead_letters_show_the_record_where_it_can_be_decoded(void **state)
     buffer_free(&record);
 }
 
+static void a_pair_that_was_taken_back_shows_which_and_why(void **state)
+{
+    (void)state;
+    static const char *const HEADERS[] = {"infopair.withdrawn", "4f00", "infopair.reason", "a test",
+                                          NULL};
+    const struct span none = {NULL, 0};
+    printer.contract = CONTRACT_PAIR;
+    printer.meta = true;
+    int64_t before = printer.unreadable;
+    json_t *notice = round_trip(span_of("p1"), none, HEADERS);
+    assert_string(notice, "withdrawn", "4f00");
+    assert_string(notice, "reason", "a test");
+    assert_string(notice, "_key", "p1");
+    json_decref(notice);
+    /* Of whom nobody knows what is meant. */
+    notice = round_trip(span_of("p1"), none, NULL);
+    assert_true(json_is_null(json_object_get(notice, "withdrawn")));
+    json_decref(notice);
+    assert_int_equal(printer.unreadable, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(records_that_cannot_be_decoded_print_as_their_bytes),
         cmocka_unit_test(dead_letters_print_where_they_came_from_and_why),
         cmocka_unit_test(dead_letters_show_the_record_where_it_can_be_decoded),
+        cmocka_unit_test(a_pair_that_was_taken_back_shows_which_and_why),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

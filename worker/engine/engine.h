@@ -271,6 +271,8 @@ struct engine_view {
 struct engine_view engine_view(const struct engine *engine);
 /* Brings Sigma and I up to date. False (ERROR_FATAL): out of memory, or Sigma is singular. */
 bool engine_refresh(struct engine *engine, struct error *error);
+/* Partition of the ledger in which the entries of a request stand. */
+int32_t engine_ledger_partition(const struct engine *engine, struct id request);
 /* The ledger's requests; see requests.h. */
 struct requests;
 const struct requests *engine_requests(const struct engine *engine);

@@ -33,3 +33,8 @@ const struct requests *engine_requests(const struct engine *engine)
 {
     return &engine->requests;
 }
+
+int32_t engine_ledger_partition(const struct engine *engine, struct id request)
+{
+    return ledger_partition_of(engine, request);
+}
