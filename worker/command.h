@@ -93,6 +93,7 @@ int command_topics(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_tail(int argc, char **argv);
 int command_model(int argc, char **argv);
+int command_explain(int argc, char **argv);
 int command_withdraw(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_replay(int argc, char **argv);

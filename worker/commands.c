@@ -13,6 +13,7 @@ const struct command COMMANDS[] = {
     {"tail", "print pairs, labels, dead letters or the ledger as JSON lines", command_tail},
     {"model", "print the fit in force: psi, the scale of its space, and what is behind it",
      command_model},
+    {"explain", "tell why a pair was asked, and what its label changed", command_explain},
     {"withdraw", "take requests back: free their slots, tell labellers", command_withdraw},
     {"demo", "show the whole loop on this machine, without a server", command_demo},
     {"replay", "repeat a worker from its journal and compare, byte for byte", command_replay},

@@ -59,6 +59,111 @@ def check_model_refuses(stage):
     refused(stage, 4, "no broker answers", "model", "--no-wait", "--timeout", "1", options=nobody)
 
 
+def difference_of(fields):
+    return numpy.frombuffer(fields["x"], "<f4").astype(float)
+
+
+def close(one, other, tolerance=1e-6):
+    return abs(one - other) <= tolerance * max(abs(one), abs(other), 1e-12)
+
+
+def check_explained(stage, run, asked):
+    """One request: everything that can be had from the topics is recomputed from them."""
+    said = json.loads(stage.command("explain", "--json", asked.fields["request_id"]).stdout)
+    pair = next(pair for pair in run.pairs if pair["request_id"] == asked.fields["request_id"])
+    entries, x = information.before(run.entries, asked), difference_of(asked.fields)
+    fit = information.newest_fit(entries)
+    known, directions = said["known"], said["directions"]
+    assert known["fit_id"] == asked.fields["fit_id"] == (fit["fit_id"] if fit else 0)
+    psi = numpy.frombuffer(fit["psi"], "<f8") if fit else numpy.zeros(len(x))
+    assert numpy.array_equal(known["psi"], psi) and close(known["margin"], psi @ x)
+    assert close(known["probability_left"], pair["probability_left"]), "the prediction then"
+    for name in ("score", "reason", "reason_parts", "selector", "score_variance"):
+        assert said["choice"][name] == pair[name], name
+    assert said["arm"] == pair["arm"] and said["propensity"] == pair["propensity"]
+    # Sigma by another program; and the variance that the worker itself wrote into the pair.
+    sigma = information.labelled_information(entries)
+    inverse = numpy.linalg.inv(sigma)
+    assert close(directions["variance"], x @ inverse @ x), "x' inverse(Sigma) x"
+    assert close(directions["variance_of_rule"], pair["score_variance"]), \
+        (directions["variance_of_rule"], pair["score_variance"])
+    policy = information.policy_information(information.panes(entries))
+    part = x @ inverse @ policy @ inverse @ x
+    assert close(directions["policy"], part) and close(directions["policy"], pair["score_policy"])
+    assert close(directions["trace"], numpy.trace(policy @ inverse))
+    weight = asked.fields["weight"]
+    drop = numpy.trace(policy @ inverse) - numpy.trace(
+        policy @ numpy.linalg.inv(sigma + weight * numpy.outer(x, x)))
+    assert close(directions["drop_expected"], drop), (directions["drop_expected"], drop)
+    values, vectors = numpy.linalg.eigh(sigma)
+    shares = (vectors.T @ x) ** 2 / (x @ x)
+    assert close(sum(each["share"] for each in directions["eigen"]), 1)
+    apart = numpy.diff(values).min() > 1e-3 * values.max()  # else any vectors of a plane will do
+    for mine, theirs in zip(directions["eigen"], sorted(zip(values, shares), reverse=True)):
+        assert close(mine["eigenvalue"], theirs[0])
+        assert not apart or abs(mine["share"] - theirs[1]) < 1e-6, (mine, theirs)
+    check_nearest(directions["nearest"], entries, inverse, x)
+    check_change(said, run, asked, drop)
+    beside = {entry.fields["request_id"] for entry in run.of("selected")
+              if abs(entry.fields["issued_at"] - asked.fields["issued_at"]) <= 1000}
+    assert {other["request_id"] for other in said["beside"]} \
+        == beside - {asked.fields["request_id"]}, "asked within a second"
+    scores = {pair["request_id"]: pair["score"] for pair in run.pairs}
+    assert all(other["score"] == scores[other["request_id"]] for other in said["beside"])
+    return said
+
+
+def check_nearest(nearest, entries, inverse, x):
+    answered = information.answers(entries)
+    cosines = {}
+    for fields in answered.values():
+        y = difference_of(fields)
+        cosines[fields["request_id"]] = x @ inverse @ y / numpy.sqrt(
+            (x @ inverse @ x) * (y @ inverse @ y))
+    best = sorted(cosines, key=lambda request_id: -abs(cosines[request_id]))[:5]
+    assert [other["request_id"] for other in nearest] == best, (nearest, best)
+    for other in nearest:
+        assert close(other["cosine"], cosines[other["request_id"]])
+        assert other["label"] == answered[other["request_id"]]["probability_left"]
+
+
+def check_change(said, run, asked, drop):
+    """What the label said and changed."""
+    label = information.answers(run.entries).get(asked.fields["request_id"])
+    if label is None:
+        assert said["label"] is None and said["state"] != "answered", said["label"]
+        return
+    accepted = min(entry.time for entry in run.of("labelled")
+                   if entry.fields["label_id"] == label["label_id"])
+    assert said["state"] == "answered" and said["label"]["outcome"] == label["outcome"]
+    predicted = said["known"]["probability_left"]
+    agreed = None if predicted == .5 else (predicted > .5) == (label["outcome"] == "left")
+    assert said["label"]["agreed"] == agreed and close(said["label"]["drop"], drop)
+    fits = sorted((entry.time, entry.fields["fit_id"], entry.fields) for entry in run.of("fit"))
+    for name, found in (("fit_before", [fit for fit in fits if fit[0] <= accepted][-1:]),
+                        ("fit_after", [fit for fit in fits if fit[0] > accepted][:1])):
+        assert bool(found) == (said["label"][name] is not None), (name, said["label"])
+        for _, fit_id, fields in found:
+            margin = numpy.frombuffer(fields["psi"], "<f8") @ difference_of(asked.fields)
+            assert said["label"][name]["fit_id"] == fit_id and close(
+                said["label"][name]["margin"], margin), (name, said["label"])
+
+
+def check_explain(stage, run):
+    """From the first pairs, before any fit, to the last."""
+    asked = sorted(run.of("selected"), key=lambda entry: (entry.time, entry.fields["slot"]))
+    chosen = [asked[len(asked) * k // 12] for k in range(12)] + [asked[-1]]
+    said = [check_explained(stage, run, entry) for entry in chosen]
+    assert said[0]["known"]["fit_id"] == 0 and said[-1]["known"]["fit_id"] > 1
+    last = stage.command("explain", chosen[-2].fields["request_id"]).stdout
+    for words in ("What was known\n  fit ", "shares of x in the eigenvectors of Sigma",
+                  "nearest labelled pairs", "What its label changed", "Asked within a second"):
+        assert words in last, (words, last)
+    assert "note:" not in last, last
+    refused(stage, 1, "the ledger knows no such request", "explain", "0" * 32)
+    print(f"explained {len(said)} requests; the last but one:\n{last}")
+
+
 def under_way(run):
     """Requests that are neither answered nor gone, in the order of their ids."""
     return sorted({entry.fields["request_id"] for entry in run.of("selected")}
@@ -157,6 +262,7 @@ def main():
         run = at_rest(scene)
         check_model(scene.stage, run)
         check_model_refuses(scene.stage)
+        check_explain(scene.stage, run)
         check_withdraw(scene)
         check_late_labels(scene)
 

@@ -218,3 +218,17 @@ def policy_trace(entries):
     """tr(I inverse(Sigma))."""
     information = policy_information(panes(entries))
     return float(numpy.trace(numpy.linalg.solve(labelled_information(entries), information)))
+
+
+def before(entries, asked):
+    """The entries that stood before one SELECTED, as explain.h says: FIT by its id, picks by time and
+    slot, answers of the same moment not."""
+    def stood(entry):
+        if entry.kind == "fit" and entry.fields["feature_space"] == asked.fields["feature_space"]:
+            return entry.fields["fit_id"] <= asked.fields["fit_id"]
+        if entry.kind == "selected" and entry.time == asked.time:
+            return entry.fields["slot"] < asked.fields["slot"]
+        if entry.kind in ("selected", "labelled", "withdrawn"):
+            return entry.time < asked.time
+        return entry.time <= asked.time
+    return [entry for entry in entries if stood(entry)]

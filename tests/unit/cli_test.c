@@ -114,6 +114,8 @@ static void test_wrong_usage(void **state)
            "either request ids or --feature-space and --policy-version");
     expect("withdraw --policy-version v --reason=\xff " EXAMPLE, EXIT_USAGE,
            "--reason: expected at most 1000 bytes of UTF-8");
+    expect("explain " EXAMPLE, EXIT_USAGE, "which request? See --help.");
+    expect("explain 4F " EXAMPLE, EXIT_USAGE, "'4F' is no request_id: 32 hex digits");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
 }
 
