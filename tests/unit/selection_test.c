@@ -313,6 +313,44 @@ static void a_second_draw_for_a_slot_is_the_rules(void **state)
     assert_true(first > 5 && second > 5);
 }
 
+static void nothing(const struct sel_view *view, double *probability)
+{
+    memset(probability, 0, view->n * (view->n - 1) / 2 * sizeof *probability);
+}
+
+/* A slot that was the rule's may be another arm's in another space. */
+static void what_was_skipped_in_one_space_is_forgotten_in_the_next(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.distribution = nothing;
+    size_t asked = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct engine_options options = options_one_slot(selection_defaults(&rule), seed);
+        options.control_share = .5;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give_completions(&shell, POOL);
+        turn(&shell, 2000);
+        turn(&shell, 0);
+        for (int64_t k = POOL; k < 2 * POOL; k++)
+            give_completion_of(&shell, 0, k, "other", 1, D);
+        struct error error;
+        check(engine_end(shell.engine, INPUT_COMPLETIONS, 0, 2 * POOL, &error), &error);
+        for (int k = 0; k < 4; k++)
+            turn(&shell, 1000);
+        for (; next_selected(&shell, &at, &entry); asked++)
+            if (fabs(entry.selected.propensity - .5 / 13) > 1e-12 &&
+                fabs(entry.selected.propensity - .25 / 13) > 1e-12)
+                fail_msg("seed %d: propensity %g", (int)seed, entry.selected.propensity);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    assert_true(asked > 10);
+}
+
 static void half(const struct sel_view *view, double *probability)
 {
     size_t pairs = view->n * (view->n - 1) / 2;
@@ -1154,6 +1192,7 @@ int main(void)
         cmocka_unit_test(propensities_are_those_of_the_draws),
         cmocka_unit_test(the_best_pair_has_what_chance_leaves),
         cmocka_unit_test(a_second_draw_for_a_slot_is_the_rules),
+        cmocka_unit_test(what_was_skipped_in_one_space_is_forgotten_in_the_next),
         cmocka_unit_test(pools_are_skipped_each_by_its_own_draw),
         cmocka_unit_test(a_uniform_pair_does_not_let_its_pool_compete),
         cmocka_unit_test(a_pair_that_the_price_declines_has_what_other_arms_give),

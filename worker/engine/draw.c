@@ -28,18 +28,6 @@ int64_t draw_slot(const struct engine *engine)
     return engine->requests.slot_last + 1;
 }
 
-static int64_t skips_of(const struct engine *engine, int64_t slot)
-{
-    return engine->skips_slot == slot ? engine->skips : 0;
-}
-
-void draw_skipped(struct engine *engine)
-{
-    int64_t slot = draw_slot(engine);
-    engine->skips = skips_of(engine, slot) + 1;
-    engine->skips_slot = slot;
-}
-
 struct sel_random draw_random(const struct engine *engine, const char *purpose, int64_t slot,
                               int64_t attempt)
 {
@@ -62,6 +50,26 @@ static double probe_share(const struct engine *engine)
 bool draw_probes(const struct engine *engine)
 {
     return probe_share(engine) > 0;
+}
+
+/* What the coin of a slot hangs on: it is another one in another space, once another partition is
+ * the lowest, and when probes begin. */
+static uint64_t coin_of(const struct engine *engine, int64_t slot)
+{
+    struct sel_random random = draw_random(engine, "slot", slot, draw_probes(engine));
+    return sel_random_bits(&random);
+}
+
+static int64_t skips_of(const struct engine *engine, int64_t slot)
+{
+    return engine->skips > 0 && engine->skips_coin == coin_of(engine, slot) ? engine->skips : 0;
+}
+
+void draw_skipped(struct engine *engine)
+{
+    int64_t slot = draw_slot(engine);
+    engine->skips = skips_of(engine, slot) + 1;
+    engine->skips_coin = coin_of(engine, slot);
 }
 
 enum pair_arm draw_pair_arm(enum draw_arm arm)

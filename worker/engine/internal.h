@@ -117,8 +117,8 @@ struct engine {
     struct pool **eligible; /* that compete, best first */
     size_t eligible_count, eligible_capacity;
     size_t refresh_at;
-    int64_t skips_slot;      /* a slot that fell to the rule, which took nothing of some pool */
-    int64_t skips;           /* so often */
+    int64_t skips;           /* pools of which the rule took nothing for a slot that is its own */
+    uint64_t skips_coin;     /* which slot */
     struct listing *listing; /* NULL: the rule takes no list */
     /* Output. */
     struct batch batches[2];
