@@ -26,14 +26,64 @@ enum sel_status sel_wrap_mix(double *probability, const uint8_t *allowed, size_t
     return SEL_OK;
 }
 
-static double rank_of(const double *score, const uint8_t *allowed, size_t count, size_t i)
+/* ---- ranks ---- */
+
+/* True when arm a comes after arm b: a lower score, or as high and later. */
+static bool follows(const double *score, double a, double b)
 {
-    double rank = 1;
-    for (size_t j = 0; j < count; j++)
-        if ((allowed == NULL || allowed[j]) &&
-            (score[j] > score[i] || (score[j] == score[i] && j < i)))
-            rank++;
-    return rank;
+    double left = score[(size_t)a], right = score[(size_t)b];
+    return left < right || (left == right && a > b);
+}
+
+/* Restores the heap below `root`: no arm comes before its children. */
+static void sink(const double *score, double *arms, size_t root, size_t count)
+{
+    double arm = arms[root];
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && follows(score, arms[child + 1], arms[child]))
+            child++;
+        if (!follows(score, arms[child], arm))
+            break;
+        arms[root] = arms[child];
+    }
+    arms[root] = arm;
+}
+
+/* Writes the rank of each arm that is not -INFINITY in `out`, 1 for the first. Heap sort of the
+ * arms' numbers within `out`, then each cycle of that order is followed; ranks are kept negative
+ * until all are known. */
+static void rank_arms(const double *score, const uint8_t *allowed, size_t count, double *out)
+{
+    size_t arms = 0;
+    for (size_t k = 0; k < count; k++)
+        if (allowed == NULL || allowed[k])
+            out[arms++] = (double)k;
+    for (size_t root = arms / 2; root-- > 0;)
+        sink(score, out, root, arms);
+    for (size_t end = arms; end-- > 1;) {
+        double last = out[0];
+        out[0] = out[end];
+        out[end] = last;
+        sink(score, out, 0, end);
+    }
+    /* Those that are not allowed follow, so that `out` is an order of all. */
+    for (size_t k = 0, at = arms; k < count; k++)
+        if (allowed != NULL && !allowed[k])
+            out[at++] = (double)k;
+    for (size_t start = 0; start < count; start++) {
+        if (out[start] < 0)
+            continue;
+        size_t place = start;
+        double arm = out[start];
+        do {
+            double next = out[(size_t)arm];
+            out[(size_t)arm] = -(double)(place + 1);
+            place = (size_t)arm;
+            arm = next;
+        } while (place != start);
+    }
+    for (size_t k = 0; k < count; k++)
+        out[k] = -out[k];
 }
 
 enum sel_status sel_wrap_soften(enum sel_softening softening, double beta, const double *score,
@@ -45,6 +95,8 @@ enum sel_status sel_wrap_soften(enum sel_softening softening, double beta, const
     for (size_t k = 0; k < count; k++)
         if (isnan(score[k]) || score[k] == INFINITY)
             return SEL_INVALID;
+    if (softening == SEL_SOFTRANK)
+        rank_arms(score, allowed, count, log_weight);
     for (size_t k = 0; k < count; k++) {
         double value = score[k];
         if ((allowed != NULL && !allowed[k]) || value == -INFINITY ||
@@ -55,7 +107,7 @@ enum sel_status sel_wrap_soften(enum sel_softening softening, double beta, const
         else if (softening == SEL_POWER)
             log_weight[k] = beta * log(value);
         else
-            log_weight[k] = -beta * log(rank_of(score, allowed, count, k));
+            log_weight[k] = -beta * log(log_weight[k]);
     }
     return SEL_OK;
 }

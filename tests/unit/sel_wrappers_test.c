@@ -37,6 +37,35 @@ static void scores_soften_by_their_formulas(void **state)
     assert_int_equal(sel_wrap_soften(SEL_POWER, -1, score, allowed, 5, log_weight), SEL_INVALID);
 }
 
+/* Ranks of as many pairs as a shortlist has, with ties, against a count of who comes before. */
+static void ranks_of_many_arms_are_those_of_a_count(void **state)
+{
+    (void)state;
+    enum { MANY = 100000, LOOKED_AT = 200 };
+    double *score = malloc(MANY * sizeof *score), *log_weight = malloc(MANY * sizeof *log_weight);
+    uint8_t *allowed = malloc(MANY);
+    assert_true(score != NULL && log_weight != NULL && allowed != NULL);
+    struct sel_random random = sel_random_init(1, 2);
+    for (size_t k = 0; k < MANY; k++) {
+        score[k] = (double)sel_random_below(&random, 5000);
+        allowed[k] = sel_random_below(&random, 10) > 0;
+    }
+    score[7] = -INFINITY;
+    assert_int_equal(sel_wrap_soften(SEL_SOFTRANK, 1, score, allowed, MANY, log_weight), SEL_OK);
+    for (size_t i = 0; i < LOOKED_AT; i++) {
+        double rank = 1;
+        for (size_t j = 0; j < MANY; j++)
+            rank += allowed[j] && (score[j] > score[i] || (score[j] == score[i] && j < i));
+        if (!allowed[i] || i == 7)
+            assert_true(log_weight[i] == -INFINITY);
+        else
+            fixture_close(log_weight[i], -log(rank), 1e-15);
+    }
+    free(score);
+    free(log_weight);
+    free(allowed);
+}
+
 /* P(i among the first k) of successive draws, by going through every order. */
 static double inclusion_by_orders(const double *weight, size_t k, size_t i, unsigned taken)
 {
@@ -165,6 +194,7 @@ int main(void)
 {
     sel_init();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_of_many_arms_are_those_of_a_count),
         cmocka_unit_test(chance_keeps_every_allowed_arm_possible),
         cmocka_unit_test(scores_soften_by_their_formulas),
         cmocka_unit_test(inclusion_is_exact),

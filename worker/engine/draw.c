@@ -343,7 +343,10 @@ static bool draw_softened(struct engine *engine, const struct pool *only, struct
     }
     if (place == count)
         place = last; /* what rounding lacks of 1; count: no pair is possible */
-    return place < count && pair_at(engine, only, place, decision);
+    if (place == count)
+        return false;
+    decision->chance = engine->chances[place];
+    return pair_at(engine, only, place, decision);
 }
 
 static double chance_softened(struct engine *engine, const struct pool *only,
@@ -405,7 +408,9 @@ bool draw_pair(struct engine *engine, struct pool *only, bool declined, struct d
     if (!drawn)
         return false;
     decision->arm = draw_pair_arm(arm);
-    decision->chance = declined ? 0 : chance_by_rule(engine, only, decision);
+    bool known = arm == DRAW_BY_RULE && engine->options.selection.draw != DRAW_BEST;
+    if (!known)
+        decision->chance = declined ? 0 : chance_by_rule(engine, only, decision);
     decision->propensity = draw_propensity(engine, only, decision);
     return true;
 }

@@ -410,7 +410,11 @@ static bool same_domain(const struct pool *left, const struct pool *right)
 static void keep_quota(struct engine *engine)
 {
     size_t quota = engine->options.selection.domain_quota, kept = 0;
-    for (size_t k = 0; quota > 0 && k < engine->eligible_count; k++) {
+    /* A rule of scores looks no farther than the shortlist. */
+    size_t enough = selection_draws(&engine->options.selection)
+                        ? engine->eligible_count
+                        : engine->options.selection.shortlist;
+    for (size_t k = 0; quota > 0 && k < engine->eligible_count && kept < enough; k++) {
         size_t before = 0;
         for (size_t other = 0; other < kept && before < quota; other++)
             before += same_domain(engine->eligible[other], engine->eligible[k]);
