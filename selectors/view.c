@@ -89,8 +89,8 @@ static struct sel_view view_of(const struct candidates *candidates,
     return view;
 }
 
-/* What a rule of somebody else's may write: no number, less than 0, more than 1 in all, or on a pair
- * that may not be asked. */
+/* What a rule of somebody else's may write: no number, less than 0, more than 1 in all, or on a
+ * pair that may not be asked. */
 static void settle_probabilities(const struct candidates *candidates, double *probability)
 {
     size_t pairs = candidates_pairs(candidates->gram.n);

@@ -210,8 +210,8 @@ bool options_check_rule(struct options *options, struct error *error)
         return unfit(options, "selection.draw", "which has no scores of pairs", error);
     if (options->selection_draw == DRAW_POWER && (rule->traits & SEL_SIGNED) != 0)
         return unfit(options, "selection.draw", "whose scores may be below 0", error);
-    size_t side = options->selection_list < options->pool_max ? options->selection_list
-                                                              : options->pool_max;
+    size_t side =
+        options->selection_list < options->pool_max ? options->selection_list : options->pool_max;
     if ((rule->traits & SEL_GROUPS) != 0 && options->selection_candidates < side * (side - 1) / 2)
         return unfit(options, "selection.candidates",
                      "whose lists have more pairs (selection.list)", error);

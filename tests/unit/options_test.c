@@ -650,7 +650,8 @@ static void test_what_does_not_go_with_a_rule_is_refused(void **state)
          "selection.when: \"price\" does not go with the rule dts"},
         {"selection.rule=kcenter", "selection.draw=power", "selection.draw: \"power\""},
         {"selection.rule=min_margin", "selection.draw=power",
-         "selection.draw: \"power\" does not go with the rule min_margin, whose scores may be below"},
+         "selection.draw: \"power\" does not go with the rule min_margin, whose scores may be "
+         "below"},
         {"selection.rule=list_fw", "selection.candidates=5",
          "selection.candidates: 5 does not go with the rule list_fw, whose lists have more pairs"},
         {"selection.rule=uniform", "selection.draw=softmax", "selection.draw: \"softmax\""},

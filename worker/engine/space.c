@@ -49,7 +49,8 @@ static bool wrong_dimension(const struct completion *completion, size_t dimensio
     return true;
 }
 
-/* One such feature would leave Sigma without an inverse, for every worker and after each restart. */
+/* One such feature would leave Sigma without an inverse, for every worker and after each restart.
+ */
 static bool lies_too_far(const struct space *space, const struct completion *completion,
                          char *reason, size_t size)
 {
