@@ -63,9 +63,8 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Consumer group. All workers of one group share the work and the ledger."},
     {ROW(kafka, instance), TYPE_STRING, .minimum = 1, .compute = host_name,
      .compute_text = "the host's name",
-     .text =
-         "Slot of this worker, stable over restarts and different for each worker of the group: "
-         "`transactional.id` is group-instance."},
+     .text = "Slot of this worker, stable over restarts and different for each worker of the "
+             "group: `transactional.id` is group-instance."},
     {ROW(kafka, static), TYPE_BOOL, .fallback = "true",
      .text = "Sets `group.instance.id` to the instance: a quick restart moves no partitions."},
     {ROW(kafka, assignment), TYPE_NAME, .names = ASSIGNMENTS, .fallback = "range",
@@ -76,9 +75,8 @@ const struct option_row OPTION_ROWS[] = {
      .text = "`transaction.timeout.ms`: how long a dead worker's open transaction holds back every "
              "reader."},
     {ROW(kafka, properties), TYPE_LIST, .fallback = "[]", .secret = true,
-     .text =
-         "`\"name=value\"` each, handed to librdkafka as they are and checked at the start. On the "
-         "command line also `--set kafka.properties.NAME=VALUE`, which adds to the list."},
+     .text = "`\"name=value\"` each, handed to librdkafka as they are and checked at the start. On "
+             "the command line also `--set kafka.properties.NAME=VALUE`, which adds to the list."},
 
     {ROW(topics, completions), TYPE_STRING, .minimum = 1, .fallback = "infopair.completions",
      .text = "Input: completions."},
@@ -103,8 +101,7 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Holds `completion.avsc`, `label.avsc`, `pair.avsc` and `ledger.avsc`."},
     {ROW(schemas, ids), TYPE_LIST, .fallback = "[]",
      .text = "`\"id=file\"` each, for framed records; the file is relative to `schemas.directory`. "
-             "Empty: "
-             "`1=completion.avsc`, `2=label.avsc`, `3=pair.avsc`, `4=ledger.avsc`."},
+             "Empty: `1=completion.avsc`, `2=label.avsc`, `3=pair.avsc`, `4=ledger.avsc`."},
 
     {ROW(commit, interval), TYPE_DURATION, 10, MINUTE, .fallback = "200ms",
      .text = "A batch is committed at least this often."},
@@ -117,9 +114,8 @@ const struct option_row OPTION_ROWS[] = {
      .text = "The feature space to work in; empty: the one with the largest `feature_epoch`."},
     {ROW(features, scale), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
      .fallback = "auto", .shared = true,
-     .text =
-         "Factor on all features. `auto`: estimated once for each space, so that the mean squared "
-         "distance to the pool's mean is d."},
+     .text = "Factor on all features. `auto`: estimated once for each space, so that the mean "
+             "squared distance to the pool's mean is d."},
     {ROW(features, scale_pools), TYPE_INTEGER, 1, 1e6, .fallback = "50", .shared = true,
      .text = "Ready pools that the estimate of the scale needs; nothing is asked before."},
 
@@ -172,7 +168,6 @@ const struct option_row OPTION_ROWS[] = {
      .text = "A request without an answer is written off after this time."},
     {ROW(labels, late), TYPE_DURATION, 0, 365 * DAY, .fallback = "7d", .shared = true,
      .text = "A label still counts so long after its deadline."},
-
     {ROW(labels, lapse), TYPE_NUMBER, 0, .9, .automatic = "auto", .automatic_nan = true,
      .fallback = "auto", .shared = true,
      .text = "Share of the answers that are coin flips. `auto`: estimated once there are 10 labels "
@@ -183,6 +178,7 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4",
      .text = "Standard deviations by which the last 200 labels may cost more log-loss than the fit "
              "expects, before /ready and the log say that they contradict it."},
+
     {ROW(fit, every), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
      .text = "Labels between two fits."},
     {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
@@ -194,13 +190,10 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(selection, rule), TYPE_STRING, .minimum = 1, .fallback = "policy_trace", .shared = true,
      .text = "How pairs are chosen; the rules are listed below."},
     {ROW(selection, when), TYPE_NAME, .names = WHENS, .fallback = "slots", .shared = true,
-     .text =
-         "`slots`: the best pair over all open pools whenever the budget opens a slot. `price`: "
-         "each "
-         "pool is looked at once, when it is ready, and asked if its best pair is worth more than "
-         "a price that adapts; then it is closed. `pool`: each pool is asked when it is ready and "
-         "a "
-         "slot is open, and closed after `pool.picks` (0: one)."},
+     .text = "`slots`: the best pair over all open pools whenever the budget opens a slot. "
+             "`price`: each pool is looked at once, when it is ready, and asked if its best pair "
+             "is worth more than a price that adapts; then it is closed. `pool`: each pool is "
+             "asked when it is ready and a slot is open, and closed after `pool.picks` (0: one)."},
     {ROW(selection, weights), TYPE_NAME, .names = WEIGHTINGS, .fallback = "probit", .shared = true,
      .text = "Weight of a pair: averaged over the uncertainty of ψ, or at the estimate."},
     {ROW(selection, plugin), TYPE_STRING, .fallback = "",
@@ -214,9 +207,9 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Share of the rule's own slots that go to uniform pairs."},
     {SELECTION(prompts), TYPE_NAME, .names = PROMPTS, .fallback = "pair", .shared = true,
      .text =
-         "Which pools come first when not all are compared: those of the highest score of a "
-         "pair, the widest spread of rewards, the highest predictive entropy (needs "
-         "`policy_logprob`), or the lowest score of `maxminlcb`. The rule `apl` takes entropy."},
+         "Which pools come first when not all are compared: those of the highest score of a pair, "
+         "the widest spread of rewards, the highest predictive entropy (needs `policy_logprob`), "
+         "or the lowest score of `maxminlcb`. The rule `apl` takes entropy."},
     {SELECTION(prompt_share), TYPE_NUMBER, 0, 1, .above_minimum = true, .automatic = "auto",
      .automatic_nan = true, .fallback = "auto", .shared = true, .parameter = true,
      .text = "Share of the open pools that are compared at all. `auto`: 1; required by `apl`."},
@@ -237,13 +230,11 @@ const struct option_row OPTION_ROWS[] = {
     {SELECTION(list), TYPE_COUNT, 2, 64, .fallback = "4", .shared = true,
      .text = "`list_fw`: completions of a list, all of whose pairs are asked together."},
     {SELECTION(batch), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true,
-     .text =
-         "Slots that must be open before any is used, over all workers; 0: 1, or for rules that "
-         "choose from a list as many as the budget lets gather, at most 50."},
+     .text = "Slots that must be open before any is used, over all workers; 0: 1, or for rules "
+             "that choose from a list as many as the budget lets gather, at most 50."},
     {SELECTION(parameters), TYPE_LIST, .fallback = "[]", .shared = true,
-     .text =
-         "`\"name=value\"` each: parameters of the rule of `selection.plugin` that have no option "
-         "of their own."},
+     .text = "`\"name=value\"` each: parameters of the rule of `selection.plugin` that have no "
+             "option of their own."},
     {PARAMETER(confidence, 0, 1e300)},
     {PARAMETER(buffer, -0.5, .5)},
     {PARAMETER(resolution, 1e-9, 1e300)},

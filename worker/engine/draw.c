@@ -2,13 +2,19 @@
  *
  * The arm is drawn first, by a coin keyed by the lowest partition that is live here and the slot's
  * number (one more than the largest in the ledger): no two slots have the same key, since a
- * partition's next owner has read the ledger. control: a uniform candidate pool, then a uniform
- * unasked pair of it. probe: the pair of the largest |psi' x| of those compared, whose answers tell
- * how often annotators err. selected: by epsilon the same, else by the rule:
- *   a rule of scores   the best pair of all that are compared, or one drawn by its score
- *   a rule that draws  a uniform pool of those that compete, then a pair by the rule's
- * distribution; where that skips the pool, another draw for the same slot The propensity of the
- * pair is its probability over all arms, given the state at the draw. */
+ * partition's next owner has read the ledger.
+ *
+ * control: a uniform candidate pool, then a uniform unasked pair of it.
+ *
+ * probe: the pair of the largest |psi' x| of those compared, whose answers tell how often
+ * annotators err.
+ *
+ * selected: by epsilon a uniform pair; else of a rule of scores the best pair of all that are
+ * compared, or one drawn by its score; of a rule that draws a uniform pool of those that compete,
+ * then a pair by the rule's distribution, and where that skips the pool another draw for the same
+ * slot.
+ *
+ * The propensity of the pair is its probability over all arms, given the state at the draw. */
 #include <string.h>
 
 #include "selection.h"

@@ -488,6 +488,9 @@ bool engine_obstacle(struct engine *engine, char *text, size_t size)
                  "memory.limit: the window of requests and labels is full (%zu MiB); lower "
                  "labels.max, pool.age or labels.late, or raise memory.limit",
                  engine->window.limit >> 20);
+    else if (select_declined(engine) > 0)
+        snprintf(text, size, "the rule %s takes no pair of the %zu ready pools",
+                 engine->options.selection.rule->name, select_declined(engine));
     else
         return false;
     return true;

@@ -216,6 +216,8 @@ bool price_entry(struct engine *engine, const struct entry *entry, enum applied 
 /* Allocates what selection needs at the dimension of the space. */
 bool select_prepare(struct engine *engine, struct error *error);
 bool select_tick(struct engine *engine, struct error *error);
+/* Ready pools with pairs of which the rule takes none, while it takes none of any other; else 0. */
+size_t select_declined(const struct engine *engine);
 void select_forget_pool(struct engine *engine, const struct pool *pool);
 void select_fini(struct engine *engine);
 size_t select_bytes(const struct engine_options *options, size_t dimension);

@@ -1,10 +1,13 @@
 /* Selection: its memory, and which pools are looked at when.
  *
- *   slots  whenever a slot is open, the pair that draw.c finds among all pools that compete, or
- *          listing.c for the rules that choose batches
- *   pool   each pool once it is ready and its partition has a slot: its own pairs, as many as it
- * may have; then it is closed price  each pool once it is ready, whether there is a slot or not:
- * its best pair if it is worth more than the price; then it is closed */
+ * slots: whenever a slot is open, the pair that draw.c finds among all pools that compete, or a
+ * batch of listing.c.
+ *
+ * pool: each pool once it is ready and its partition has a slot. Its own pairs, as many as it may
+ * have; then it is closed.
+ *
+ * price: each pool once it is ready, whether there is a slot or not. Its best pair, if that is
+ * worth more than the price; then it is closed. */
 #include <stdlib.h>
 #include <string.h>
 

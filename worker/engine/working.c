@@ -360,6 +360,18 @@ size_t working_candidates(const struct engine *engine)
     return count;
 }
 
+size_t select_declined(const struct engine *engine)
+{
+    size_t declined = 0;
+    for (size_t k = 0; k < engine->pools.ready_count; k++) {
+        const struct pool *pool = engine->pools.ready[k];
+        if (!pool->scored || (!pool->exhausted && !pool->skipped))
+            return 0;
+        declined += pool->declined || pool->skipped;
+    }
+    return declined;
+}
+
 static bool needs_score(const struct engine *engine, const struct pool *pool)
 {
     bool open = !pool->exhausted || pool->declined;
