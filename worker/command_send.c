@@ -7,6 +7,7 @@
 #include "interrupt.h"
 #include "npy.h"
 #include "send_fields.h"
+#include "send_history.h"
 #include "send_lines.h"
 #include "send_producer.h"
 #include "send_prompts.h"
@@ -23,7 +24,8 @@ struct send_command {
     struct command_patience patience;
     const char *defaults[DEFAULTS_MAX];
     size_t default_count;
-    const char *kind; /* "completions" or "labels" */
+    const char *kind; /* "completions", "labels" or "history" */
+    const char *files[2];
     const char *file;
     const char *features_file;
     const char *prompts_file;
@@ -58,14 +60,19 @@ static const struct command_option OPTIONS[] = {
 
 static bool take_argument(struct send_command *send, const char *value, struct error *error)
 {
+    static const char *const KINDS[] = {"completions", "labels", "history"};
     if (send->kind == NULL) {
         send->kind = value;
-        return strcmp(value, "completions") == 0 || strcmp(value, "labels") == 0 ||
-               error_set(error, ERROR_FATAL, "'%.60s' is neither completions nor labels", value);
+        for (size_t k = 0; k < sizeof KINDS / sizeof *KINDS; k++)
+            if (strcmp(value, KINDS[k]) == 0)
+                return true;
+        return error_set(error, ERROR_FATAL, "'%.60s' is none of completions, labels, history",
+                         value);
     }
-    if (send->file != NULL)
+    bool more = send->files[0] != NULL && strcmp(send->kind, "history") == 0;
+    if (send->files[more] != NULL)
         return error_set(error, ERROR_FATAL, "one file at a time: '%.80s' is too many", value);
-    send->file = value;
+    send->files[more] = value;
     return true;
 }
 
@@ -102,16 +109,29 @@ static bool take(void *closure, const char *name, const char *value, struct erro
 
 static const struct command_usage USAGE = {
     .name = "send",
-    .arguments = "completions|labels [FILE|-]",
+    .arguments = "completions|labels|history [RIGHT.npy] [FILE|-]",
     .summary =
         "Turns JSON lines into records. Names are those of the Avro contracts. Fields that a\n"
         "completion does not have become attributes; features stand in the line as an array or\n"
         "come from --features. A label needs request_id or pair_id, and outcome (left, right, "
         "tie,\n"
         "both_bad, skip, invalid) or probability_left. The first bad line ends it with exit code\n"
-        "1; what stood before it is sent, nothing behind it.",
+        "1; what stood before it is sent, nothing behind it.\n"
+        "\n"
+        "History is what was judged before infopair: a line has prompt_id, left_id, right_id, an\n"
+        "outcome or probability_left, features_left and features_right (or both by --features\n"
+        "LEFT.npy RIGHT.npy), and may have confidence, annotator_id, annotator_kind, labelled_at,\n"
+        "policy_version, policy_epoch, feature_space and label_id. It becomes LABELLED entries of\n"
+        "the ledger in the scale of the space in force, or of features.scale where it is set: the\n"
+        "next pick knows them, the next fit learns from them, and the same pair is not asked "
+        "again.\n"
+        "The window begins anew for them, and counts the newest labels.max. A label_id that the\n"
+        "ledger holds is passed over; a line without one has that of the file's name, the line's\n"
+        "number and the pair, so that sending a file again adds nothing. Use the workers'\n"
+        "configuration.",
     .examples = "  infopair send completions --features phi.npy --prompts prompts.jsonl \\\n"
                 "      --default feature_space=phi64 completions.jsonl\n"
+                "  infopair send history --features left.npy right.npy preferences.jsonl\n"
                 "  echo '{\"request_id\": \"4f...\", \"outcome\": \"left\"}' | infopair send "
                 "labels\n",
     .options = OPTIONS,
@@ -312,10 +332,38 @@ static void close_all(struct send_command *send)
     buffer_free(&send->record);
 }
 
+static int run_history(struct send_command *send, const struct options *options)
+{
+    struct history_request request = {.options = options,
+                                      .patience = send->patience,
+                                      .file = send->files[0],
+                                      .defaults = send->defaults,
+                                      .default_count = send->default_count,
+                                      .limit = send->limit,
+                                      .skip_bad = send->skip_bad};
+    struct error error = {ERROR_NONE, ""};
+    if (send->features_file != NULL) {
+        request.features[0] = send->features_file;
+        request.features[1] = send->files[0];
+        request.file = send->files[1];
+    }
+    if (send->prompts_file != NULL || send->rate > 0)
+        error_set(&error, ERROR_FATAL, "history has neither --prompts nor --rate");
+    else if (send->features_file != NULL && send->files[0] == NULL)
+        error_set(&error, ERROR_FATAL,
+                  "--features of history: LEFT.npy RIGHT.npy, the right is "
+                  "missing");
+    else if (send->features_file == NULL && send->files[1] != NULL)
+        error_set(&error, ERROR_FATAL, "one file at a time: '%.80s' is too many", send->files[1]);
+    return error.class == ERROR_NONE ? send_history(&request)
+                                     : command_fail(USAGE.name, &error, EXIT_USAGE);
+}
+
 static int prepare_and_run(struct send_command *send, const struct options *options)
 {
     bool completions = strcmp(send->kind, "completions") == 0;
     send->options = options;
+    send->file = send->files[0];
     send->contract = completions ? CONTRACT_COMPLETION : CONTRACT_LABEL;
     send->topic = completions ? options->topics_completions : options->topics_labels;
     send->record.maximum = options->limits_record;
@@ -340,11 +388,12 @@ int command_send(int argc, char **argv)
     if (code != COMMAND_GO_ON)
         return code;
     if (send.kind == NULL) {
-        const struct error error = {ERROR_FATAL, "completions or labels? See --help."};
+        const struct error error = {ERROR_FATAL, "completions, labels or history? See --help."};
         code = command_fail(USAGE.name, &error, EXIT_USAGE);
     } else {
         interrupt_catch();
-        code = prepare_and_run(&send, options);
+        code = strcmp(send.kind, "history") == 0 ? run_history(&send, options)
+                                                 : prepare_and_run(&send, options);
     }
     close_all(&send);
     options_free(options);

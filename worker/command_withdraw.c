@@ -126,8 +126,8 @@ static bool withdraw_one(struct withdraw_command *withdraw, const struct request
     const char *reason = withdraw->reason == NULL ? "" : withdraw->reason;
     struct entry entry = {.kind = ENTRY_WITHDRAWN,
                           .withdrawn = {.request_id = span_of(id), .reason = span_of(reason)}};
-    return ledger_append_entry(withdraw->append, &entry, request->id, error) &&
-           notify(withdraw, request, id, error);
+    return notify(withdraw, request, id, error) &&
+           ledger_append_entry(withdraw->append, &entry, request->id, error);
 }
 
 /* Those that were named. */
@@ -165,11 +165,13 @@ static bool is_meant(const struct withdraw_command *withdraw, const struct reque
 
 static bool withdraw_all(struct withdraw_command *withdraw, struct error *error)
 {
-    const struct requests *requests = engine_requests(withdraw->view.engine);
-    for (const struct request *request = requests->open_first; request != NULL;
-         request = request->under_way.next)
+    const struct request *next;
+    for (const struct request *request = engine_requests(withdraw->view.engine)->open_first;
+         request != NULL; request = next) {
+        next = request->under_way.next; /* it leaves the list */
         if (is_meant(withdraw, request) && !withdraw_one(withdraw, request, error))
             return false;
+    }
     return true;
 }
 

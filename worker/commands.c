@@ -9,7 +9,7 @@ const struct command COMMANDS[] = {
     {"run", "read completions and labels, publish the pairs worth a label", command_run},
     {"check", "check the configuration and print every value with its source", command_check},
     {"topics", "create the topics with fitting settings", command_topics},
-    {"send", "turn JSON lines into completions or labels", command_send},
+    {"send", "turn JSON lines into completions, labels or labels given before", command_send},
     {"tail", "print pairs, labels, dead letters or the ledger as JSON lines", command_tail},
     {"model", "print the fit in force: psi, the scale of its space, and what is behind it",
      command_model},

@@ -106,6 +106,18 @@ static bool produce(struct ledger_append *append, const struct append_record *re
     }
 }
 
+/* The view takes it as every worker will; what it refuses does not go out. */
+static bool follow(struct ledger_append *append, const struct entry *entry, struct id request,
+                   struct error *error)
+{
+    struct engine *engine = append->view->engine;
+    int64_t refused = engine_stats(engine)->entries_refused;
+    /* Decided here, and not read back; the reason of a refusal stands in the error. */
+    return engine_entry(engine, entry, engine_ledger_partition(engine, request), INT64_MAX,
+                        error) &&
+           engine_stats(engine)->entries_refused == refused;
+}
+
 bool ledger_append_entry(struct ledger_append *append, struct entry *entry, struct id request,
                          struct error *error)
 {
@@ -118,7 +130,8 @@ bool ledger_append_entry(struct ledger_append *append, struct entry *entry, stru
     entry->writer = span_of(append->writer);
     entry->time = now > newest ? now : newest; /* never before any entry seen */
     append->value.size = 0;
-    if (!contracts_encode_entry(view->contracts, entry, &append->value, error))
+    if (!follow(append, entry, request, error) ||
+        !contracts_encode_entry(view->contracts, entry, &append->value, error))
         return false;
     const struct append_record record = {.topic = view->options->topics_ledger,
                                          .key = span_of(key),

@@ -23,13 +23,14 @@ struct append_record {
 };
 
 /* Opens the producer and begins a transaction. `view` has been read to the ledger's end; it is
- * borrowed, and its options, contracts and digest are used. */
+ * borrowed, and its engine follows what is written. */
 struct ledger_append *ledger_append_new(const struct ledger_view *view, struct error *error);
 /* Aborts what was not committed. NULL is allowed. */
 void ledger_append_free(struct ledger_append *append);
 
 /* Adds an entry about a request: version, digest, writer, time, key and partition are filled in
- * here. False: nothing of the transaction will be committed. */
+ * here, and the view's engine follows. False with ERROR_DATA: the workers would refuse it, and it
+ * is left out; else nothing of the transaction will be committed. */
 bool ledger_append_entry(struct ledger_append *append, struct entry *entry, struct id request,
                          struct error *error);
 bool ledger_append_record(struct ledger_append *append, const struct append_record *record,

@@ -19,6 +19,8 @@ enum field_type {
     FIELD_OUTCOME,
     FIELD_SOURCE,
     FIELD_FEATURES,
+    FIELD_LEFT, /* features of one side */
+    FIELD_RIGHT,
     FIELD_ATTRIBUTES,
 };
 
@@ -31,6 +33,9 @@ struct field {
 
 #define COMPLETION(member) #member, .offset = offsetof(struct completion, member)
 #define LABEL(member) #member, .offset = offsetof(struct label, member)
+
+#define HISTORY(member) #member, .offset = offsetof(struct history, member)
+#define HISTORY_LABEL(member) #member, .offset = offsetof(struct history, label.member)
 
 static const struct field COMPLETION_FIELDS[] = {
     {COMPLETION(prompt_id), .type = FIELD_TEXT, .required = true},
@@ -72,6 +77,25 @@ static const struct field LABEL_FIELDS[] = {
     {.name = NULL},
 };
 
+static const struct field HISTORY_FIELDS[] = {
+    {HISTORY(prompt_id), .type = FIELD_TEXT, .required = true},
+    {HISTORY(left_id), .type = FIELD_TEXT, .required = true},
+    {HISTORY(right_id), .type = FIELD_TEXT, .required = true},
+    {HISTORY(feature_space), .type = FIELD_TEXT},
+    {HISTORY(policy_version), .type = FIELD_TEXT},
+    {HISTORY(policy_epoch), .type = FIELD_INTEGER},
+    {"features_left", .type = FIELD_LEFT},
+    {"features_right", .type = FIELD_RIGHT},
+    {HISTORY_LABEL(label_id), .type = FIELD_TEXT},
+    {HISTORY_LABEL(outcome), .type = FIELD_OUTCOME},
+    {HISTORY_LABEL(probability_left), .type = FIELD_NUMBER},
+    {HISTORY_LABEL(confidence), .type = FIELD_NUMBER},
+    {HISTORY_LABEL(annotator_id), .type = FIELD_TEXT},
+    {HISTORY_LABEL(annotator_kind), .type = FIELD_TEXT},
+    {HISTORY_LABEL(labelled_at), .type = FIELD_INTEGER},
+    {.name = NULL},
+};
+
 /* In the order of enum label_outcome. */
 static const char *const OUTCOMES[] = {"left", "right", "tie", "both_bad", "skip", "invalid", NULL};
 /* In the order of enum completion_source, from its second on. */
@@ -83,7 +107,8 @@ struct send_fields {
     json_t *defaults;
     size_t dimension_max;
     size_t attributes_max;
-    float *features;             /* dimension_max values */
+    float *features;             /* dimension_max values, twice: a side each */
+    size_t side[2];              /* how many the line gave; 0: none */
     struct span *names, *values; /* of the attributes of one line */
     char **texts;                /* those of them that are not strings in the line, owned */
     size_t count, text_count;
@@ -132,12 +157,14 @@ static bool add_default(struct send_fields *fields, const char *text, struct err
         return error_set(error, ERROR_FATAL,
                          "--default %s: a %s has no such field; the nearest is '%s'", name,
                          fields->contract, nearest_field(fields->table, name));
-    if (field->type == FIELD_FEATURES || field->type == FIELD_ATTRIBUTES)
+    if (field->type == FIELD_FEATURES || field->type == FIELD_LEFT || field->type == FIELD_RIGHT ||
+        field->type == FIELD_ATTRIBUTES)
         return error_set(error, ERROR_FATAL, "--default %s: has no default", name);
     json_t *value = default_value(field, equals + 1);
     union {
         struct completion completion;
         struct label label;
+        struct history history;
     } scratch;
     if (!read_field(fields, field, value, &scratch, error)) {
         json_decref(value);
@@ -151,7 +178,7 @@ static bool prepare(struct send_fields *fields, const char *const *defaults, siz
                     struct error *error)
 {
     fields->defaults = json_object();
-    fields->features = malloc(fields->dimension_max * sizeof *fields->features);
+    fields->features = malloc(2 * fields->dimension_max * sizeof *fields->features);
     fields->names = calloc(fields->attributes_max + 1, sizeof *fields->names);
     fields->values = calloc(fields->attributes_max + 1, sizeof *fields->values);
     fields->texts = calloc(fields->attributes_max + 1, sizeof *fields->texts);
@@ -172,9 +199,12 @@ struct send_fields *send_fields_new(enum contract contract, const struct options
         error_set(error, ERROR_FATAL, "out of memory");
         return NULL;
     }
-    bool completion = contract == CONTRACT_COMPLETION;
-    fields->table = completion ? COMPLETION_FIELDS : LABEL_FIELDS;
-    fields->contract = completion ? "completion" : "label";
+    fields->table = contract == CONTRACT_COMPLETION ? COMPLETION_FIELDS
+                    : contract == CONTRACT_LABEL    ? LABEL_FIELDS
+                                                    : HISTORY_FIELDS;
+    fields->contract = contract == CONTRACT_COMPLETION ? "completion"
+                       : contract == CONTRACT_LABEL    ? "label"
+                                                       : "line of history";
     fields->dimension_max = options->limits_dimension;
     fields->attributes_max = options->limits_attributes;
     fields->attributes.maximum = options->limits_record;
@@ -267,25 +297,23 @@ static bool read_symbol(const struct field *field, const json_t *value, const ch
                      json_string_value(value), list);
 }
 
-static bool read_features(struct send_fields *fields, const json_t *value,
-                          struct completion *completion, struct error *error)
+/* An array of numbers into `out`, which has room for dimension_max. */
+static bool read_features(const struct send_fields *fields, const struct field *field,
+                          const json_t *value, float *out, size_t *count, struct error *error)
 {
-    size_t count = json_array_size(value);
+    *count = json_array_size(value);
     if (!json_is_array(value))
-        return error_set(error, ERROR_DATA, "features: expected an array of numbers, found %s",
-                         type_of(value));
-    if (count == 0 || count > fields->dimension_max)
-        return error_set(error, ERROR_DATA,
-                         "features: %zu values; limits.dimension allows 1 to %zu", count,
-                         fields->dimension_max);
-    for (size_t k = 0; k < count; k++) {
+        return wrong_type(field, "an array of numbers", value, error);
+    if (*count == 0 || *count > fields->dimension_max)
+        return error_set(error, ERROR_DATA, "%s: %zu values; limits.dimension allows 1 to %zu",
+                         field->name, *count, fields->dimension_max);
+    for (size_t k = 0; k < *count; k++) {
         const json_t *item = json_array_get(value, k);
-        fields->features[k] = (float)json_number_value(item);
-        if (!json_is_number(item) || !isfinite(fields->features[k]))
-            return error_set(error, ERROR_DATA, "features: value %zu is not a finite number", k);
+        out[k] = (float)json_number_value(item);
+        if (!json_is_number(item) || !isfinite(out[k]))
+            return error_set(error, ERROR_DATA, "%s: value %zu is not a finite number", field->name,
+                             k);
     }
-    completion->features = fields->features;
-    completion->dimension = count;
     return true;
 }
 
@@ -375,7 +403,14 @@ static bool read_field(struct send_fields *fields, const struct field *field, js
         *(enum completion_source *)member = (enum completion_source)(place + 1);
         return true;
     case FIELD_FEATURES:
-        return read_features(fields, value, record, error);
+        ((struct completion *)record)->features = fields->features;
+        return read_features(fields, field, value, fields->features,
+                             &((struct completion *)record)->dimension, error);
+    case FIELD_LEFT:
+        return read_features(fields, field, value, fields->features, &fields->side[0], error);
+    case FIELD_RIGHT:
+        return read_features(fields, field, value, fields->features + fields->dimension_max,
+                             &fields->side[1], error);
     case FIELD_ATTRIBUTES:
         return add_attributes(fields, value, error);
     }
@@ -455,11 +490,10 @@ bool send_completion(struct send_fields *fields, json_t *line, const float *feat
            error_set(error, ERROR_DATA, "features: is missing; give it in the line or --features");
 }
 
-static bool check_label(const struct label *label, bool outcome_given, struct error *error)
+static bool check_answer(const struct label *label, struct error *error)
 {
+    bool outcome_given = label->outcome != OUTCOME_PROBABILITY;
     bool probability_given = !isnan(label->probability_left);
-    if (label->request_id.size == 0 && label->pair_id.size == 0)
-        return error_set(error, ERROR_DATA, "request_id: is missing, and so is pair_id");
     if (outcome_given && probability_given)
         return error_set(error, ERROR_DATA, "outcome: given, and probability_left too; want one");
     if (!outcome_given && !probability_given)
@@ -472,21 +506,68 @@ static bool check_label(const struct label *label, bool outcome_given, struct er
     return true;
 }
 
-bool send_label(struct send_fields *fields, json_t *line, struct label *label, struct error *error)
+/* An object without fields that are not known. */
+static bool check_known(const struct send_fields *fields, json_t *line, struct error *error)
 {
-    *label = (struct label){
-        .outcome = OUTCOME_PROBABILITY, .probability_left = NAN, .confidence = 1, .lead_time = -1};
-    if (!check_object(line, error))
-        return false;
     const char *name;
     json_t *value;
+    if (!check_object(line, error))
+        return false;
     json_object_foreach(line, name, value)
     {
         if (find_field(fields->table, name) == NULL)
             return error_set(error, ERROR_DATA,
-                             "%.60s: a label has no such field; the nearest is '%s'", name,
-                             nearest_field(fields->table, name));
+                             "%.60s: a %s has no such field; the nearest is '%s'", name,
+                             fields->contract, nearest_field(fields->table, name));
     }
-    return read_known(fields, line, label, error) &&
-           check_label(label, label->outcome != OUTCOME_PROBABILITY, error);
+    return true;
+}
+
+static const struct label NO_LABEL = {.outcome = OUTCOME_PROBABILITY,
+                                      .probability_left = (double)NAN,
+                                      .confidence = 1,
+                                      .lead_time = -1};
+
+bool send_label(struct send_fields *fields, json_t *line, struct label *label, struct error *error)
+{
+    *label = NO_LABEL;
+    if (!check_known(fields, line, error) || !read_known(fields, line, label, error))
+        return false;
+    if (label->request_id.size == 0 && label->pair_id.size == 0)
+        return error_set(error, ERROR_DATA, "request_id: is missing, and so is pair_id");
+    return check_answer(label, error);
+}
+
+/* The features of both sides, from the line or the rows that belong to it. */
+static bool take_sides(struct send_fields *fields, const float *left, const float *right,
+                       size_t dimension, struct history *history, struct error *error)
+{
+    const size_t *side = fields->side;
+    if (left != NULL && (side[0] > 0 || side[1] > 0))
+        return error_set(error, ERROR_DATA, "%s: in the line and by --features",
+                         side[0] > 0 ? "features_left" : "features_right");
+    if (left == NULL && (side[0] == 0 || side[1] == 0))
+        return error_set(error, ERROR_DATA,
+                         "%s: is missing; give it in the line or both by --features",
+                         side[0] == 0 ? "features_left" : "features_right");
+    if (left == NULL && side[0] != side[1])
+        return error_set(error, ERROR_DATA, "features_right: %zu values, features_left has %zu",
+                         side[1], side[0]);
+    history->left = left != NULL ? left : fields->features;
+    history->right = left != NULL ? right : fields->features + fields->dimension_max;
+    history->dimension = left != NULL ? dimension : side[0];
+    return memcmp(history->left, history->right, history->dimension * sizeof(float)) != 0 ||
+           error_set(error, ERROR_DATA,
+                     "features_right: the same as features_left: such a label tells nothing");
+}
+
+bool send_history_line(struct send_fields *fields, json_t *line, const float *left,
+                       const float *right, size_t dimension, struct history *history,
+                       struct error *error)
+{
+    *history = (struct history){.label = NO_LABEL};
+    fields->side[0] = fields->side[1] = 0;
+    return check_known(fields, line, error) && read_known(fields, line, history, error) &&
+           check_answer(&history->label, error) &&
+           take_sides(fields, left, right, dimension, history, error);
 }

@@ -13,9 +13,9 @@ environment.enter()
 
 import numpy  # noqa: E402
 
-from support import information  # noqa: E402
+from support import contracts, information, judge  # noqa: E402
 from support.conditions import eventually  # noqa: E402
-from support.faults import Scene  # noqa: E402
+from support.faults import DIMENSION, Scene  # noqa: E402
 from support.labeller import Labeller  # noqa: E402
 from support.ledger import TOPICS, read_run  # noqa: E402
 
@@ -155,13 +155,15 @@ def check_explain(stage, run):
     chosen = [asked[len(asked) * k // 12] for k in range(12)] + [asked[-1]]
     said = [check_explained(stage, run, entry) for entry in chosen]
     assert said[0]["known"]["fit_id"] == 0 and said[-1]["known"]["fit_id"] > 1
-    last = stage.command("explain", chosen[-2].fields["request_id"]).stdout
+    answered = [entry.fields["request_id"] for entry in chosen
+                if entry.fields["request_id"] in information.answers(run.entries)]
+    last = stage.command("explain", answered[-1]).stdout
     for words in ("What was known\n  fit ", "shares of x in the eigenvectors of Sigma",
-                  "nearest labelled pairs", "What its label changed", "Asked within a second"):
+                  "nearest labelled pairs", "that first saw it", "Asked within a second"):
         assert words in last, (words, last)
     assert "note:" not in last, last
     refused(stage, 1, "the ledger knows no such request", "explain", "0" * 32)
-    print(f"explained {len(said)} requests; the last but one:\n{last}")
+    print(f"explained {len(said)} requests; the last that was answered:\n{last}")
 
 
 def under_way(run):
@@ -248,6 +250,100 @@ def check_late_labels(scene):
     assert len(late) == len(run.withdrawn) > 10, (len(late), len(run.withdrawn))
 
 
+def write_history(stage, run, count):
+    """Lines about pairs of the run that nobody asked, and as many of prompts that nobody knows; the
+    lines, and their features as .npy."""
+    features_of, random = judge.features_in(run), numpy.random.default_rng(3)
+    asked = {entry.fields["pair_id"] for entry in run.of("selected")}
+    prompts = {}
+    for record in run.completions:
+        completion = contracts.decode("completion", record.value)
+        prompts.setdefault(completion["prompt_id"], []).append(completion["completion_id"])
+    lines, rows = [], []
+    for prompt_id, (left, right, *_) in prompts.items():
+        if len(lines) < count and judge.pair_id_of(prompt_id, left, right) not in asked:
+            lines.append({"prompt_id": prompt_id, "left_id": left, "right_id": right})
+            rows.append([features_of(prompt_id, left), features_of(prompt_id, right)])
+    for k in range(count):
+        lines.append({"prompt_id": f"old-{k}", "left_id": "a", "right_id": "b", "confidence": 0.5,
+                      "label_id": f"old-{k}", "annotator_id": "archive"})
+        rows.append(random.normal(size=(2, DIMENSION)))
+    for k, line in enumerate(lines):
+        line.update({"probability_left": 0.25} if k % 5 == 0 else
+                    {"outcome": ("left", "right", "tie")[k % 3]})
+    rows = numpy.array(rows, dtype="<f4")
+    numpy.save(stage.folder / "left.npy", rows[:, 0])
+    numpy.save(stage.folder / "right.npy", rows[:, 1])
+    path = stage.folder / "history.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path, lines, rows
+
+
+def history_of(run):
+    return [entry.fields for entry in run.of("labelled") if entry.fields["origin"] == "imported"]
+
+
+def check_history(scene):
+    """What was judged elsewhere is in Sigma and the fit, once, and is not asked again."""
+    stage, features = scene.stage, ("--features", scene.stage.folder / "left.npy",
+                                    scene.stage.folder / "right.npy")
+    run = read_run(stage.brokers)
+    path, lines, rows = write_history(stage, run, 30)
+    done = stage.command("send", "history", *features, path)
+    assert f"sent {len(lines)} labels" in done.stderr, done.stderr
+    again = stage.command("send", "history", *features, path)
+    assert f"sent 0 labels in" in again.stderr and f"{len(lines)} were there" in again.stderr, again
+    check_bad_history(stage, lines, rows)
+    scene.start()
+    later = scene.verdict("a history sent", 1, [0])
+    scale = information.space_in_force(later.entries)["scale"]
+    entries = {fields["prompt_id"]: fields for fields in history_of(later)}
+    assert len(entries) == len(history_of(later)) == len(lines) + 1  # of bad.jsonl
+    for number, (line, sides) in enumerate(zip(lines, rows)):
+        fields = entries[line["prompt_id"]]
+        x = scale * (sides[0].astype(float) - sides[1])
+        assert numpy.abs(difference_of(fields) - x).max() < 1e-5 * numpy.abs(x).max()
+        y = line.get("probability_left", {"left": 1, "right": 0, "tie": .5}.get(line.get("outcome")))
+        assert fields["probability_left"] == y and fields["confidence"] == line.get("confidence", 1)
+        assert (fields["source_topic"], fields["source_offset"]) == ("history.jsonl", number + 1)
+        assert fields["pair_id"] == judge.pair_id_of(line["prompt_id"], line["left_id"],
+                                                     line["right_id"])
+        assert fields["request_id"] == judge.hash_parts("imported", "test", fields["pair_id"],
+                                                        fields["label_id"])
+    known = {fields["pair_id"] for fields in entries.values()}
+    assert not known & {pair["pair_id"] for pair in later.pairs}, "an imported pair was asked"
+    fit = max(later.of("fit"), key=lambda entry: entry.fields["fit_id"])
+    labels = [entry for entry in later.of("labelled") if entry.time < fit.time]
+    assert fit.fields["labels"] == len(labels) > len(lines), (fit.fields["labels"], len(labels))
+    request_id = entries["old-0"]["request_id"]
+    refused(stage, 1, "was never asked, its label was imported", "explain", request_id)
+    print(f"history: {len(lines)} labels among the {len(labels)} of fit {fit.fields['fit_id']}")
+
+
+def check_bad_history(stage, lines, rows):
+    """The first bad line is named and ends it; what stood before it is sent."""
+    sides = [{"features_left": left.tolist(), "features_right": right.tolist()}
+             for left, right in rows[:3]]
+    bad = [{**lines[k], **sides[k], "prompt_id": f"bad-{k}"} for k in range(3)]
+    bad[1]["features_right"] = bad[1]["features_right"][:-1] + ["x"]
+    path = stage.folder / "bad.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in bad), encoding="utf-8")
+    done = refused(stage, 1, "bad.jsonl:2: features_right: value 7 is not a finite number", "send",
+                   "history", path)
+    assert "sent 1 labels" in done.stderr, done.stderr
+    for change, words in (({"feature_space": "other"}, "feature_space: 'other' is not 'test'"),
+                          ({"right_id": bad[0]["left_id"]}, "right_id: the same as left_id"),
+                          ({"prompt_id": "p" * 1025}, "prompt_id: 1025 bytes; at most 1024"),
+                          ({"features_left": [1], "features_right": [2]},
+                           "features_left: 1 values, the space 'test' has 8")):
+        line = json.dumps({**bad[0], "label_id": words, **change}) + "\n"
+        refused(stage, 1, f"standard input:1: {words}", "send", "history", stdin=line)
+    refused(stage, 1, "the ledger holds no SPACE yet", "send", "history", path,
+            options={"topics.ledger": "empty"})
+    refused(stage, 2, "must share: policy.beta", "send", "history", path,
+            options={"policy.beta": 0.7})
+
+
 def at_rest(scene):
     """All topics, once the loop stands still."""
     scene.load.stop()
@@ -265,6 +361,7 @@ def main():
         check_explain(scene.stage, run)
         check_withdraw(scene)
         check_late_labels(scene)
+        check_history(scene)
 
 
 if __name__ == "__main__":

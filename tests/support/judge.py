@@ -149,7 +149,8 @@ def check_labels_are_accepted_once(run, workers=1):
     else is LABELLED; each LABELLED repeats its SELECTED. Two of several workers may both accept a
     label that was sent to two partitions."""
     sent = {place_of(record): label for record, label in run.labels}
-    labelled = [entry.fields for entry in run.of("labelled")]
+    labelled = [entry.fields for entry in run.of("labelled")
+                if entry.fields["origin"] != "imported"]
     sources = list(map(source_of, labelled))
     assert set(sources) <= sent.keys(), "LABELLED names a source that is no record"
     assert not set(sources) & set(map(place_of_letter, run.dead_letters)), \
@@ -183,7 +184,7 @@ def check_requests_accounted(run, under_way):
     """Every request is answered, expired, withdrawn or under way; under_way: how many the worker
     says are."""
     selected = {entry.fields["request_id"] for entry in run.of("selected")}
-    answered = information.answers(run.entries).keys()
+    answered = information.answers(run.entries).keys() - information.imported(run.entries).keys()
     gone = information.freed(run.entries)
     assert answered <= selected and gone <= selected, "an answer or expiry without request"
     left = selected - answered - gone

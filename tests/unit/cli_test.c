@@ -114,6 +114,13 @@ static void test_wrong_usage(void **state)
            "either request ids or --feature-space and --policy-version");
     expect("withdraw --policy-version v --reason=\xff " EXAMPLE, EXIT_USAGE,
            "--reason: expected at most 1000 bytes of UTF-8");
+    expect("send hystory " EXAMPLE, EXIT_USAGE,
+           "'hystory' is none of completions, labels, history");
+    expect("send history a.jsonl b.jsonl " EXAMPLE, EXIT_USAGE, "'b.jsonl' is too many");
+    expect("send labels a.jsonl b.jsonl " EXAMPLE, EXIT_USAGE, "'b.jsonl' is too many");
+    expect("send history --features left.npy " EXAMPLE, EXIT_USAGE, "the right is missing");
+    expect("send history --rate 1 a.jsonl " EXAMPLE, EXIT_USAGE, "neither --prompts nor --rate");
+    expect("send history /nonexistent.jsonl " EXAMPLE, EXIT_USAGE, "/nonexistent.jsonl: No such");
     expect("explain " EXAMPLE, EXIT_USAGE, "which request? See --help.");
     expect("explain 4F " EXAMPLE, EXIT_USAGE, "'4F' is no request_id: 32 hex digits");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");

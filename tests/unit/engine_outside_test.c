@@ -1,4 +1,5 @@
-/* Entries that commands write into the ledger, not the workers: requests taken back. */
+/* Entries that commands write into the ledger, not the workers: requests taken back, labels given
+ * before. */
 #include "tests/unit/engine_fixture.h"
 #include "worker/engine/requests.h"
 
@@ -129,12 +130,187 @@ static void a_label_for_a_withdrawn_request_still_counts(void **state)
     cluster_free(cluster);
 }
 
+/* A label of history number k: about a pair of its own, x by a generator, left by its sign. */
+static void import_label(struct shell *shell, int k, struct span prompt, struct span left,
+                         struct span right)
+{
+    char label_id[32], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
+    float x[D];
+    struct sel_random random = sel_random_init(5, (uint64_t)k);
+    for (size_t column = 0; column < D; column++)
+        x[column] = (float)sel_random_normal(&random);
+    snprintf(label_id, sizeof label_id, "history %d", k);
+    struct id pair = identity_pair(prompt, left, right);
+    struct id request = identity_imported(span_of("space"), pair, span_of(label_id));
+    identity_format(pair, pair_id);
+    identity_format(request, request_id);
+    struct entry entry = {.kind = ENTRY_LABELLED,
+                          .labelled = {.label_id = span_of(label_id),
+                                       .request_id = span_of(request_id),
+                                       .pair_id = span_of(pair_id),
+                                       .prompt_id = prompt,
+                                       .left_id = left,
+                                       .right_id = right,
+                                       .feature_space = span_of("space"),
+                                       .policy_version = span_of(""),
+                                       .x = {(const char *)x, sizeof x},
+                                       .source_topic = span_of("history.jsonl"),
+                                       .source_offset = k,
+                                       .outcome = x[0] > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT,
+                                       .probability_left = x[0] > 0,
+                                       .confidence = 1,
+                                       .annotator_id = span_of(""),
+                                       .annotator_kind = span_of(""),
+                                       .origin = ORIGIN_IMPORTED,
+                                       .supersedes = span_of("")}};
+    appear(shell, &entry, request);
+}
+
+enum { HISTORY = 30 };
+
+static void import_history(struct shell *shell)
+{
+    for (int k = 0; k < HISTORY; k++) {
+        char prompt[32];
+        snprintf(prompt, sizeof prompt, "old prompt %d", k / 3);
+        import_label(shell, k, span_of(prompt), span_of("a"), span_of("b"));
+    }
+}
+
+static void imported_labels_enter_sigma_and_the_fit_and_a_restart_agrees(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_full(cluster);
+    char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
+    double trace = trace_of(&shell);
+    import_history(&shell);
+    assert_true(trace_of(&shell) < trace);
+    assert_int_equal(engine_requests(shell.engine)->open_count,
+                     40);   /* no slot was taken or freed */
+    import_history(&shell); /* the same labels again */
+    turn(&shell, 100);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->labels_counted, HISTORY);
+    assert_int_equal(stats->fit_id, 1);
+    assert_int_equal(stats->entries_refused, 0);
+    double scale;
+    assert_true(engine_preference(shell.engine, &scale)[0] > .5); /* as the labels say */
+    trace = trace_of(&shell);
+    engine_digest(shell.engine, before);
+    int64_t now = shell.now;
+    stop(&shell);
+    shell = start(cluster, now);
+    assert_true(fabs(trace_of(&shell) / trace - 1) < 1e-9);
+    engine_digest(shell.engine, after);
+    assert_string_equal(before, after);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* The first entry of a kind; it lives as long as the cluster. */
+static struct entry first_of(struct shell *shell, enum entry_kind kind)
+{
+    struct error error;
+    struct entry entry = {0};
+    for (size_t k = 0; k < shell->cluster->entries; k++) {
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
+                                     NULL, &error),
+              &error);
+        if (entry.kind == kind)
+            return entry;
+    }
+    fail_msg("no entry of kind %d", (int)kind);
+    return entry;
+}
+
+static void the_first_pick_knows_a_history_that_stood_there_before(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start(cluster, 1000000);
+    import_history(&shell);
+    give_completions(&shell, PROMPTS / 2 * POOL);
+    for (int k = 0; k < 5; k++)
+        turn(&shell, 500);
+    assert_int_equal(first_of(&shell, ENTRY_SELECTED).selected.fit_id, 1);
+    assert_int_equal(first_of(&shell, ENTRY_FIT).fit.labels, HISTORY);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* True when the pair of `asked` was asked by the shell. */
+static bool was_asked(struct shell *shell, const struct entry_selected *asked)
+{
+    struct id id;
+    identity_parse(asked->request_id, &id);
+    const struct request *request = requests_find(engine_requests(shell->engine), id);
+    return request != NULL && request->selected;
+}
+
+static void an_imported_pair_is_not_asked_again_and_is_no_pick_of_its_pool(void **state)
+{
+    (void)state;
+    struct cluster *first = cluster_new(), *second = cluster_new();
+    struct engine_options options = options_of();
+    options.pool_picks = 1;
+    options.budget_in_flight = 1000;
+    struct shell without = start_with(first, &options, 1000000);
+    run(&without, 20, 0);
+    const struct entry_selected asked = first_of(&without, ENTRY_SELECTED).selected;
+    assert_true(was_asked(&without, &asked));
+    struct shell with = start_with(second, &options, 1000000);
+    import_label(&with, 0, asked.prompt_id, asked.left_id, asked.right_id);
+    run(&with, 20, 0);
+    assert_false(was_asked(&with, &asked));
+    assert_true(first->pairs > 60 && second->pairs == first->pairs);
+    stop(&without);
+    stop(&with);
+    cluster_free(first);
+    cluster_free(second);
+}
+
+static void a_label_by_its_pair_answers_what_was_asked_not_what_was_imported(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_full(cluster);
+    const struct request *request = first_open(&shell);
+    const struct requests *requests = engine_requests(shell.engine);
+    struct id id = request->id;
+    char pair_id[ID_TEXT_SIZE];
+    identity_format(request_pair(requests, request), pair_id);
+    import_label(&shell, 0, request_prompt_id(requests, request),
+                 request_left_id(requests, request), request_right_id(requests, request));
+    struct error error;
+    struct buffer record = {.maximum = 4096};
+    const struct label label = {.pair_id = span_of(pair_id),
+                                .outcome = OUTCOME_LEFT,
+                                .probability_left = (double)NAN,
+                                .confidence = 1,
+                                .lead_time = -1};
+    check(contracts_encode_label(shell.contracts, &label, &record, &error), &error);
+    const struct source source = {
+        .input = INPUT_LABELS, .timestamp = shell.now, .value = {record.data, record.size}};
+    check(engine_label(shell.engine, &source, &label, &error), &error);
+    buffer_free(&record);
+    turn(&shell, 0);
+    assert_true(request_informative(requests_find(requests, id)));
+    assert_int_equal(engine_stats(shell.engine)->labels_counted, 2);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_withdrawn_request_leaves_sigma_and_its_slot_is_given_to_another_pair),
         cmocka_unit_test(withdrawing_again_changes_nothing_and_a_restart_agrees),
         cmocka_unit_test(a_label_for_a_withdrawn_request_still_counts),
+        cmocka_unit_test(imported_labels_enter_sigma_and_the_fit_and_a_restart_agrees),
+        cmocka_unit_test(the_first_pick_knows_a_history_that_stood_there_before),
+        cmocka_unit_test(an_imported_pair_is_not_asked_again_and_is_no_pick_of_its_pool),
+        cmocka_unit_test(a_label_by_its_pair_answers_what_was_asked_not_what_was_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -344,6 +344,85 @@ static void bad_labels_are_refused_by_the_name_of_the_field(void **state)
 
 static char path[] = "/tmp/infopair-send-XXXXXX";
 
+#define PAIR "{\"prompt_id\": \"p\", \"left_id\": \"a\", \"right_id\": \"b\", "
+
+static void a_line_of_history_holds_the_pair_and_its_answer(void **state)
+{
+    (void)state;
+    struct history history;
+    const char *const defaults[] = {"annotator_kind=human", "feature_space=s"};
+    struct attempt attempt = begin(
+        CONTRACT_LEDGER,
+        PAIR "\"outcome\": \"tie\", \"confidence\": 0.5, \"label_id\": \"l\","
+             " \"features_left\": [1, 2], \"features_right\": [3, 4], \"policy_version\": \"v\"}",
+        defaults, 2);
+    assert_true(
+        send_history_line(attempt.fields, attempt.line, NULL, NULL, 0, &history, &attempt.error));
+    assert_text(history.prompt_id, "p");
+    assert_text(history.left_id, "a");
+    assert_text(history.right_id, "b");
+    assert_text(history.feature_space, "s");
+    assert_text(history.policy_version, "v");
+    assert_text(history.label.label_id, "l");
+    assert_text(history.label.annotator_kind, "human");
+    assert_int_equal(history.label.outcome, OUTCOME_TIE);
+    assert_true(history.label.confidence == 0.5);
+    assert_int_equal(history.dimension, 2);
+    assert_true(history.left[1] == 2 && history.right[0] == 3);
+    done(&attempt);
+    /* By files. */
+    const float right[] = {1, 3};
+    attempt = begin(CONTRACT_LEDGER, PAIR "\"probability_left\": 0.75}", NULL, 0);
+    assert_true(
+        send_history_line(attempt.fields, attempt.line, ROW, right, 2, &history, &attempt.error));
+    assert_ptr_equal(history.left, ROW);
+    assert_ptr_equal(history.right, right);
+    assert_int_equal(history.label.outcome, OUTCOME_PROBABILITY);
+    done(&attempt);
+}
+
+static void bad_lines_of_history_are_refused_by_the_name_of_the_field(void **state)
+{
+    (void)state;
+#define SIDES "\"features_left\": [1, 2], \"features_right\": [3, 4]}"
+    static const struct {
+        const char *line;
+        bool rows;
+        const char *words;
+    } CASES[] = {
+        {"{\"left_id\": \"a\", " SIDES, false, "prompt_id: is missing"},
+        {PAIR SIDES, false, "outcome: is missing, and so is probability_left"},
+        {PAIR "\"outcome\": \"left\", \"chosen\": 1, " SIDES, false,
+         "chosen: a line of history has no such field"},
+        {PAIR "\"outcome\": \"left\", \"confidence\": 2, " SIDES, false,
+         "confidence: 2 is not in (0, 1]"},
+        {PAIR "\"outcome\": \"left\"}", false,
+         "features_left: is missing; give it in the line or both by --features"},
+        {PAIR "\"outcome\": \"left\", \"features_left\": [1]}", false,
+         "features_right: is missing"},
+        {PAIR "\"outcome\": \"left\", " SIDES, true,
+         "features_left: in the line and by --features"},
+        {PAIR "\"outcome\": \"left\", \"features_left\": [1], \"features_right\": [1, 2]}", false,
+         "features_right: 2 values, features_left has 1"},
+        {PAIR "\"outcome\": \"left\", \"features_left\": [1], \"features_right\": [1]}", false,
+         "features_right: the same as features_left"},
+        {PAIR "\"outcome\": \"left\", \"features_left\": [1, 2, 3, 4, 5]}", false,
+         "features_left: 5 values; limits.dimension allows 1 to 4"},
+    };
+    for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
+        struct history history;
+        const float *row = CASES[k].rows ? ROW : NULL;
+        struct attempt attempt = begin(CONTRACT_LEDGER, CASES[k].line, NULL, 0);
+        assert_false(
+            send_history_line(attempt.fields, attempt.line, row, row, 2, &history, &attempt.error));
+        assert_int_equal(attempt.error.class, ERROR_DATA);
+        if (strstr(attempt.error.message, CASES[k].words) == NULL)
+            fail_msg("%s: '%s' does not say '%s'", CASES[k].line, attempt.error.message,
+                     CASES[k].words);
+        done(&attempt);
+    }
+}
+
 static void write_file(const char *text, size_t size)
 {
     FILE *file = fopen(path, "wb");
@@ -461,6 +540,8 @@ int main(void)
         cmocka_unit_test(features_from_two_places_are_refused),
         cmocka_unit_test(labels_have_an_outcome_or_a_probability),
         cmocka_unit_test(bad_labels_are_refused_by_the_name_of_the_field),
+        cmocka_unit_test(a_line_of_history_holds_the_pair_and_its_answer),
+        cmocka_unit_test(bad_lines_of_history_are_refused_by_the_name_of_the_field),
         cmocka_unit_test_setup_teardown(bad_lines_are_named_and_the_next_can_be_read, make_file,
                                         drop_file),
         cmocka_unit_test_setup_teardown(prompts_are_found_by_their_id, make_file, drop_file),

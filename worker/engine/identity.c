@@ -125,6 +125,14 @@ struct id identity_request(struct span feature_space, struct id pair, int32_t re
     return identity_hash(parts, 4);
 }
 
+struct id identity_imported(struct span feature_space, struct id pair, struct span label_id)
+{
+    char pair_text[ID_TEXT_SIZE];
+    identity_format(pair, pair_text);
+    const struct span parts[] = {span_of("imported"), feature_space, span_of(pair_text), label_id};
+    return identity_hash(parts, 4);
+}
+
 struct sel_random identity_random(uint64_t seed, const char *purpose, struct id id)
 {
     const struct span parts[] = {span_of(purpose), {(const char *)&id, sizeof id}};

@@ -31,6 +31,9 @@ struct id identity_pair(struct span prompt_id, struct span completion, struct sp
 struct id identity_request(struct span feature_space, struct id pair, int32_t replica,
                            int32_t attempt);
 
+/* Of a label that answers no request: of ("imported", feature space, pair_id, label_id). */
+struct id identity_imported(struct span feature_space, struct id pair, struct span label_id);
+
 /* A generator keyed by the seed, a purpose and an id or a number. */
 struct sel_random identity_random(uint64_t seed, const char *purpose, struct id id);
 

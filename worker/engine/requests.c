@@ -197,15 +197,23 @@ static enum applied take_names(struct requests *requests, const struct body_sour
     return APPLIED_NO_MEMORY;
 }
 
-/* The newest request of a pair and of a prompt stand in the indexes, which have room. */
-static void index_whole(struct requests *requests, struct request *request)
+/* The newest request of a pair: what a label by pair_id answers. One that nobody asked is none. */
+static void index_pair(struct requests *requests, struct request *request)
 {
     struct request *before = requests_find_pair(requests, request_pair(requests, request));
+    if (request->imported)
+        return;
     if (before != NULL)
         index_replace(&requests->by_pair, before, request);
     else
         index_add(&requests->by_pair, request);
-    before = requests_of(requests, request_prompt(requests, request));
+}
+
+/* The newest request of a pair and of a prompt stand in the indexes, which have room. */
+static void index_whole(struct requests *requests, struct request *request)
+{
+    index_pair(requests, request);
+    struct request *before = requests_of(requests, request_prompt(requests, request));
     request->of_prompt = before;
     if (before != NULL)
         index_replace(&requests->by_prompt, before, request);
@@ -568,13 +576,15 @@ static enum applied body_of_labelled(struct requests *requests, struct request *
         labelled->x,           labelled->prompt_id,      labelled->left_id,
         labelled->right_id,    labelled->policy_version, labelled->feature_space,
         labelled->policy_epoch};
+    (*request)->imported = labelled->origin != ORIGIN_REQUEST;
     enum applied result = attach_body(requests, request, &source, error);
-    if (result != APPLIED_NEW)
+    if (result != APPLIED_NEW) {
+        (*request)->imported = false;
         return result;
+    }
     (*request)->issued_at = entry->time;
     requests_note_issued(requests, *request);
     (*request)->arm = (unsigned)labelled->arm & 3;
-    (*request)->imported = labelled->origin != ORIGIN_REQUEST;
     return APPLIED_NEW;
 }
 

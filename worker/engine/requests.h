@@ -88,7 +88,7 @@ struct request {
 struct requests {
     struct store *store;
     struct index by_id;
-    struct index by_pair;         /* the newest of each pair */
+    struct index by_pair;         /* the newest of each pair that was asked */
     struct index by_prompt;       /* the newest of each prompt */
     struct index by_plain_label;  /* requests */
     struct index by_listed_label; /* labels */
@@ -110,7 +110,7 @@ void requests_fini(struct requests *requests);
 struct request *requests_find(const struct requests *requests, struct id id);
 /* True when a label of that name is known, of whatever request. */
 bool requests_has_label(const struct requests *requests, struct id label_id);
-/* The newest request of a pair, or NULL. */
+/* The newest request of a pair, or NULL; what was imported is none. */
 struct request *requests_find_pair(const struct requests *requests, struct id pair);
 /* First of the requests of a prompt (then request->of_prompt), or NULL. */
 struct request *requests_of(const struct requests *requests, struct id prompt);

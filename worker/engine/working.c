@@ -108,7 +108,8 @@ static bool may_compare(const struct engine *engine, const struct held *held)
 }
 
 /* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
- * Returns how many of the asked ones both stand in this pool. */
+ * Returns how many both stand in this pool of those that were asked; labelled elsewhere and
+ * imported, a pair is not asked again either. */
 static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
 {
     size_t n = pool->count;
@@ -124,7 +125,7 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
         if (i == n || j == n || i == j)
             continue;
         forbid(engine->forbidden, i < j ? pair_place(n, i, j) : pair_place(n, j, i));
-        asked++;
+        asked += !request->imported;
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
