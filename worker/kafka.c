@@ -4,8 +4,11 @@
 #include "log.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error)
 {
@@ -256,4 +259,65 @@ bool kafka_failure(rd_kafka_t *kafka, rd_kafka_resp_err_t code, const char *doin
                                                 : ERROR_FATAL;
     return error_set(error, class, "%s: %s%s%s (%s)", doing, rd_kafka_err2str(code),
                      reason[0] == '\0' ? "" : ": ", reason, rd_kafka_err2name(code));
+}
+
+/* ---- closing ---- */
+
+/* A handle on its way out, and who waits for it: whoever comes last frees this. */
+struct closing {
+    rd_kafka_t *kafka;
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    bool done, left;
+};
+
+static void closing_free(struct closing *closing)
+{
+    pthread_cond_destroy(&closing->over);
+    pthread_mutex_destroy(&closing->lock);
+    free(closing);
+}
+
+static void *close_it(void *opaque)
+{
+    struct closing *closing = opaque;
+    rd_kafka_destroy_flags(closing->kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    pthread_mutex_lock(&closing->lock);
+    closing->done = true;
+    bool left = closing->left;
+    pthread_cond_signal(&closing->over);
+    pthread_mutex_unlock(&closing->lock);
+    if (left)
+        closing_free(closing);
+    return NULL;
+}
+
+bool kafka_close(rd_kafka_t *kafka, int timeout_ms)
+{
+    if (kafka == NULL)
+        return true;
+    struct closing *closing = calloc(1, sizeof *closing);
+    pthread_t thread;
+    struct timespec until;
+    if (closing == NULL)
+        return false;
+    closing->kafka = kafka;
+    pthread_mutex_init(&closing->lock, NULL);
+    pthread_cond_init(&closing->over, NULL);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000 + 1;
+    if (pthread_create(&thread, NULL, close_it, closing) != 0) {
+        closing_free(closing);
+        return false;
+    }
+    pthread_detach(thread);
+    pthread_mutex_lock(&closing->lock);
+    while (!closing->done && pthread_cond_timedwait(&closing->over, &closing->lock, &until) == 0)
+        ;
+    bool done = closing->done;
+    closing->left = !done;
+    pthread_mutex_unlock(&closing->lock);
+    if (done)
+        closing_free(closing);
+    return done;
 }

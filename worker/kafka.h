@@ -28,6 +28,11 @@ rd_kafka_conf_t *kafka_conf(const struct options *options, enum kafka_role role,
 /* Makes a handle; takes `conf` in any case. */
 rd_kafka_t *kafka_open(enum kafka_role role, rd_kafka_conf_t *conf, struct error *error);
 
+/* Destroys a handle (NULL: nothing to do) without leaving a group. librdkafka 2.0.2 can wait for
+ * ever for a coordinator that is gone; after timeout_ms the handle is left to itself, which costs
+ * its memory, and this returns false. Nothing may poll it any more. */
+bool kafka_close(rd_kafka_t *kafka, int timeout_ms);
+
 /* Fills `error` from librdkafka's, with the class by what it demands: abort, fenced, fatal, retry,
  * else fatal. Destroys `source`. Returns true when source is NULL (no error). */
 bool kafka_error(rd_kafka_error_t *source, const char *doing, struct error *error);

@@ -14,7 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CONNECT_TIMEOUT = 5000, CONNECT_PAUSE = 500, BURST = 1000, CLOSE_TIMEOUT = 20000 };
+enum {
+    CONNECT_TIMEOUT = 5000,
+    CONNECT_PAUSE = 500,
+    BURST = 1000,
+    CLOSE_TIMEOUT = 20000,
+    DESTROY_TIMEOUT = 5000
+};
 enum { LOOK_INTERVAL = 10000, LOOK_INTERVAL_DOWN = 1000, LOOK_TIMEOUT = 500 };
 
 bool session_stopping(const struct session *session)
@@ -107,8 +113,8 @@ static rd_kafka_t *open_handle(struct session *session, enum kafka_role role, si
 
 static void close_handle(rd_kafka_t *kafka)
 {
-    if (kafka != NULL)
-        rd_kafka_destroy_flags(kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (!kafka_close(kafka, DESTROY_TIMEOUT))
+        log_write(LOG_LEVEL_WARN, "worker", "a handle of librdkafka does not end; it is left");
 }
 
 /* The follower's queue until the ledger is restored. librdkafka 2.0 looks only every second whether
