@@ -147,9 +147,9 @@ class Sound:
         request = [e.fields for e in self.run.entries if e.kind == "selected"][number]
         label = {"request_id": request["request_id"], "outcome": outcome, "label_id": None}
         self.run.labels.append((Record("labels", 0, number, 0, b"", b""), label))
-        self._add(number % 3, "labelled", label_id=f"labels-0-{number}", source_topic="labels",
-                  source_partition=0, source_offset=number, outcome=outcome, confidence=1.0,
-                  probability_left=1.0 if outcome == "left" else .5,
+        self._add(number % 3, "labelled", origin="request", label_id=f"labels-0-{number}",
+                  source_topic="labels", source_partition=0, source_offset=number,
+                  outcome=outcome, confidence=1.0, probability_left=1.0 if outcome == "left" else .5,
                   **{name: request[name] for name in (
                       "request_id", "pair_id", "prompt_id", "left_id", "right_id", "x", "arm",
                       "feature_space", "policy_version", "policy_epoch")})

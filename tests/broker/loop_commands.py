@@ -157,13 +157,13 @@ def check_explain(stage, run):
     assert said[0]["known"]["fit_id"] == 0 and said[-1]["known"]["fit_id"] > 1
     answered = [entry.fields["request_id"] for entry in chosen
                 if entry.fields["request_id"] in information.answers(run.entries)]
-    last = stage.command("explain", answered[-1]).stdout
+    last = stage.command("explain", answered[len(answered) // 2]).stdout
     for words in ("What was known\n  fit ", "shares of x in the eigenvectors of Sigma",
                   "nearest labelled pairs", "that first saw it", "Asked within a second"):
         assert words in last, (words, last)
     assert "note:" not in last, last
     refused(stage, 1, "the ledger knows no such request", "explain", "0" * 32)
-    print(f"explained {len(said)} requests; the last that was answered:\n{last}")
+    print(f"explained {len(said)} requests; one that is answered:\n{last}")
 
 
 def under_way(run):
@@ -292,7 +292,7 @@ def check_history(scene):
     done = stage.command("send", "history", *features, path)
     assert f"sent {len(lines)} labels" in done.stderr, done.stderr
     again = stage.command("send", "history", *features, path)
-    assert f"sent 0 labels in" in again.stderr and f"{len(lines)} were there" in again.stderr, again
+    assert "sent 0 labels in" in again.stderr and f"{len(lines)} were there" in again.stderr, again
     check_bad_history(stage, lines, rows)
     scene.start()
     later = scene.verdict("a history sent", 1, [0])
