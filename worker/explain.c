@@ -366,11 +366,16 @@ static json_t *label_json(const struct explain *explain, const struct request *r
     return fresh;
 }
 
+/* Those of the same transaction first: they were compared under the same fit. */
 static int by_score(const void *left, const void *right)
 {
     json_t *const *one = left, *const *other = right;
+    bool first = json_is_true(json_object_get(*one, "together"));
+    bool second = json_is_true(json_object_get(*other, "together"));
     double a = json_number_value(json_object_get(*one, "score"));
     double b = json_number_value(json_object_get(*other, "score"));
+    if (first != second)
+        return first ? -1 : 1;
     return a > b ? -1 : a < b;
 }
 

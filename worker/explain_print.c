@@ -191,7 +191,8 @@ static void print_beside(const json_t *found)
     const json_t *beside = json_object_get(found, "beside");
     size_t k, count = json_array_size(beside);
     json_t *each;
-    printf("\nAsked within a second of it: %zu%s\n", count, count > 0 ? ", best score first" : "");
+    printf("\nAsked within a second of it: %zu%s\n", count,
+           count > 0 ? ", its transaction first, then by score" : "");
     json_array_foreach(beside, k, each)
     {
         if (k == BESIDE_SHOWN) {

@@ -108,6 +108,8 @@ def check_explained(stage, run, asked):
               if abs(entry.fields["issued_at"] - asked.fields["issued_at"]) <= 1000}
     assert {other["request_id"] for other in said["beside"]} \
         == beside - {asked.fields["request_id"]}, "asked within a second"
+    together = [other["together"] for other in said["beside"]]
+    assert together == sorted(together, reverse=True), "those of its transaction come first"
     scores = {pair["request_id"]: pair["score"] for pair in run.pairs}
     assert all(other["score"] == scores[other["request_id"]] for other in said["beside"])
     return said
