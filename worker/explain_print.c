@@ -66,6 +66,9 @@ static void print_known(const json_t *found)
                "%.3g)\n",
                whole(known, "fit_id"), real(known, "margin"), real(known, "probability_left"),
                real(known, "lapse"));
+    if (whole(known, "fit_id") != whole(known, "fit_named"))
+        printf("  note: fit %lld, by which it was chosen, was deleted from the ledger\n",
+               whole(known, "fit_named"));
     printf("  %lld labels in Sigma, %lld requests under way, lambda %.4g\n", whole(known, "labels"),
            whole(known, "under_way"), real(known, "lambda"));
     if (json_is_null(choice)) {
