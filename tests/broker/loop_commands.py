@@ -17,7 +17,7 @@ from support import contracts, information, judge  # noqa: E402
 from support.conditions import eventually  # noqa: E402
 from support.faults import DIMENSION, Scene  # noqa: E402
 from support.labeller import Labeller  # noqa: E402
-from support.ledger import TOPICS, read_run  # noqa: E402
+from support.ledger import read_entries, read_run  # noqa: E402
 
 OPTIONS = {"fit.every": 20, "features.scale": "auto", "budget.in_flight": 30}
 SLOT = {"kafka.instance": "test-0"}
@@ -296,6 +296,7 @@ def check_history(scene):
     again = stage.command("send", "history", *features, path)
     assert "sent 0 labels in" in again.stderr and f"{len(lines)} were there" in again.stderr, again
     check_bad_history(stage, lines, rows)
+    check_history_first(stage, features, path, lines, rows)
     scene.start()
     later = scene.verdict("a history sent", 1, [0])
     scale = information.space_in_force(later.entries)["scale"]
@@ -320,6 +321,21 @@ def check_history(scene):
     request_id = entries["old-0"]["request_id"]
     refused(stage, 1, "was never asked, its label was imported", "explain", request_id)
     print(f"history: {len(lines)} labels among the {len(labels)} of fit {fit.fields['fit_id']}")
+
+
+def check_history_first(stage, features, path, lines, rows):
+    """With features.scale set, history may stand in the ledger before anything else."""
+    stage.kafka.create_topic("fresh", 3)
+    options = {"features.scale": 2, "topics.ledger": "fresh"}
+    stage.command("send", "history", *features, path, "--default", "feature_space=new",
+                  options=options)
+    entries = read_entries(stage.brokers, "fresh")
+    found = {entry.fields["source_offset"]: entry.fields for entry in entries}
+    assert len(found) == len(entries) == len(lines)
+    for number, sides in enumerate(rows):
+        fields = found[number + 1]
+        assert fields["feature_space"] == "new" and fields["origin"] == "imported"
+        assert numpy.abs(difference_of(fields) - 2 * (sides[0].astype(float) - sides[1])).max() < 1e-5
 
 
 def check_bad_history(stage, lines, rows):
