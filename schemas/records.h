@@ -91,6 +91,24 @@ struct label {
     struct span supersedes;
 };
 
+/* y of the likelihood: 1 left, 0 right, .5 a tie and both bad; NaN where nothing was said. */
+static inline double label_probability(const struct label *label)
+{
+    switch (label->outcome) {
+    case OUTCOME_LEFT:
+        return 1;
+    case OUTCOME_RIGHT:
+        return 0;
+    case OUTCOME_TIE:
+    case OUTCOME_BOTH_BAD:
+        return .5;
+    case OUTCOME_PROBABILITY:
+        return label->probability_left;
+    default:
+        return (double)NAN;
+    }
+}
+
 enum pair_arm { ARM_SELECTED, ARM_CONTROL, ARM_PROBE };
 
 /* One side of a pair as the labeller sees it. */

@@ -228,26 +228,17 @@ static bool check_rows(const struct send_command *send, struct error *error)
                      send->file == NULL ? "standard input" : send->file, send->taken);
 }
 
+static bool take_line(void *closure, enum send_line found, json_t *line, struct error *error)
+{
+    struct send_command *send = closure;
+    return found == LINE_OBJECT ? send_line(send, line, error) : bad_line(send, error);
+}
+
 static bool send_lines(struct send_command *send, struct error *error)
 {
-    while (send->limit < 0 || send->taken < send->limit) {
-        json_t *line;
-        enum send_line found = send_lines_next(send->lines, &line, error);
-        if (interrupt_seen()) {
-            json_decref(line);
-            return error_set(error, ERROR_FATAL, "interrupted");
-        }
-        if (found == LINE_FAILED)
-            return false;
-        if (found == LINE_END)
-            return check_rows(send, error);
-        send->taken++;
-        bool good = found == LINE_OBJECT ? send_line(send, line, error) : bad_line(send, error);
-        json_decref(line);
-        if (!good)
-            return false;
-    }
-    return true;
+    bool end;
+    return send_lines_each(send->lines, send->limit, take_line, send, &send->taken, &end, error) &&
+           (!end || check_rows(send, error));
 }
 
 /* Everything that can be found wrong before the first record goes out. */

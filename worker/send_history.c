@@ -6,7 +6,6 @@
 #include "clock.h"
 #include "command.h"
 #include "engine/requests.h"
-#include "interrupt.h"
 #include "ledger_append.h"
 #include "npy.h"
 #include "send_fields.h"
@@ -119,23 +118,6 @@ static struct id default_label_id(const struct import *import, struct span pair_
     return identity_hash(parts, sizeof parts / sizeof *parts);
 }
 
-static double probability_of(const struct label *label)
-{
-    switch (label->outcome) {
-    case OUTCOME_LEFT:
-        return 1;
-    case OUTCOME_RIGHT:
-        return 0;
-    case OUTCOME_TIE:
-    case OUTCOME_BOTH_BAD:
-        return .5;
-    case OUTCOME_PROBABILITY:
-        return label->probability_left;
-    default:
-        return (double)NAN;
-    }
-}
-
 static bool open_append(struct import *import, struct error *error)
 {
     if (import->append == NULL)
@@ -174,7 +156,7 @@ static bool write_label(struct import *import, const struct history *history, st
                      .source_topic = span_of(import->name),
                      .source_offset = send_lines_number(import->lines),
                      .outcome = history->label.outcome,
-                     .probability_left = probability_of(&history->label),
+                     .probability_left = label_probability(&history->label),
                      .confidence = history->label.confidence,
                      .annotator_id = history->label.annotator_id,
                      .annotator_kind = history->label.annotator_kind,
@@ -260,30 +242,21 @@ static bool check_rows(const struct import *import, struct error *error)
                      import->taken);
 }
 
+static bool take_any(void *closure, enum send_line found, json_t *line, struct error *error)
+{
+    struct import *import = closure;
+    if (!take_next(import, found, line, error))
+        return false;
+    bool full = import->waiting >= BATCH_LINES || import->waiting_bytes >= BATCH_BYTES;
+    return !full || commit(import, error);
+}
+
 static bool take_lines(struct import *import, struct error *error)
 {
-    const struct history_request *request = import->request;
-    while (request->limit < 0 || import->taken < request->limit) {
-        json_t *line;
-        enum send_line found = send_lines_next(import->lines, &line, error);
-        if (interrupt_seen()) {
-            json_decref(line);
-            return error_set(error, ERROR_FATAL, "interrupted");
-        }
-        if (found == LINE_FAILED)
-            return false;
-        if (found == LINE_END)
-            return check_rows(import, error);
-        import->taken++;
-        bool good = take_next(import, found, line, error);
-        json_decref(line);
-        if (!good)
-            return false;
-        bool full = import->waiting >= BATCH_LINES || import->waiting_bytes >= BATCH_BYTES;
-        if (full && !commit(import, error))
-            return false;
-    }
-    return true;
+    bool end;
+    return send_lines_each(import->lines, import->request->limit, take_any, import, &import->taken,
+                           &end, error) &&
+           (!end || check_rows(import, error));
 }
 
 /* ---- the command ---- */

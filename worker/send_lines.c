@@ -1,5 +1,6 @@
 #include "send_lines.h"
 
+#include "interrupt.h"
 #include "schemas/bytes.h"
 
 #include <errno.h>
@@ -108,4 +109,27 @@ enum send_line send_lines_next(struct send_lines *lines, json_t **value, struct 
     *value = NULL;
     send_lines_blame(lines, error);
     return LINE_BAD;
+}
+
+bool send_lines_each(struct send_lines *lines, int64_t limit, send_take *take, void *closure,
+                     int64_t *taken, bool *end, struct error *error)
+{
+    *end = false;
+    while (limit < 0 || *taken < limit) {
+        json_t *line;
+        enum send_line found = send_lines_next(lines, &line, error);
+        if (interrupt_seen()) {
+            json_decref(line);
+            return error_set(error, ERROR_FATAL, "interrupted");
+        }
+        *end = found == LINE_END;
+        if (found == LINE_FAILED || found == LINE_END)
+            return found == LINE_END;
+        ++*taken;
+        bool good = take(closure, found, line, error);
+        json_decref(line);
+        if (!good)
+            return false;
+    }
+    return true;
 }

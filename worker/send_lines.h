@@ -24,6 +24,13 @@ void send_lines_close(struct send_lines *lines);
 /* The next line that is not blank. */
 enum send_line send_lines_next(struct send_lines *lines, json_t **value, struct error *error);
 
+/* Gives each line to `take` (LINE_OBJECT or LINE_BAD, with its error), at most `limit` (below 0:
+ * all), until that returns false. *taken: how many. False: take did, the file cannot be read, or
+ * the process is interrupted. *end: whether the last line was among them. */
+typedef bool send_take(void *closure, enum send_line found, json_t *line, struct error *error);
+bool send_lines_each(struct send_lines *lines, int64_t limit, send_take *take, void *closure,
+                     int64_t *taken, bool *end, struct error *error);
+
 /* Lines up to and with the last one, blank ones too: the number that an editor shows. */
 int64_t send_lines_number(const struct send_lines *lines);
 /* Puts file:line of the last line in front of the error. Returns false. */

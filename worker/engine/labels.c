@@ -146,23 +146,6 @@ static bool wait_for_pair(struct engine *engine, struct labels_partition *partit
 
 /* ---- acceptance ---- */
 
-static double probability_of(const struct label *label)
-{
-    switch (label->outcome) {
-    case OUTCOME_LEFT:
-        return 1;
-    case OUTCOME_RIGHT:
-        return 0;
-    case OUTCOME_TIE:
-    case OUTCOME_BOTH_BAD:
-        return .5;
-    case OUTCOME_PROBABILITY:
-        return label->probability_left;
-    default:
-        return (double)NAN;
-    }
-}
-
 static bool accept(struct engine *engine, const struct source *source, const struct label *label,
                    struct span label_id, struct request *request, struct error *error)
 {
@@ -187,7 +170,7 @@ static bool accept(struct engine *engine, const struct source *source, const str
             .source_partition = source->partition,
             .source_offset = source->offset,
             .outcome = label->outcome,
-            .probability_left = probability_of(label),
+            .probability_left = label_probability(label),
             .confidence = label->confidence,
             .annotator_id = label->annotator_id,
             .annotator_kind = label->annotator_kind,
