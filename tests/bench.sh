@@ -10,7 +10,8 @@ Usage: tests/bench.sh NAME...
 
 Runs the named benchmarks ($KNOWN) on the optimised build and prints JSON lines: each value beside a
 reference measured in the same run, ratio = value / reference's value, medians with min and max. The
-last line names the machine and the versions. Everything else goes to standard error.
+last line names the machine and the versions. Everything else goes to standard error. Ends with 1
+when a figure is beyond its bound.
 
   pipeline   completions a second of the worker against a bare rd_kafka_consumer_poll loop
   memory     resident bytes of an open completion and of a window pair against what they must hold
@@ -37,7 +38,9 @@ for name in "$@"; do
 done
 
 tests/run.sh --prepare >&2
+failed=0
 for name in "$@"; do
-    .cache/venv/bin/python3 "tests/bench/$name.py" --build build/ci
+    .cache/venv/bin/python3 "tests/bench/$name.py" --build build/ci || failed=1
 done
 .cache/venv/bin/python3 tests/bench/machine.py
+exit $failed
