@@ -8,10 +8,10 @@ usage() {
     cat <<TEXT
 Usage: tests/bench.sh NAME...
 
-Runs the named benchmarks ($KNOWN) on the optimised build and prints JSON lines: each value beside a
-reference measured in the same run, ratio = value / reference's value, medians with min and max. The
-last line names the machine and the versions. Everything else goes to standard error. Ends with 1
-when a figure is beyond its bound.
+Runs the named benchmarks on the optimised build and prints JSON lines: each value beside a reference
+measured in the same run, ratio = value / reference's value, medians with min and max. The last line
+names the machine and the versions. Everything else goes to standard error. Ends with 1 when a figure
+is beyond its bound. There are:
 
   pipeline   completions a second of the worker against a bare rd_kafka_consumer_poll loop
   memory     resident bytes of an open completion and of a window pair against what they must hold
