@@ -186,6 +186,35 @@ static void pools_are_skipped_each_by_its_own_draw(void **state)
     cluster_free(cluster);
 }
 
+/* A probe takes no pair of a pool that the rule has skipped: no other arm would. */
+static void probes_stay_with_the_candidates(void **state)
+{
+    (void)state;
+    struct sel_rule rule = SMALL_POOLS;
+    rule.distribution = half;
+    size_t probes = 0;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct engine_options options = options_with(selection_defaults(&rule));
+        options.seed = seed;
+        options.labels_lapse = (double)NAN;
+        options.labels_probes = .5;
+        options.pool_picks = 1;
+        options.budget_burst = options.budget_in_flight = 200;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        run(&shell, 6, 0);
+        struct entry entry;
+        size_t at = 0;
+        while (next_selected(&shell, &at, &entry)) {
+            probes += entry.selected.arm == ARM_PROBE;
+            assert_true(entry.selected.propensity > 0 && entry.selected.propensity <= 1 + 1e-9);
+        }
+        stop(&shell);
+        cluster_free(cluster);
+    }
+    assert_true(probes > 5);
+}
+
 /* A pool that was opened for the control arm alone stays out of what the rule compares. */
 static void a_uniform_pair_does_not_let_its_pool_compete(void **state)
 {
@@ -381,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_second_draw_for_a_slot_is_the_rules),
         cmocka_unit_test(what_was_skipped_in_one_space_is_forgotten_in_the_next),
         cmocka_unit_test(pools_are_skipped_each_by_its_own_draw),
+        cmocka_unit_test(probes_stay_with_the_candidates),
         cmocka_unit_test(a_uniform_pair_does_not_let_its_pool_compete),
         cmocka_unit_test(a_pair_that_the_price_declines_has_what_other_arms_give),
         cmocka_unit_test(a_uniform_pair_knows_what_a_list_would_have_taken),

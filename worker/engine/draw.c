@@ -134,6 +134,8 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
 double draw_uniform_chance(const struct engine *engine, const struct pool *only,
                            const struct decision *decision)
 {
+    if (only == NULL && !working_candidate(engine, decision->pool))
+        return 0;
     double pools = only != NULL ? 1 : (double)working_candidates(engine);
     return 1 / pools / (double)sel_picker_allowed(engine->picker, decision->choice.pool);
 }
@@ -143,7 +145,7 @@ double draw_uniform_chance(const struct engine *engine, const struct pool *only,
 static bool stands(const struct engine *engine, const struct pool *only, size_t number)
 {
     const struct pool *pool = engine->working[number];
-    return pool != NULL && !pool->exhausted &&
+    return pool != NULL && !pool->exhausted && !pool->skipped &&
            (only == NULL ? number < engine->compared : pool == only) &&
            working_may_spend(engine, pool->partition);
 }
