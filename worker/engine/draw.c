@@ -123,10 +123,10 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
         return false;
     }
     decision->pool = pool;
-    decision->uniform = draw_arm(engine, decision->slot) == DRAW_CONTROL ? "control arm"
-                        : draw_arm(engine, decision->slot) == DRAW_EPSILON
-                            ? "selection.epsilon"
-                            : "the rule chose nothing";
+    enum draw_arm arm = draw_arm(engine, decision->slot);
+    decision->uniform = arm == DRAW_CONTROL   ? "control arm"
+                        : arm == DRAW_EPSILON ? "selection.epsilon"
+                                              : "the rule chose nothing";
     return sel_picker_pair(engine->picker, number, sel_random_below(random, allowed),
                            &decision->choice);
 }
@@ -150,22 +150,31 @@ static bool stands(const struct engine *engine, const struct pool *only, size_t 
            working_may_spend(engine, pool->partition);
 }
 
-bool draw_probe(struct engine *engine, const struct pool *only, struct decision *decision)
+/* The pair of the largest |psi' x|, the first of those alike; or the first that is found above
+ * `enough`. *most: its |psi' x|, -1 when there is no pair. */
+static void find_confident(struct engine *engine, const struct pool *only, double enough,
+                           struct decision *decision, double *most)
 {
-    double most = -1;
-    for (size_t k = 0; k < engine->working_count; k++) {
+    *most = -1;
+    for (size_t k = 0; k < engine->working_count && *most <= enough; k++) {
         size_t n = stands(engine, only, k) ? engine->working[k]->count : 0;
         struct sel_choice choice;
-        for (size_t i = 0; i + 1 < n; i++)
-            for (size_t j = i + 1; j < n; j++) {
+        for (size_t i = 0; i + 1 < n && *most <= enough; i++)
+            for (size_t j = i + 1; j < n && *most <= enough; j++) {
                 if (!sel_picker_choice(engine->picker, k, i, j, &choice) ||
-                    fabs(choice.pair.margin) <= most)
+                    fabs(choice.pair.margin) <= *most)
                     continue;
-                most = fabs(choice.pair.margin);
+                *most = fabs(choice.pair.margin);
                 decision->choice = choice;
                 decision->pool = engine->working[k];
             }
     }
+}
+
+bool draw_probe(struct engine *engine, const struct pool *only, struct decision *decision)
+{
+    double most;
+    find_confident(engine, only, INFINITY, decision, &most);
     decision->probe = most >= 0;
     return most >= 0;
 }
@@ -173,9 +182,17 @@ bool draw_probe(struct engine *engine, const struct pool *only, struct decision 
 static double probe_chance(struct engine *engine, const struct pool *only,
                            const struct decision *decision)
 {
+    const struct sel_choice *choice = &decision->choice;
     struct decision probe = {0};
-    bool same = draw_probe(engine, only, &probe) && probe.pool == decision->pool &&
-                probe.choice.i == decision->choice.i && probe.choice.j == decision->choice.j;
+    struct sel_choice own;
+    double most;
+    if (!sel_picker_choice(engine->picker, choice->pool, choice->i, choice->j, &own))
+        return 0;
+    /* Of nearly every pair it shows soon that another one is more confident. */
+    double enough = fabs(own.pair.margin);
+    find_confident(engine, only, enough, &probe, &most);
+    bool same = most == enough && probe.pool == decision->pool && probe.choice.i == choice->i &&
+                probe.choice.j == choice->j;
     return same ? 1 : 0;
 }
 
