@@ -112,6 +112,8 @@ enum { E_VERSION, E_DIGEST, E_WRITER, E_TIME, E_BODY, ENTRY_FIELDS(SLOT) E_COUNT
 #define TARGET_ARM WANT_ENUM, false, ARMS
 #define TARGET_OUTCOME WANT_ENUM, false, OUTCOMES
 #define TARGET_ORIGIN WANT_ENUM, false, ORIGINS
+#define TARGET_LATER_ONE WANT_DOUBLE, false, NULL, .later = true
+#define TARGET_LATER_TEXT WANT_TEXT, false, NULL, .later = true
 #define TARGET(member, record, field, kind)                                                        \
     [E_##member##_##field] = {"body." #record "." #field, TARGET_##kind},
 
@@ -270,11 +272,13 @@ bool contracts_decode_label(struct contracts *contracts, struct span record, str
 
 #define PUT_TEXT(member, field) out->member.field = value[E_##member##_##field].bytes;
 #define PUT_BYTES(member, field) out->member.field = value[E_##member##_##field].bytes;
+#define PUT_LATER_TEXT(member, field) PUT_TEXT(member, field)
 #define PUT_LONG(member, field) out->member.field = value[E_##member##_##field].integer;
 #define PUT_INT(member, field) out->member.field = (int32_t)value[E_##member##_##field].integer;
 #define PUT_DOUBLE(member, field) out->member.field = value[E_##member##_##field].number;
 #define PUT_OPTIONAL(member, field)                                                                \
     out->member.field = number_or(&value[E_##member##_##field], (double)NAN);
+#define PUT_LATER_ONE(member, field) out->member.field = number_or(&value[E_##member##_##field], 1);
 #define PUT_ARM(member, field)                                                                     \
     out->member.field = (enum pair_arm)value[E_##member##_##field].integer;
 #define PUT_OUTCOME(member, field)                                                                 \

@@ -322,6 +322,8 @@ bool contracts_encode_pair(struct contracts *contracts, const struct pair *pair,
 
 #define SET_TEXT(member, field) put_text(&encoding, &body, #field, entry->member.field);
 #define SET_BYTES(member, field) put_bytes(&encoding, &body, #field, entry->member.field);
+#define SET_LATER_ONE(member, field) SET_DOUBLE(member, field)
+#define SET_LATER_TEXT(member, field) SET_TEXT(member, field)
 #define SET_LONG(member, field) put_long(&encoding, &body, #field, entry->member.field);
 #define SET_INT(member, field) put_int(&encoding, &body, #field, entry->member.field);
 #define SET_DOUBLE(member, field) put_double(&encoding, &body, #field, entry->member.field);

@@ -1,5 +1,6 @@
 /* The fields of every kind of ledger entry: member of struct entry, record of ledger.avsc, field,
- * and how it is read and written. One table for both directions. */
+ * and how it is read and written. One table for both directions. LATER: a field that came after the
+ * first version, at the end of its record; absent it is 1 (ONE) or empty. */
 #ifndef INFOPAIR_ENTRY_FIELDS_H
 #define INFOPAIR_ENTRY_FIELDS_H
 
@@ -25,6 +26,8 @@
     ROW(selected, Selected, deadline, LONG)                                                        \
     ROW(selected, Selected, replica, INT)                                                          \
     ROW(selected, Selected, attempt, INT)                                                          \
+    ROW(selected, Selected, cost, LATER_ONE)                                                       \
+    ROW(selected, Selected, domain, LATER_TEXT)                                                    \
     ROW(labelled, Labelled, label_id, TEXT)                                                        \
     ROW(labelled, Labelled, request_id, TEXT)                                                      \
     ROW(labelled, Labelled, pair_id, TEXT)                                                         \

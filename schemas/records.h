@@ -14,7 +14,7 @@
 
 /* The version of the ledger's contract that this build writes. It reads this one and the one
  * before. */
-#define LEDGER_VERSION 1
+#define LEDGER_VERSION 2
 
 /* What a completion may cost: scores per unit of cost, and sums of costs, stay finite. */
 #define COMPLETION_COST_LEAST 1e-100
@@ -190,6 +190,9 @@ struct entry_selected {
     int64_t deadline;
     int32_t replica;
     int32_t attempt;
+    /* Since version 2; before, a pair of cost 1 without a domain. */
+    double cost;
+    struct span domain;
 };
 
 enum label_origin { ORIGIN_REQUEST, ORIGIN_IMPORTED, ORIGIN_CARRIED };

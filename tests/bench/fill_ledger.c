@@ -185,7 +185,8 @@ static bool write_selected(struct filler *filler, size_t number, struct sel_rand
                      .issued_at = time_of(filler, number),
                      .deadline = time_of(filler, number) + filler->options->labels_deadline,
                      .replica = 1,
-                     .attempt = 1}};
+                     .attempt = 1,
+                     .cost = 1}};
     return give(filler, &entry, names.ledger_partition, error);
 }
 

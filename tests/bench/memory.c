@@ -122,7 +122,8 @@ static bool give_request(struct bench *bench, size_t number, struct error *error
                                        .issued_at = (int64_t)number,
                                        .deadline = (int64_t)number + 86400000,
                                        .replica = 1,
-                                       .attempt = 1}};
+                                       .attempt = 1,
+                                       .cost = 1}};
     if (!engine_entry(bench->engine, &entry, 0, (int64_t)(2 * number), error))
         return false;
     entry.kind = ENTRY_LABELLED;

@@ -171,7 +171,9 @@ static struct entry entry_of(enum entry_kind kind)
                                                  .arm = ARM_CONTROL,
                                                  .completions_partition = 4,
                                                  .slot = 77,
-                                                 .attempt = 1};
+                                                 .attempt = 1,
+                                                 .cost = 2.5,
+                                                 .domain = span_of("code")};
         break;
     case ENTRY_LABELLED:
         entry.labelled = (struct entry_labelled){.label_id = span_of("l"),

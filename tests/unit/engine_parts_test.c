@@ -423,6 +423,7 @@ static struct entry selected_of(const struct fixture *fixture)
                           .time = 10,
                           .selected = {.request_id = span_of(fixture->request_id),
                                        .pair_id = span_of(fixture->pair_id),
+                                       .cost = 1,
                                        .replica = 1,
                                        .attempt = 1,
                                        .prompt_id = span_of("p"),

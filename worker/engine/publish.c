@@ -24,6 +24,11 @@ static struct pair_side side_of(const struct held *held)
                               .text_cut = held->text_cut};
 }
 
+static double pair_cost(const struct held *left, const struct held *right)
+{
+    return held_cost(left) / 2 + held_cost(right) / 2;
+}
+
 static bool lowers_trace(const struct engine *engine)
 {
     return strcmp(engine->options.selection.rule->name, "policy_trace") == 0;
@@ -171,7 +176,7 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .issued_at = naming->time,
                         .deadline = naming->time + engine->options.labels_deadline,
                         .domain = pool->domain,
-                        .cost = (held_cost(left) + held_cost(right)) / 2,
+                        .cost = pair_cost(left, right),
                         .traceparent = held_traceparent(newest),
                         .tracestate = held_tracestate(newest)};
     return effect_pair(engine, &pair, fits, error);
@@ -205,7 +210,9 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
                                        .issued_at = naming->time,
                                        .deadline = naming->time + engine->options.labels_deadline,
                                        .replica = 1,
-                                       .attempt = 1}};
+                                       .attempt = 1,
+                                       .cost = pair_cost(left, right),
+                                       .domain = pool->domain}};
     if (!effect_entry(engine, &entry, ledger_partition_of(engine, naming->request_id), error))
         return false;
     enum applied applied = requests_selected(&engine->requests, &entry, request, error);

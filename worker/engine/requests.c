@@ -1,8 +1,9 @@
 #include "requests.h"
 
+#include <float.h>
 #include <string.h>
 
-_Static_assert(offsetof(struct request, x) == 104, "window pairs are many");
+_Static_assert(offsetof(struct request, x) == 112, "window pairs are many");
 
 static struct id id_of(const void *context, const void *thing)
 {
@@ -41,7 +42,8 @@ void requests_init(struct requests *requests, struct store *store)
     index_init(&requests->by_plain_label, store, plain_label_of, requests);
     index_init(&requests->by_listed_label, store, listed_label_of, requests);
     names_init(&requests->spaces, store, REQUEST_SPACES_MAX);
-    names_init(&requests->policies, store, UINT32_MAX);
+    names_init(&requests->policies, store, REQUEST_POLICIES_MAX);
+    names_init(&requests->domains, store, REQUEST_DOMAINS_MAX);
 }
 
 void requests_fini(struct requests *requests)
@@ -56,6 +58,7 @@ void requests_fini(struct requests *requests)
     index_fini(&requests->by_listed_label);
     names_fini(&requests->spaces);
     names_fini(&requests->policies);
+    names_fini(&requests->domains);
     requests_init(requests, requests->store);
 }
 
@@ -194,7 +197,10 @@ static enum applied take_names(struct requests *requests, const struct body_sour
     if (names_take(&requests->policies, source->version, source->policy_epoch, policy))
         return APPLIED_NEW;
     names_give(&requests->spaces, *space);
-    return APPLIED_NO_MEMORY;
+    if (requests->policies.count < REQUEST_POLICIES_MAX)
+        return APPLIED_NO_MEMORY;
+    error_set(error, ERROR_DATA, "policy_version: is one of more than %d", REQUEST_POLICIES_MAX);
+    return APPLIED_REFUSED;
 }
 
 /* The newest request of a pair: what a label by pair_id answers. One that nobody asked is none. */
@@ -259,7 +265,7 @@ static enum applied attach_body(struct requests *requests, struct request **requ
     }
     memcpy(whole, *request, offsetof(struct request, x));
     whole->whole = true;
-    whole->policy = policy;
+    whole->policy = policy & REQUEST_POLICIES_MAX;
     whole->space = space & 0x1FFF;
     whole->prompt_size = source->prompt.size & 0x7FF;
     whole->left_size = source->left.size & 0x7FF;
@@ -304,6 +310,15 @@ static enum applied obtain(struct requests *requests, struct span request_id,
     return APPLIED_NEW;
 }
 
+/* A domain without room for its name is none: quotas then hold for the others alone. */
+static uint32_t take_domain(struct requests *requests, struct span domain)
+{
+    uint32_t number;
+    if (domain.size == 0 || !names_take(&requests->domains, domain, 0, &number))
+        return 0;
+    return number + 1;
+}
+
 enum applied requests_selected(struct requests *requests, const struct entry *entry,
                                struct request **out, struct error *error)
 {
@@ -331,6 +346,10 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
     struct request *request = *out;
     request->selected = true;
     request->weight = selected->weight;
+    request->cost = (float)fmin(selected->cost, FLT_MAX);
+    request->replica = (unsigned)selected->replica & REQUEST_REPLICAS_MAX;
+    request->attempt = (unsigned)selected->attempt & REQUEST_ATTEMPTS_MAX;
+    request->domain = take_domain(requests, selected->domain) & 0xFFF;
     request->fit_id = (uint32_t)selected->fit_id;
     request->issued_at = selected->issued_at;
     requests_note_issued(requests, request);
@@ -657,5 +676,7 @@ void requests_forget(struct requests *requests, struct request *request)
         names_give(&requests->spaces, request->space);
         names_give(&requests->policies, request->policy);
     }
+    if (request->domain > 0)
+        names_give(&requests->domains, request->domain - 1);
     store_give(requests->store, request, bytes);
 }

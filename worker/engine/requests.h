@@ -25,6 +25,9 @@
 
 /* Longest id of a prompt or completion in an entry; the others are what the fields below hold. */
 enum { REQUEST_ID_MAX = 1024, REQUEST_PARTITION_MAX = (1 << 17) - 1, REQUEST_SPACES_MAX = 8191 };
+enum { REQUEST_POLICIES_MAX = (1 << 24) - 1, REQUEST_DOMAINS_MAX = (1 << 12) - 1 };
+/* Most answers that one pair may be asked for, and most requests for one of them. */
+enum { REQUEST_REPLICAS_MAX = 15, REQUEST_ATTEMPTS_MAX = 15 };
 #define REQUEST_DEADLINE_MAX (((int64_t)1 << 47) - 1) /* the year 6429 */
 
 /* What a label says. */
@@ -53,13 +56,17 @@ struct request {
     struct id id;
     struct request *of_prompt; /* next of the same prompt */
     int64_t issued_at;
-    double weight;         /* w at the pick */
-    double applied;        /* what stands in Sigma now */
-    uint32_t fit_id;       /* of the pick */
-    uint32_t policy;       /* number of its version and epoch */
-    int64_t deadline : 48; /* 0 before SELECTED was seen */
-    unsigned labels : 2;   /* enum request_labels */
-    unsigned outcome : 3;  /* of the plain label */
+    double weight;        /* w at the pick */
+    double applied;       /* what stands in Sigma now */
+    uint32_t fit_id;      /* of the pick */
+    float cost;           /* what the budget was charged */
+    uint32_t policy : 24; /* number of its version and epoch */
+    uint32_t replica : 4, attempt : 4;
+    uint32_t annotator : 20; /* number of who gave the plain label; 0: unknown */
+    uint32_t domain : 12;    /* number; 0: none, or more than there is room for */
+    int64_t deadline : 48;   /* 0 before SELECTED was seen */
+    unsigned labels : 2;     /* enum request_labels */
+    unsigned outcome : 3;    /* of the plain label */
     unsigned arm : 2;
     bool whole : 1; /* SELECTED or LABELLED was seen: all below is there */
     bool selected : 1, expired : 1, withdrawn : 1, open : 1;
@@ -94,6 +101,7 @@ struct requests {
     struct index by_listed_label; /* labels */
     struct names spaces;          /* with their dimension */
     struct names policies;        /* with their epoch */
+    struct names domains;         /* numbers are one less than a request's */
     struct request *open_first, *open_last;
     int64_t count; /* of by_id */
     int64_t open_count;

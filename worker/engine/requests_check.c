@@ -33,6 +33,15 @@ bool requests_check_selected(const struct entry_selected *selected, struct error
     if (selected->completions_partition < 0 ||
         selected->completions_partition > REQUEST_PARTITION_MAX)
         return error_set(error, ERROR_DATA, "completions_partition: is out of range");
+    if (selected->replica < 1 || selected->replica > REQUEST_REPLICAS_MAX)
+        return error_set(error, ERROR_DATA, "replica: %d is not in 1 to %d", selected->replica,
+                         REQUEST_REPLICAS_MAX);
+    if (selected->attempt < 1 || selected->attempt > REQUEST_ATTEMPTS_MAX)
+        return error_set(error, ERROR_DATA, "attempt: %d is not in 1 to %d", selected->attempt,
+                         REQUEST_ATTEMPTS_MAX);
+    if (!completion_cost_is_valid(selected->cost))
+        return error_set(error, ERROR_DATA, "cost: %g is not within 1e-100 to 1e100",
+                         selected->cost);
     if (selected->fit_id < 0 || selected->fit_id > UINT32_MAX)
         return error_set(error, ERROR_DATA, "fit_id: is out of range");
     if (!check_pair(selected->pair_id, selected->prompt_id, selected->left_id, selected->right_id,
