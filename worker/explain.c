@@ -17,8 +17,8 @@ struct explain {
     struct id id;
     char id_text[ID_TEXT_SIZE];
     /* The first pass. */
-    struct buffer record; /* of SELECTED */
-    bool imported;        /* there is a label, and it was imported */
+    struct buffer record;     /* of SELECTED */
+    enum label_origin origin; /* of a label that answers no request */
     /* The second. `asked` points into record. */
     struct ledger_view view; /* at the pick */
     char *space;             /* that the view's engine follows */
@@ -67,12 +67,22 @@ static bool find_selected(void *closure, const rd_kafka_message_t *message, stru
     if (!contracts_decode_entry(explain->view.contracts, record, &entry, NULL, &ignored) ||
         !is_about(explain, &entry))
         return true;
-    if (entry.kind == ENTRY_LABELLED && entry.labelled.origin == ORIGIN_IMPORTED)
-        explain->imported = true;
+    if (entry.kind == ENTRY_LABELLED && entry.labelled.origin != ORIGIN_REQUEST)
+        explain->origin = entry.labelled.origin;
     if (entry.kind != ENTRY_SELECTED || explain->record.size > 0)
         return true;
     return buffer_append(&explain->record, record.data, record.size) ||
            error_set(error, ERROR_FATAL, "out of memory");
+}
+
+/* Of a request without SELECTED. */
+static const char *why_unknown(enum label_origin origin)
+{
+    if (origin == ORIGIN_IMPORTED)
+        return "was never asked, its label was imported";
+    if (origin == ORIGIN_CARRIED)
+        return "was never asked, its label was carried over from another feature space";
+    return "the ledger knows no such request, or does not hold it any more";
 }
 
 static bool take_selected(struct explain *explain, struct error *error)
@@ -85,9 +95,7 @@ static bool take_selected(struct explain *explain, struct error *error)
         return false;
     if (explain->record.size == 0)
         return error_set(error, ERROR_FATAL, "%s: %s", explain->id_text,
-                         explain->imported ? "was never asked, its label was imported"
-                                           : "the ledger knows no such request, or does not hold "
-                                             "it any more");
+                         why_unknown(explain->origin));
     const struct span record = {explain->record.data, explain->record.size};
     if (!contracts_decode_entry(explain->view.contracts, record, &explain->asked, NULL, error))
         return false;

@@ -35,6 +35,7 @@ enum metric {
     METRIC_BUDGET_LEVEL, /* gauge */
     METRIC_LABELS,       /* (outcome) */
     METRIC_LABELS_DUPLICATE,
+    METRIC_LABELS_CARRIED,
     METRIC_LABELS_WAITING,       /* gauge */
     METRIC_ABORTED_OR_UNKNOWN,   /* labels of requests that never committed */
     METRIC_DEAD_LETTERS,         /* (stage) */

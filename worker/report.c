@@ -54,6 +54,7 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_REQUESTS_IN_FLIGHT, (double)stats->requests_open},
                 {METRIC_REQUESTS_EXPIRED, (double)stats->expired},
                 {METRIC_LABELS_DUPLICATE, (double)stats->labels_duplicate},
+                {METRIC_LABELS_CARRIED, (double)stats->labels_carried},
                 {METRIC_LABELS_WAITING, (double)stats->labels_waiting},
                 {METRIC_ABORTED_OR_UNKNOWN, (double)stats->dead_letters_unknown},
                 {METRIC_LEDGER_FOREIGN, (double)stats->foreign_entries},

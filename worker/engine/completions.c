@@ -23,8 +23,7 @@ void completions_gather(struct engine *engine, const struct pool *pool)
     for (size_t row = 0; row < pool->count; row++) {
         const float *features = pool->held[row]->features;
         for (size_t k = 0; k < d; k++)
-            engine->gathered[row * d + k] = (float)fmin(
-                fmax(space_scaled(space, k, features[k]), -SPACE_FARTHEST), SPACE_FARTHEST);
+            engine->gathered[row * d + k] = (float)space_bounded(space, k, features[k]);
     }
 }
 
@@ -252,7 +251,7 @@ static bool enter(struct engine *engine, struct partition *partition, struct id 
     pool->exhausted = pool->exhausted && added == POOL_DUPLICATE;
     if (!pool_update_ready(&engine->pools, pool, partition->stream_time))
         return error_set(error, ERROR_FATAL, "out of memory for ready pools");
-    return true;
+    return added != POOL_ADDED || carried_completion(engine, pool, error);
 }
 
 /* Where reading stands after this record; false: it was given before, or not asked for. */

@@ -124,6 +124,17 @@ static bool fits_space(const struct engine *engine, const struct entry *entry, s
                      space->name, space->dimension);
 }
 
+enum { NO_PARTITION = INT32_MIN };
+
+/* The partition of completions in which an entry's pair stood in a pool. */
+static int32_t pool_partition_of(const struct entry *entry)
+{
+    if (entry->kind == ENTRY_SELECTED)
+        return entry->selected.completions_partition;
+    bool carried = entry->kind == ENTRY_LABELLED && entry->labelled.origin == ORIGIN_CARRIED;
+    return carried ? entry->labelled.source_partition : NO_PARTITION;
+}
+
 static bool request_entry(struct engine *engine, const struct entry *entry, int32_t partition,
                           int64_t offset, enum applied *applied, struct error *error)
 {
@@ -138,20 +149,23 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
     if (identity_parse(request_id, &id))
         request = requests_find(&engine->requests, id);
     bool was_open = request != NULL && request->open;
+    int32_t number = pool_partition_of(entry);
+    if (number != NO_PARTITION && !engine_partition_known(number)) {
+        *applied = APPLIED_REFUSED;
+        error_set(error, ERROR_DATA, "completions_partition or source_partition: is out of range");
+        return true;
+    }
+    if (number != NO_PARTITION && !engine_partitions(engine, number, error))
+        return false;
     if (entry->kind == ENTRY_SELECTED) {
-        if (!engine_partition_known(entry->selected.completions_partition)) {
-            *applied = APPLIED_REFUSED;
-            error_set(error, ERROR_DATA, "completions_partition: is out of range");
-            return true;
-        }
-        if (!engine_partitions(engine, entry->selected.completions_partition, error))
-            return false;
         *applied = requests_selected(&engine->requests, entry, &request, error);
         engine->arrivals = engine->arrivals || *applied == APPLIED_NEW;
     } else if (entry->kind == ENTRY_LABELLED) {
         *applied = requests_labelled(&engine->requests, entry, partition, offset, &request, error);
         if (*applied == APPLIED_NEW)
             model_label_arrived(&engine->model, request);
+        if (*applied == APPLIED_NEW && !carried_label(engine, request, error))
+            return false;
     } else {
         *applied = requests_closed(&engine->requests, request_id, entry->kind == ENTRY_EXPIRED,
                                    &request, error);
@@ -328,7 +342,8 @@ bool engine_tick(struct engine *engine, int64_t now, struct error *error)
     engine->arrivals = false;
     if (!completions_tick(engine, error) || !expiry_tick(engine, error) ||
         !select_prepare(engine, error) || !space_tick(engine, error) ||
-        !moments_tick(engine, error) || !fit_tick(engine, error) || !select_tick(engine, error))
+        !carried_tick(engine, error) || !moments_tick(engine, error) || !fit_tick(engine, error) ||
+        !select_tick(engine, error))
         return false;
     update_stats(engine);
     return true;

@@ -129,7 +129,8 @@ struct engine_stats {
     int64_t outcomes[7]; /* the same by enum label_outcome */
     int64_t labels_duplicate;
     int64_t labels_waiting;
-    int64_t pairs[3]; /* by arm */
+    int64_t labels_carried; /* to the current space from others */
+    int64_t pairs[3];       /* by arm */
     int64_t dead_letters;
     int64_t dead_letters_unknown; /* aborted-or-unknown */
     int64_t expired;

@@ -133,6 +133,11 @@ struct id identity_imported(struct span feature_space, struct id pair, struct sp
     return identity_hash(parts, 4);
 }
 
+struct id identity_carried(struct id request, struct id from, struct id to)
+{
+    return (struct id){request.high ^ from.high ^ to.high, request.low ^ from.low ^ to.low};
+}
+
 struct sel_random identity_random(uint64_t seed, const char *purpose, struct id id)
 {
     const struct span parts[] = {span_of(purpose), {(const char *)&id, sizeof id}};

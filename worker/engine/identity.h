@@ -34,6 +34,9 @@ struct id identity_request(struct span feature_space, struct id pair, int32_t re
 /* Of a label that answers no request: of ("imported", feature space, pair_id, label_id). */
 struct id identity_imported(struct span feature_space, struct id pair, struct span label_id);
 
+/* Of a request of space `from` whose label is carried to space `to` (hashes of their names). */
+struct id identity_carried(struct id request, struct id from, struct id to);
+
 /* A generator keyed by the seed, a purpose and an id or a number. */
 struct sel_random identity_random(uint64_t seed, const char *purpose, struct id id);
 

@@ -35,6 +35,7 @@ struct partition {
     bool held;    /* assigned to us */
     bool barrier; /* the ledger was read up to the barrier */
     bool met;     /* reading passed the last published pane, its pools are marked */
+    bool carried; /* labels of other spaces were looked for in all its pools since it is live */
     bool at_end;  /* nothing follows for now: time may move on by ticks */
     int64_t committed, next;
     int64_t record_time; /* largest of the records so far: reading again finds the same */
@@ -164,6 +165,14 @@ void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_
 void completions_low_water(const struct partition *partition, struct batch_offset *offset);
 /* The pool's features in the scale of SPACE (count x d) in engine->gathered. */
 void completions_gather(struct engine *engine, const struct pool *pool);
+
+/* ---- carried.c ---- */
+/* A completion, the pool's last, has come: labels of its pairs in other spaces are carried over. */
+bool carried_completion(struct engine *engine, const struct pool *pool, struct error *error);
+/* A request of whatever space has got a label. */
+bool carried_label(struct engine *engine, const struct request *request, struct error *error);
+/* Looks through the partitions that have become live, or whose space has changed. */
+bool carried_tick(struct engine *engine, struct error *error);
 
 /* ---- moments.c ---- */
 bool moments_tick(struct engine *engine, struct error *error);

@@ -191,7 +191,7 @@ static bool accept(struct engine *engine, const struct source *source, const str
     engine->stats.outcomes[label->outcome]++;
     model_label_arrived(&engine->model, request);
     engine_follow_request(engine, request, was_open);
-    return true;
+    return carried_label(engine, request, error);
 }
 
 /* What became of a label. */

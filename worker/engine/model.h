@@ -52,6 +52,12 @@ static inline double space_scaled(const struct space *space, size_t axis, float 
     return ((double)feature - space->centre[axis]) * space->scale;
 }
 
+/* The same within SPACE_FARTHEST. */
+static inline double space_bounded(const struct space *space, size_t axis, float feature)
+{
+    return fmin(fmax(space_scaled(space, axis, feature), -SPACE_FARTHEST), SPACE_FARTHEST);
+}
+
 struct model {
     const struct engine_options *options;
     struct requests *requests;

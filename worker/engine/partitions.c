@@ -61,6 +61,7 @@ bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_
         return false;
     struct partition *partition = &engine->partitions[number];
     partition->held = true;
+    partition->carried = false;
     partition->committed = committed;
     partition->next = low_water;
     partition->record_time = partition->stream_time = time;
@@ -136,6 +137,7 @@ void engine_lose(struct engine *engine, enum input input, int32_t number)
     partition->pane.closed_offset = INT64_MAX;
     partition->pane.published_at = 0;
     partition->held = partition->barrier = partition->met = partition->at_end = false;
+    partition->carried = false;
 }
 
 bool engine_resize(struct engine *engine, int32_t completions_partitions, struct error *error)

@@ -603,6 +603,8 @@ static enum applied body_of_labelled(struct requests *requests, struct request *
     }
     (*request)->issued_at = entry->time;
     requests_note_issued(requests, *request);
+    if (labelled->origin == ORIGIN_CARRIED)
+        (*request)->partition = labelled->source_partition & REQUEST_PARTITION_MAX;
     (*request)->arm = (unsigned)labelled->arm & 3;
     return APPLIED_NEW;
 }

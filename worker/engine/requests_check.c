@@ -63,6 +63,9 @@ bool requests_check_labelled(const struct entry_labelled *labelled, struct error
     if (!silent && !(labelled->probability_left >= 0 && labelled->probability_left <= 1))
         return error_set(error, ERROR_DATA, "probability_left: %g is not in [0, 1]",
                          labelled->probability_left);
+    if (labelled->origin == ORIGIN_CARRIED &&
+        (labelled->source_partition < 0 || labelled->source_partition > REQUEST_PARTITION_MAX))
+        return error_set(error, ERROR_DATA, "source_partition: is out of range");
     if (!(labelled->confidence > 0 && labelled->confidence <= 1))
         return error_set(error, ERROR_DATA, "confidence: %g is not in (0, 1]",
                          labelled->confidence);

@@ -252,8 +252,10 @@ static void follow_current(struct engine *engine)
         (identity_equal(coming->id, current->id) || coming->epoch <= current->epoch))
         forget_coming(engine);
     close_pools(engine, current->id, coming->known ? coming->id : current->id);
-    for (int32_t k = 0; k < engine->partition_count; k++)
+    for (int32_t k = 0; k < engine->partition_count; k++) {
         moments_clear(&engine->partitions[k].pane);
+        engine->partitions[k].carried = false;
+    }
 }
 
 bool space_entry(struct engine *engine, const struct entry *entry, int64_t offset,
