@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -211,9 +212,11 @@ def check_read_before_asked(log):
                               record.value["completion_id"]), offset)
     for transaction in log.transactions:
         for entry in transaction.entries:
-            for name in ("left_id", "right_id") if entry.kind == "selected" else ():
-                fields = entry.fields
-                partition = fields["completions_partition"]
+            fields = entry.fields
+            carried = entry.kind == "labelled" and fields["origin"] == "carried"
+            asked = entry.kind == "selected"
+            for name in ("left_id", "right_id") if asked or carried else ():
+                partition = fields["completions_partition" if asked else "source_partition"]
                 offset = first.get((partition, fields["prompt_id"], fields[name]))
                 assert offset is not None, f"request {fields['request_id']}: of another partition"
                 assert offset < transaction.offsets["completions", partition].next, \
@@ -293,6 +296,39 @@ def check_agreement(log):
     assert news or lived.digest == restored.digest, "what was restored is not what lived on"
 
 
+def carriable(log, run):
+    """(request_id there, fields of the LABELLED that counts) of each label of another space whose two
+    completions were taken into one partition's pool of the space in force."""
+    space = information.space_in_force(run.entries)["feature_space"]
+    refused = set(map(judge.place_of_letter, run.dead_letters))
+    there = {(partition, record.value["prompt_id"], record.value["completion_id"])
+             for (partition, offset), record in log.completions.items()
+             if not record.broken and record.value["feature_space"] == space
+             and ("completions", partition, offset) not in refused}
+    answered = information.answers(run.entries)
+    for (where, request_id), fields in judge.carried_ids(run, information.spaces(run.entries)).items():
+        answer = answered.get(fields["request_id"])
+        pools = (all((partition, fields["prompt_id"], fields[side]) in there
+                     for side in ("left_id", "right_id")) for partition in range(8))
+        if where == space and answer is not None and any(pools):
+            yield request_id, answer
+
+
+def check_nothing_stays_behind(log, run):
+    """Where all pools of the space in force are held, every label is carried whose pair is in one."""
+    if not (log.options.pool_age > 10 ** 8 and log.options.slots) or log.options.cuts:
+        return
+    answered = information.answers(run.entries)
+    for request_id, answer in carriable(log, run):
+        silent = answer["outcome"] in information.NO_INFORMATION
+        held = answered.get(request_id)
+        assert held is not None or silent, \
+            f"the label of request {answer['request_id']} was not carried, as {request_id}"
+        assert held is None or judge.words_of(held) == judge.words_of(answer), \
+            f"carried request {request_id} does not say what its label says now"
+        log.counts["must be carried"] += held is not None
+
+
 def check_memory(log):
     limit = log.options.pools_bytes
     for states in log.states.values():
@@ -306,17 +342,20 @@ def check_states(log, run):
     if not run.of("space"):
         return
     window = log.options.labels_window
-    answered = information.answers(run.entries)
     for state in log.states["quiet"] + log.states["restored"]:
         who = f"{state.when} {state.who}"
+        then = replace(run, entries=[entry for transaction in log.transactions[:state.transactions]
+                                     for entry in transaction.entries])
+        answered = information.answers(then.entries)
         assert state.waiting == 0, f"{who}: {state.waiting} labels wait"
         if log.options.cuts:
             continue
         assert state.refused == log.counts["poison"], f"{who}: {state.refused} entries refused"
-        assert state.requests == len(run.of("selected")), f"{who}: requests"
-        judge.check_requests_accounted(run, state.open)
+        carried = {fields["request_id"] for fields in judge.carried(then)}
+        assert state.requests == len(then.of("selected")) + len(carried), f"{who}: requests"
+        judge.check_requests_accounted(then, state.open)
         informative = sum(information.factor_of(fields["request_id"], answered, (), 0) > 0
-                          for fields in information.members(run.entries, window))
+                          for fields in information.members(then.entries, window))
         assert state.counted == informative, f"{who}: {state.counted} labels in Sigma"
     for states in log.states.values():
         entries = [entry for transaction in log.transactions[:states[0].transactions]
@@ -342,7 +381,7 @@ def check_matrices(log, state, entries):
         space = information.space_in_force(entries)["feature_space"]
         policy = information.policy_information(information.panes(entries), space)
         error = numpy.abs(policy - numpy.reshape(state.policy, policy.shape)).max()
-        assert error < 1e-9 * numpy.abs(policy).max(), \
+        assert error <= 1e-9 * numpy.abs(policy).max(), \
             f"{who}: I differs from the ledger's by {error:.2g}"
     fit = information.newest_fit(entries)
     if fit is not None:
@@ -375,6 +414,8 @@ def check_log(log):
     check_budget(log)
     if run.of("space"):
         judge.check_differences(run, features_of)
+        judge.check_carried(run, features_of)
+        check_nothing_stays_behind(log, run)
         if log.all_held:
             judge.check_panes(run, ready_pools(log))
         elif not log.options.cuts:  # whose deleted panes an owner cannot know
@@ -392,7 +433,8 @@ def check_variety(crashes, kinds):
     missing = BOUNDARIES - crashes.keys()
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
-                 "fenced", "abort", "poison", "restored alike"):
+                 "fenced", "abort", "poison", "restored alike", "carried", "must be carried",
+                 "carried anew"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 
@@ -473,6 +515,8 @@ def main():
         kinds += log.counts
         kinds.update(entry.kind for entry in run.entries)
         kinds["dead letter"] += len(run.dead_letters)
+        kinds["carried"] += len(judge.carried(run))
+        kinds["carried anew"] += sum(fields["supersedes"] != "" for fields in judge.carried(run))
     minutes = (time.monotonic() - started) / 60
     print(f"{seeds} seeds, {events} events, {events / minutes:.3g} a minute, crashes: "
           + ", ".join(f"{count} {boundary}" for boundary, count in sorted(crashes.items())))

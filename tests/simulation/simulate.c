@@ -499,6 +499,7 @@ static void prepare(struct simulation *simulation)
                                        .contracts = simulation->contracts,
                                        .cluster = simulation->cluster,
                                        .spaces = seed % 4 == 1,
+                                       .partitions = simulation->options.completions_partitions,
                                        .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
     simulation->schedule = (struct schedule){.world = simulation,
                                              .dies = on_dies,

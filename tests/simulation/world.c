@@ -44,15 +44,19 @@ void world_completion(struct world *world, int64_t now)
     bool broken = happens(world, .03);
     /* Some rows come twice under one id, some under two. */
     bool again = row > 0 && happens(world, .05);
-    if (!broken && !again)
-        world->completions[number]++;
     row -= again;
+    /* Embedded anew, rows of old come again for a newer space. */
+    bool old = world->epoch > 0 && row > 0 && happens(world, .5);
+    if (old && !broken)
+        row = below(world, world->completions[number]);
+    if (!broken && !again && !old)
+        world->completions[number]++;
     bool copy = row > 0 && (number + row) % 10 == 0;
     struct sel_random random =
         sel_random_init(world->seed ^ 99, (uint64_t)(number * 1000 + row - copy));
     for (size_t k = 0; k < WORLD_DIMENSION; k++)
         features[k] = (float)sel_random_normal(&random);
-    if (world->spaces && happens(world, .0004))
+    if (world->spaces && happens(world, .0012))
         world->epoch++;
     int64_t epoch = world->epoch > 0 && happens(world, .02) ? world->epoch - 1 : world->epoch;
     snprintf(prompt, sizeof prompt, "prompt %d", number);
@@ -64,12 +68,15 @@ void world_completion(struct world *world, int64_t now)
     completion.feature_epoch = epoch;
     completion.policy_version = span_of(version);
     completion.policy_epoch = now / 20000;
+    completion.candidate = !old || (number + row) % 2 == 0;
     struct buffer record = {.maximum = 4096};
     check(contracts_encode_completion(world->contracts, &completion, &record, &error), &error);
     int64_t time = now - below(world, 500);
     if (happens(world, .01))
         time += 86400000; /* a clock that is a day ahead */
-    int32_t partition = number % world->cluster->partitions[INPUT_COMPLETIONS];
+    /* What comes again must not come to another partition, where two owners ask the same pairs. */
+    int32_t partition = number % (world->spaces ? world->partitions
+                                                : world->cluster->partitions[INPUT_COMPLETIONS]);
     append(world, INPUT_COMPLETIONS, partition,
            broken ? (struct span){JUNK, sizeof JUNK - 1} : (struct span){record.data, record.size},
            time, broken);
@@ -127,11 +134,14 @@ static void answer(struct world *world, struct asked *asked, int64_t now)
 
 void world_labels(struct world *world, double share, int64_t now)
 {
+    /* Late enough that labels change which were carried over. */
+    double again = world->spaces ? .002 : .004;
+    int64_t patience = world->spaces ? 600000 : 60000;
     for (size_t k = 0; k < world->asked_count; k++) {
         struct asked *asked = &world->asked[k];
-        if (!asked->committed || asked->answers > 1 || now - asked->asked_at > 60000)
+        if (!asked->committed || asked->answers > 1 || now - asked->asked_at > patience)
             continue;
-        if (happens(world, asked->answers == 0 ? share : .004))
+        if (happens(world, asked->answers == 0 ? share : again))
             answer(world, asked, now);
     }
     if (happens(world, .1))

@@ -26,6 +26,7 @@ struct world {
     int completions[WORLD_PROMPTS]; /* sent so far, of each prompt */
     int64_t epoch;                  /* of the policy and of the feature space */
     bool spaces;                    /* newer spaces come */
+    int32_t partitions;             /* of completions, at first */
     struct asked *asked;
     size_t asked_count;
 };

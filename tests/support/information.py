@@ -14,8 +14,8 @@ Written from the rules of the ledger, not from the worker's code:
   confidence once answered, rho while under way, 0 after EXPIRED, WITHDRAWN, skip or invalid. A late
   answer counts. Of several answers the lowest (ledger partition, offset) counts that no other
   supersedes; an answer is what the lowest entry of its label_id says.
-- A LABELLED of origin imported answers nothing that was asked: it counts by itself, from its own
-  time, with w at the newest psi.
+- A LABELLED of origin imported or carried answers nothing that was asked: it counts by itself, from
+  its own time, with w at the newest psi.
 - Requests issued before the window do not count. It begins labels.window before the largest time in
   the ledger, that time cut to sixteenths of the window.
 """
@@ -182,17 +182,17 @@ def factor_of(request_id, answered, gone, return_rate):
 
 
 def imported(entries):
-    """What was labelled without a request, {request_id: fields}, as SELECTED would say it."""
+    """What was labelled without a request (imported or carried), {request_id: fields}, as SELECTED would say it."""
     found = {}
     for entry in of_kind(entries, "labelled"):
-        if entry.fields["origin"] == "imported":
+        if entry.fields["origin"] != "request":
             found.setdefault(entry.fields["request_id"],
                              {**entry.fields, "issued_at": entry.time, "fit_id": -1, "weight": None})
     return found
 
 
 def members(entries, window=None):
-    """SELECTED, and what was imported, of the space in force and of the window, in order of request
+    """SELECTED, and what was imported or carried, of the space in force and of the window, in order of request
     id."""
     space = space_in_force(entries)["feature_space"]
     edge = window_edge(entries, window) if window else 0

@@ -47,22 +47,35 @@ def doubles(values):
     return [value for value, count in Counter(values).items() if count > 1]
 
 
+def carried(run):
+    """What was LABELLED because its completions came again in another space, as in the ledger."""
+    return [entry.fields for entry in sorted(run.of("labelled"),
+                                             key=lambda entry: (entry.partition, entry.offset))
+            if entry.fields["origin"] == "carried"]
+
+
 def find_doubled(run):
     """What was done twice, a sentence each: a request_id in pairs or among SELECTED; a replica of a
-    pair asked by the same attempt; a pair beyond its replicas; a slot spent; a label LABELLED."""
+    pair asked by the same attempt; a pair beyond its replicas; a slot spent; a label LABELLED or
+    carried."""
     found = [f"request id {twice} in pairs" for twice in
              doubles(pair["request_id"] for pair in run.pairs)]
     selected = [entry.fields for entry in run.of("selected")]
     found += [f"request id {twice} SELECTED" for twice in
               doubles(fields["request_id"] for fields in selected)]
-    asked = Counter((pair["pair_id"], pair["attempt"]) for pair in run.pairs)
+    # In another space it is another question, where its answer was not carried over.
+    asked = Counter((pair["pair_id"], pair["attempt"], pair["feature_space"]) for pair in run.pairs)
     replicas = {pair["pair_id"]: pair["replicas"] for pair in run.pairs}
     found += [f"pair {pair_id} asked {count} times in attempt {attempt}, replicas {replicas[pair_id]}"
-              for (pair_id, attempt), count in asked.items() if count > replicas[pair_id]]
+              for (pair_id, attempt, _), count in asked.items() if count > replicas[pair_id]]
     found += [f"slot {twice} spent" for twice in
               doubles((fields["completions_partition"], fields["slot"]) for fields in selected)]
-    labelled = [entry.fields for entry in run.of("labelled")]
+    labelled = [entry.fields for entry in run.of("labelled")
+                if entry.fields["origin"] != "carried"]
     found += [f"label {twice} LABELLED" for twice in doubles(map(source_of, labelled))]
+    # A prompt in two partitions, as they were added, has a pool and an owner in each.
+    found += [f"label {twice} carried" for twice in
+              doubles((fields["label_id"], fields["source_partition"]) for fields in carried(run))]
     # Sent twice to two partitions, it may be accepted by the owners of both; of both one counts.
     found += [f"label id {twice} LABELLED" for twice in
               doubles((fields["label_id"], fields["source_partition"]) for fields in labelled)]
@@ -150,7 +163,7 @@ def check_labels_are_accepted_once(run, workers=1):
     label that was sent to two partitions."""
     sent = {place_of(record): label for record, label in run.labels}
     labelled = [entry.fields for entry in run.of("labelled")
-                if entry.fields["origin"] != "imported"]
+                if entry.fields["origin"] == "request"]
     sources = list(map(source_of, labelled))
     assert set(sources) <= sent.keys(), "LABELLED names a source that is no record"
     assert not set(sources) & set(map(place_of_letter, run.dead_letters)), \
@@ -178,6 +191,53 @@ def check_labelled(fields, request, label, source):
     expected = {"left": 1, "right": 0, "tie": .5, "both_bad": .5}.get(
         label["outcome"], label.get("probability_left"))
     assert fields["probability_left"] == expected, f"probability of {fields['label_id']}"
+
+
+def carried_ids(run, spaces):
+    """{(space, request_id that a request's label has there): fields of its SELECTED}."""
+    hashes = {space: int(hash_parts(space), 16) for space in spaces}
+    return {(space, f"{int(fields['request_id'], 16) ^ hashes[fields['feature_space']] ^ there:032x}"):
+            fields for fields in (entry.fields for entry in run.of("selected"))
+            for space, there in hashes.items() if space != fields["feature_space"]}
+
+
+def words_of(labelled):
+    return labelled["outcome"], labelled["probability_left"], labelled["confidence"]
+
+
+def check_carried(run, features_of, tolerance=1e-5):
+    """Each carried label repeats, in another space, one that was given to a request: the same sides,
+    pair, arm and policy, the same words. x is the difference there. Of a request the first brings
+    information; each later one replaces the one before and says something else."""
+    spaces = information.spaces(run.entries)
+    asked = carried_ids(run, spaces)
+    given, before, seen = {}, {}, set()
+    for entry in run.of("labelled"):
+        if entry.fields["origin"] == "request":
+            given.setdefault(entry.fields["request_id"], set()).add(words_of(entry.fields))
+    for fields in carried(run):
+        request_id, space = fields["request_id"], fields["feature_space"]
+        who, request = f"carried label {fields['label_id']}", asked.get((space, request_id))
+        assert request is not None, f"{who}: of no request"
+        for name in ("pair_id", "prompt_id", "left_id", "right_id", "arm", "policy_version",
+                     "policy_epoch"):
+            assert fields[name] == request[name], f"{who} differs in {name}"
+        assert words_of(fields) in given[request["request_id"]], f"{who}: nobody has said so"
+        sides = [features_of(fields["prompt_id"], fields[name]).astype(float)
+                 for name in ("left_id", "right_id")]
+        x = spaces[space]["scale"] * (sides[0] - sides[1])
+        held = numpy.frombuffer(fields["x"], "<f4")
+        assert numpy.abs(held - x).max() <= tolerance * numpy.abs(x).max(), \
+            f"{who}: x is not the scaled difference of its features"
+        if fields["label_id"] in seen:
+            continue
+        seen.add(fields["label_id"])
+        number, last, words = before.get(request_id, (0, "", None))
+        assert fields["label_id"] == f"carried-{request_id}-{number + 1}", f"{who} after {number}"
+        assert fields["supersedes"] == last, f"{who} replaces {fields['supersedes']}, not {last}"
+        assert words_of(fields) != words, f"{who} says what the one before it said"
+        assert words is not None or fields["probability_left"] is not None, f"{who} says nothing"
+        before[request_id] = number + 1, fields["label_id"], words_of(fields)
 
 
 def check_requests_accounted(run, under_way):
