@@ -1,15 +1,16 @@
 #include "solo.h"
 
-#include "clock.h"
+#include "engine/identity.h"
 #include "engine/inputs.h"
 #include "memory.h"
+#include "solo_group.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200 };
+enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200, FITTER = 0 };
 /* Streams of random numbers of a seed; that of the world is 1. */
 enum { STREAM_DRAWS = 2, STREAM_LABELS, STREAM_SOURCES, STREAM_NOISE };
 
@@ -18,12 +19,12 @@ struct solo {
     const struct solo_plan *plan;
     struct solo_result *result;
     struct contracts *contracts;
-    struct engine *engine;
+    struct solo_group *group;
     unsigned kept;  /* inputs that the rule needs */
     double *psi;    /* the engine's at the start of the round, for the world's features */
     double *log_pi; /* of one prompt's completions, under that psi */
     struct sel_random draws, labels, sources;
-    struct buffer ledger; /* lengths and bytes of the entries of one batch */
+    struct buffer record; /* a label */
     float *features;
     int64_t now, label_offset;
     int64_t *offsets; /* next one of each completions partition */
@@ -106,7 +107,7 @@ static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_
                                     .source = from,
                                     COMPLETION_ABSENT};
     tell(solo, prompt, row, &completion);
-    return engine_completion(solo->engine, &source, &completion, error);
+    return solo_group_completion(solo->group, &source, &completion, error);
 }
 
 static enum completion_source source_at(const struct solo *solo, size_t place)
@@ -164,9 +165,30 @@ static bool give_prompts(struct solo *solo, struct error *error)
     return true;
 }
 
-static bool answer(struct solo *solo, const struct entry_selected *selected, struct error *error)
+static bool give_label(struct solo *solo, const struct label *label, struct error *error)
 {
+    struct id request;
+    size_t owners = (size_t)solo->plan->labels_partitions;
+    int32_t partition = identity_parse(label->request_id, &request) && owners > 1
+                            ? (int32_t)(request.high % owners)
+                            : 0;
+    solo->record.size = 0;
+    if (!contracts_encode_label(solo->contracts, label, &solo->record, error))
+        return false;
+    const struct source source = {.input = INPUT_LABELS,
+                                  .partition = partition,
+                                  .offset = solo->label_offset++,
+                                  .timestamp = solo->now,
+                                  .value = {solo->record.data, solo->record.size}};
+    return solo_group_label(solo->group, &source, label, error);
+}
+
+static bool answer(void *context, const struct entry_selected *selected, double seconds,
+                   struct error *error)
+{
+    struct solo *solo = context;
     const struct world *world = solo->world;
+    struct solo_result *result = solo->result;
     struct world_label label = {.arm = selected->arm,
                                 .prompt = solo_number(selected->prompt_id),
                                 .left = solo_number(selected->left_id),
@@ -174,72 +196,30 @@ static bool answer(struct solo *solo, const struct entry_selected *selected, str
     double margin = world_margin(world, label.prompt, label.left, label.right);
     double left = (1 - solo->plan->lapse) * sel_sigmoid(margin) + solo->plan->lapse / 2;
     label.y = sel_random_uniform(&solo->labels) < left ? 1 : 0;
-    const struct source source = {
-        .input = INPUT_LABELS, .offset = solo->label_offset++, .timestamp = solo->now};
     const struct label record = {.request_id = selected->request_id,
                                  .outcome = label.y > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT,
                                  .probability_left = (double)NAN,
                                  .confidence = 1,
                                  .lead_time = -1};
-    if (solo->result->count < solo->plan->labels)
-        solo->result->labels[solo->result->count++] = label;
-    return engine_label(solo->engine, &source, &record, error);
-}
-
-/* Reads one batch's entries back, and answers its pairs. */
-static bool read_back(struct solo *solo, struct error *error)
-{
-    for (size_t at = 0; at < solo->ledger.size;) {
-        size_t size;
-        struct entry entry;
-        memcpy(&size, solo->ledger.data + at, sizeof size);
-        const struct span record = {solo->ledger.data + at + sizeof size, size};
-        at += sizeof size + size;
-        if (!contracts_decode_entry(solo->contracts, record, &entry, NULL, error) ||
-            !engine_entry(solo->engine, &entry, 0, (int64_t)at, error) ||
-            (entry.kind == ENTRY_SELECTED && !answer(solo, &entry.selected, error)))
-            return false;
+    if (result->count < solo->plan->labels) {
+        result->seconds[result->count] = seconds;
+        result->labels[result->count++] = label;
     }
-    return true;
+    return give_label(solo, &record, error);
 }
 
-/* Time passes and the engine does what is due. */
+/* Time passes and the engines do what is due. */
 static bool turn(struct solo *solo, int64_t passed, struct error *error)
 {
-    size_t before = solo->result->count;
     solo->now += passed;
-    solo->ledger.size = 0;
-    for (int32_t k = 0; k < solo->plan->partitions; k++) {
-        if (!engine_end(solo->engine, INPUT_COMPLETIONS, k, solo->offsets[k], error))
-            return false;
-    }
-    int64_t start = clock_thread_ns();
-    if (!engine_tick(solo->engine, solo->now, error))
-        return false;
-    double seconds = (double)(clock_thread_ns() - start) / 1e9;
-    const struct batch *batch = engine_close(solo->engine, error);
-    for (size_t k = 0; batch != NULL && k < batch->effect_count; k++) {
-        const struct effect *effect = &batch->effects[k];
-        if (effect->output == OUTPUT_LEDGER &&
-            (!buffer_append(&solo->ledger, &effect->value.size, sizeof effect->value.size) ||
-             !buffer_append(&solo->ledger, effect->value.data, effect->value.size)))
-            return error_set(error, ERROR_FATAL, "out of memory for a ledger");
-    }
-    if (batch == NULL)
-        return error->class == ERROR_NONE;
-    engine_confirm(solo->engine);
-    if (!read_back(solo, error))
-        return false;
-    for (size_t k = before; k < solo->result->count; k++)
-        solo->result->seconds[k] = seconds / (double)(solo->result->count - before);
-    return true;
+    return solo_group_turn(solo->group, solo->now, solo->offsets, answer, solo, error);
 }
 
 /* psi of the engine as it stands, for the world's own features. */
 static void look_up_psi(struct solo *solo)
 {
     double scale = 1;
-    const double *psi = engine_preference(solo->engine, &scale);
+    const double *psi = engine_preference(solo_group_engine(solo->group, FITTER), &scale);
     for (size_t k = 0; psi != NULL && k < solo->world->dimension; k++)
         solo->psi[k] = scale * psi[k];
 }
@@ -270,26 +250,31 @@ static bool prepare(struct solo *solo, const struct options *options, struct err
     if (!memory_plan(options, &memory, error))
         return false;
     struct engine_options engine = memory_engine_options(options, &memory);
-    engine.completions_partitions = solo->plan->partitions;
-    engine.ledger_partitions = 1;
-    engine.writer = "solo";
-    engine.digest = "solo";
+    const struct solo_group_plan group = {
+        .workers = solo->plan->workers > 0 ? solo->plan->workers : 1,
+        .partitions = solo->plan->partitions,
+        .labels_partitions = solo->plan->labels_partitions > 0 ? solo->plan->labels_partitions : 1,
+        .lag = solo->plan->lag,
+        .pending_off = solo->plan->pending_off};
     engine.budget_per_second = (double)solo->plan->pairs_per_round * 1000 / ROUND_MS;
     engine.budget_burst = (int64_t)solo->plan->pairs_per_round;
-    engine.budget_in_flight = (int64_t)solo->plan->pairs_per_round;
+    /* There and back takes the lag twice, and the rate shall be the same. */
+    engine.budget_in_flight =
+        (int64_t)solo->plan->pairs_per_round * (1 + 2 * solo->plan->lag / ROUND_MS);
     solo->kept = inputs_kept(&engine.selection);
     solo->contracts = contracts_new(&contracts, error);
     if (solo->contracts != NULL)
-        solo->engine = engine_new(&engine, solo->contracts, error);
-    if (solo->engine == NULL || !engine_tick(solo->engine, solo->now, error))
-        return false;
-    for (int32_t k = 0; k < solo->plan->partitions; k++) {
-        if (!engine_gain(solo->engine, INPUT_COMPLETIONS, k, 0, 0, 0, "", error) ||
-            !engine_barrier(solo->engine, INPUT_COMPLETIONS, k, error))
-            return false;
-    }
-    return engine_gain(solo->engine, INPUT_LABELS, 0, 0, 0, 0, "", error) &&
-           engine_barrier(solo->engine, INPUT_LABELS, 0, error);
+        solo->group = solo_group_new(&group, &engine, solo->contracts, solo->now, error);
+    return solo->group != NULL;
+}
+
+static void take_preference(struct solo *solo)
+{
+    struct engine *fitter = solo_group_engine(solo->group, FITTER);
+    const double *psi = engine_preference(fitter, &solo->result->scale);
+    solo->result->lapse = engine_stats(fitter)->lapse;
+    if (psi != NULL)
+        memcpy(solo->result->psi, psi, solo->world->dimension * sizeof(double));
 }
 
 bool solo_run(const struct world *world, const struct options *options,
@@ -301,7 +286,7 @@ bool solo_run(const struct world *world, const struct options *options,
                         .draws = sel_random_init(plan->seed, STREAM_DRAWS),
                         .labels = sel_random_init(plan->seed, STREAM_LABELS),
                         .sources = sel_random_init(plan->seed, STREAM_SOURCES),
-                        .ledger = {.maximum = (size_t)1 << 30},
+                        .record = {.maximum = 4096},
                         .features = calloc(world->dimension, sizeof(float)),
                         .offsets = calloc((size_t)plan->partitions + 1, sizeof(int64_t)),
                         .psi = calloc(world->dimension, sizeof(double)),
@@ -318,13 +303,10 @@ bool solo_run(const struct world *world, const struct options *options,
         error_set(error, ERROR_FATAL, "out of memory for a world");
     done = done && prepare(&solo, options, error) && rounds(&solo, error);
     if (done)
-        result->lapse = engine_stats(solo.engine)->lapse;
-    if (done && engine_preference(solo.engine, &result->scale) != NULL)
-        memcpy(result->psi, engine_preference(solo.engine, &result->scale),
-               world->dimension * sizeof(double));
-    engine_free(solo.engine);
+        take_preference(&solo);
+    solo_group_free(solo.group);
     contracts_free(solo.contracts);
-    buffer_free(&solo.ledger);
+    buffer_free(&solo.record);
     free(solo.features);
     free(solo.offsets);
     free(solo.psi);

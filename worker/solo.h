@@ -1,5 +1,5 @@
-/* A world through the engine alone: no broker, the same engine. Completions go in, the ledger's
- * entries come back as they were encoded, pairs are answered by Bernoulli((1 - lapse)
+/* A world through the engine alone, or several: no broker, the same engine. Completions go in, the
+ * ledger's entries come back as they were encoded, pairs are answered by Bernoulli((1 - lapse)
  * sigma(reward difference) + lapse / 2).
  *
  * A round is one second: completions come and the policy's moments with them; the bucket fills, and
@@ -18,6 +18,11 @@ struct solo_plan {
     size_t early; /* whole prompts: so many at first, the rest after a tenth of the labels */
     size_t pairs_per_round; /* most requests under way, over all partitions */
     int32_t partitions;     /* of completions; prompts are spread over them */
+    /* See solo_group.h; 0: one of each. */
+    size_t workers;
+    int32_t labels_partitions;
+    int64_t lag; /* of others' entries, milliseconds */
+    bool pending_off;
     /* Of the error of the reward that a rule with a second learner is told: that of a reward model
      * of the user's own. */
     double reward_deviation;

@@ -159,6 +159,76 @@ static struct solo_result run_rule(const struct world *world, uint64_t seed, con
     return result;
 }
 
+/* A pair of each pool, as soon as it is full. */
+static struct solo_result run_plan(const struct world *world, const struct solo_plan *plan)
+{
+    struct error error = {ERROR_NONE, ""};
+    const char *const sets[] = {"policy.beta=0.5",
+                                "budget.per_second=100",
+                                "pool.size=6",
+                                "pool.max=6",
+                                "features.scale=1",
+                                "moments.interval=1s",
+                                "selection.when=pool",
+                                "pool.picks=1",
+                                "control.share=0",
+                                "labels.lapse=0",
+                                NULL};
+    const struct options_input input = {.no_default_file = true, .sets = sets};
+    struct solo_result result = {0};
+    struct options *options = options_new();
+    assert_non_null(options);
+    if (!options_load(options, &input, &error) || !solo_run(world, options, plan, &result, &error))
+        fail_msg("%s", error.message);
+    options_free(options);
+    return result;
+}
+
+static void workers_that_learn_of_each_other_late_ask_and_learn_all_the_same(void **state)
+{
+    (void)state;
+    struct world *world = make(5);
+    double nothing[D] = {0}, psi[D] = {0};
+    const struct solo_plan plan = {.labels = 200,
+                                   .pool = 6,
+                                   .pools_per_round = 20,
+                                   .pairs_per_round = 20,
+                                   .partitions = 8,
+                                   .workers = 4,
+                                   .labels_partitions = 4,
+                                   .lag = 2000,
+                                   .seed = 7};
+    struct solo_result result = run_plan(world, &plan), again = run_plan(world, &plan);
+    assert_int_equal(result.count, 200);
+    assert_memory_equal(result.psi, again.psi, D * sizeof(double));
+    for (size_t k = 0; k < D; k++)
+        psi[k] = result.scale * result.psi[k];
+    assert_true(world_gap(world, psi) < .5 * world_gap(world, nothing));
+    solo_free(&result);
+    solo_free(&again);
+    world_free(world);
+}
+
+static void a_batch_that_does_not_see_its_own_picks_is_a_worse_design(void **state)
+{
+    (void)state;
+    struct world *world = make(5);
+    struct solo_plan plan = {.labels = 60,
+                             .pool = 6,
+                             .pools_per_round = 60,
+                             .pairs_per_round = 60,
+                             .partitions = 1,
+                             .seed = 7};
+    struct solo_result on = run_plan(world, &plan);
+    plan.pending_off = true;
+    struct solo_result off = run_plan(world, &plan);
+    assert_true(world_design(world, off.labels, off.count) >
+                1.2 * world_design(world, on.labels, on.count));
+    solo_free(&on);
+    solo_free(&off);
+    world_free(world);
+}
+
 static struct solo_result run(const struct world *world, uint64_t seed)
 {
     return run_rule(world, seed, "selection.rule=policy_trace", "control.share=0.5");
@@ -277,6 +347,8 @@ int main(void)
         cmocka_unit_test(a_reference_policy_can_be_informed),
         cmocka_unit_test(a_world_through_the_engine_is_labelled_and_learnt),
         cmocka_unit_test(the_same_seed_asks_the_same_pairs),
+        cmocka_unit_test(workers_that_learn_of_each_other_late_ask_and_learn_all_the_same),
+        cmocka_unit_test(a_batch_that_does_not_see_its_own_picks_is_a_worse_design),
         cmocka_unit_test(completions_carry_what_the_rule_needs),
         cmocka_unit_test(ids_lead_back_to_their_numbers),
     };
