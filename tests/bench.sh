@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory restore workers rules lapses select pick flat design"
+KNOWN="pipeline memory restore workers partitions pending rules lapses select pick flat design"
 
 usage() {
     cat <<TEXT
@@ -17,6 +17,8 @@ is beyond its bound. There are:
   memory     resident bytes of an open completion and of a window pair against what they must hold
   restore    time to read a full ledger and rebuild Sigma against a bare read and one dsyrk; a cold fit
   workers    two workers on split partitions against one; age of the other's ledger entries
+  partitions what split partitions and a lag of the ledger cost the choice of pairs
+  pending    gap after a batch of 500 that sees its own picks against one that does not
   rules      every rule of selection in a world whose truth is known, against uniform pairs
   lapses     what careless answers cost, and what estimating their share wins back
   select     time to open a pool and find its best pair against its multiplications, and NumPy

@@ -47,11 +47,11 @@ REFERENCE = {("uniform", ""): 17.9, ("policy_trace", ""): 4.14,
 COLUMNS = ("measured c ratio", "measured time of a pick", "a tie differs in")
 
 
-def run(build, seed, labels, dimension, rules, informed=0.0, lapse=0.0):
+def run(build, seed, labels, dimension, rules, informed=0.0, lapse=0.0, more=()):
     done = subprocess.run(
         [build / "tests" / "bench" / "rules_alone", "--labels", str(labels), "--seed", str(seed),
          "--dimension", str(dimension), "--informed", str(informed), "--lapse", str(lapse),
-         *rules],
+         *map(str, more), *rules],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)

@@ -1,15 +1,20 @@
 /* Rules of selection through the engine alone, in the log-linear world of worker/world.h: 100
  * prompts of 64 completions, pools of 16, as many pools as labels a round, which last for it.
  *
- *   rules_alone --labels T --seed S --dimension D [--informed SHARE] [--lapse SHARE] [--set
- * NAME=VALUE] RULE[,NAME=VALUE]...
+ *   rules_alone --labels T --seed S --dimension D [--informed SHARE] [--lapse SHARE]
+ *       [--round PAIRS] [--workers N] [--partitions N] [--lag SECONDS] [--spread-labels]
+ *       [--pending-off] [--set NAME=VALUE] RULE[,NAME=VALUE]...
  *
  * A NAME=VALUE behind a rule is an option of this rule's run; parameters without a default have
  * values here. `rules_alone --names` prints the rules of the library. --informed: the reference
  * policy has gone that share of the way to the best one. All runs of a seed see the same world,
- * pools and random numbers of labels. Prints a JSON line for each:
+ * pools and random numbers of labels. --workers: engines that split the partitions, each of which
+ * learns of the others' entries after --lag; labels go to one of them, or to all (--spread-labels).
+ * --pending-off: until the first fit a batch is picked as if each pair were its only one. Prints a
+ * JSON line for each:
  *   c       T tr(I F^-1) of the asked pairs, at the truth
  *   gap     J of the best policy less that of the policy at the last psi
+ *   fitted  the same at the psi that is fitted to exactly these labels
  *   merit   mean reward of the asked completions above their prompt's mean
  *   margin  mean absolute reward difference of the asked pairs
  *   likely  mean log pi_ref of the asked completions above their prompt's mean
@@ -39,7 +44,10 @@ static const char *const REQUIRED[] = {"target_margin=1",  "gate=1",         "im
 static const double SECOND_DEVIATION = .5; /* of the second learner's reward */
 
 struct arguments {
-    size_t labels, dimension;
+    size_t labels, dimension, round, workers;
+    int32_t partitions;
+    double lag; /* seconds */
+    bool spread_labels, pending_off;
     uint64_t seed;
     double informed, lapse;
     const char *sets[SETS];
@@ -105,6 +113,14 @@ static double mean_margin(const struct world *world, const struct solo_result *r
     return sum / (double)result->count;
 }
 
+static double fitted_gap(const struct world *world, const struct solo_result *result)
+{
+    double psi[world->dimension];
+    memset(psi, 0, sizeof psi);
+    size_t used = world_fit(world, result->labels, result->count, ARM_SELECTED, result->count, psi);
+    return used > 0 ? world_gap(world, psi) : -1;
+}
+
 static int ascending(const void *left, const void *right)
 {
     double a = *(const double *)left, b = *(const double *)right;
@@ -120,11 +136,12 @@ static void print(const struct world *world, const struct arguments *arguments,
     qsort(result->seconds, result->count, sizeof(double), ascending);
     printf(
         "{\"rule\": \"%s\", \"seed\": %zu, \"labels\": %zu, \"c\": %.8g, \"gap\": %.8g, "
+        "\"fitted\": %.8g, "
         "\"merit\": %.6g, \"margin\": %.6g, \"likely\": %.6g, \"seconds\": %.4g, \"lapse\": %.4g, "
         "\"options\": [",
         run->name, (size_t)arguments->seed, result->count,
         world_design(world, result->labels, result->count), world_gap(world, psi),
-        above(world, result, world->reward), mean_margin(world, result),
+        fitted_gap(world, result), above(world, result, world->reward), mean_margin(world, result),
         above(world, result, world->log_reference), result->seconds[result->count / 2],
         result->lapse);
     for (size_t k = 0; k < run->set_count; k++)
@@ -151,9 +168,14 @@ static bool run_case(const struct world *world, const struct arguments *argument
     const struct options_input input = {.presets = PRESETS, .no_default_file = true, .sets = sets};
     const struct solo_plan plan = {.labels = arguments->labels,
                                    .pool = POOL,
-                                   .pools_per_round = ROUND,
-                                   .pairs_per_round = ROUND,
-                                   .partitions = 1,
+                                   .pools_per_round = arguments->round,
+                                   .pairs_per_round = arguments->round,
+                                   .partitions = arguments->partitions,
+                                   .workers = arguments->workers,
+                                   .labels_partitions =
+                                       arguments->spread_labels ? (int32_t)arguments->workers : 1,
+                                   .lag = (int64_t)(1000 * arguments->lag),
+                                   .pending_off = arguments->pending_off,
                                    .reward_deviation = SECOND_DEVIATION,
                                    .lapse = arguments->lapse,
                                    .seed = arguments->seed};
@@ -186,9 +208,18 @@ static bool run_named(const struct world *world, const struct arguments *argumen
 
 static bool parse(int argc, char **argv, struct arguments *arguments)
 {
-    static const struct option options[] = {{"labels", 1, NULL, 'l'},    {"seed", 1, NULL, 's'},
-                                            {"dimension", 1, NULL, 'd'}, {"informed", 1, NULL, 'i'},
-                                            {"lapse", 1, NULL, 'e'},     {"set", 1, NULL, 'o'},
+    static const struct option options[] = {{"labels", 1, NULL, 'l'},
+                                            {"seed", 1, NULL, 's'},
+                                            {"dimension", 1, NULL, 'd'},
+                                            {"informed", 1, NULL, 'i'},
+                                            {"lapse", 1, NULL, 'e'},
+                                            {"set", 1, NULL, 'o'},
+                                            {"round", 1, NULL, 'r'},
+                                            {"workers", 1, NULL, 'w'},
+                                            {"lag", 1, NULL, 'g'},
+                                            {"partitions", 1, NULL, 'p'},
+                                            {"spread-labels", 0, NULL, 'b'},
+                                            {"pending-off", 0, NULL, 'n'},
                                             {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
@@ -201,17 +232,32 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
             arguments->informed = strtod(optarg, NULL);
         else if (option == 'e')
             arguments->lapse = strtod(optarg, NULL);
+        else if (option == 'r')
+            arguments->round = strtoul(optarg, NULL, 10);
+        else if (option == 'w')
+            arguments->workers = strtoul(optarg, NULL, 10);
+        else if (option == 'p')
+            arguments->partitions = (int32_t)strtol(optarg, NULL, 10);
+        else if (option == 'g')
+            arguments->lag = strtod(optarg, NULL);
+        else if (option == 'b')
+            arguments->spread_labels = true;
+        else if (option == 'n')
+            arguments->pending_off = true;
         else if (option == 'o' && arguments->set_count < SETS)
             arguments->sets[arguments->set_count++] = optarg;
         else
             return false;
     }
-    return optind < argc && arguments->labels > 0 && arguments->dimension > 0;
+    return optind < argc && arguments->labels > 0 && arguments->dimension > 0 &&
+           arguments->round > 0 && arguments->workers > 0 && arguments->partitions > 0 &&
+           arguments->lag >= 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.labels = 500, .dimension = 8, .seed = 1};
+    struct arguments arguments = {
+        .labels = 500, .dimension = 8, .round = ROUND, .workers = 1, .partitions = 1, .seed = 1};
     sel_init();
     if (argc == 2 && strcmp(argv[1], "--names") == 0) {
         const struct sel_rule *rule;
