@@ -498,7 +498,7 @@ static void prepare(struct simulation *simulation)
                                        .chance = sel_random_init(seed, 2),
                                        .contracts = simulation->contracts,
                                        .cluster = simulation->cluster,
-                                       .spaces = seed % 4 == 1,
+                                       .spaces = seed % 4 == 1 || seed % 16 == 14,
                                        .partitions = simulation->options.completions_partitions,
                                        .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
     simulation->schedule = (struct schedule){.world = simulation,
