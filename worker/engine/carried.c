@@ -80,7 +80,7 @@ static bool name_next(const struct engine *engine, const struct carry *carry,
     bool found = false;
     name_label(naming->request_id, 1, naming->label_id);
     if (known == NULL)
-        return !isnan(carry->said.probability);
+        return request_informative(carry->from);
     if (!carry->from->selected || !request_counting(known, &now) || same_words(&now, &carry->said))
         return false;
     for (int number = 1;;) {
