@@ -118,7 +118,7 @@ class Sound:
             self._label(number, "left" if number % 2 else "tie")
 
     def _add(self, partition, kind, **fields):
-        self.run.entries.append(Entry(kind, fields, partition, len(self.run.entries), 0, "w", "d", 1))
+        self.run.entries.append(Entry(kind, fields, partition, len(self.run.entries), 0, "w", "d", 2))
 
     def _moments(self, start, end, fit_id, pools):
         root = self.random.normal(size=(DIMENSION, DIMENSION))
