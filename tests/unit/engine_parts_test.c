@@ -590,6 +590,67 @@ static void usual_and_unusual_labels_live_together(void **state)
     assert_int_equal(requests->count, 0);
 }
 
+/* Who gave the label that counts; "" when that is unknown or there is none. */
+static struct span annotator_of(const struct requests *requests, const struct request *request)
+{
+    struct request_label label;
+    if (!request_counting(request, &label) || label.annotator == 0)
+        return span_of("");
+    const struct name *name = names_get(&requests->annotators, label.annotator - 1);
+    return (struct span){name->text, name->size};
+}
+
+static void a_label_keeps_its_annotator_wherever_it_stands(void **state)
+{
+    struct fixture *fixture = *state;
+    struct requests *requests = &fixture->requests;
+    struct request *request;
+    struct error error;
+    struct entry usual = labelled_of(fixture, "usual", 1), odd = labelled_of(fixture, "odd", .25);
+    usual.labelled.confidence = 1;
+    usual.labelled.annotator_id = span_of("ann");
+    odd.labelled.annotator_id = span_of("bob");
+    requests_labelled(requests, &usual, 2, 40, &request, &error);
+    assert_int_equal(request->labels, LABELS_PLAIN);
+    assert_true(span_equal(annotator_of(requests, request), span_of("ann")));
+    /* The second one counts, and both stand in a list. */
+    requests_labelled(requests, &odd, 1, 90, &request, &error);
+    assert_true(span_equal(annotator_of(requests, request), span_of("bob")));
+    assert_int_equal(request->annotator, 0);
+    assert_int_equal(requests->annotators.by_key.count, 2);
+    requests_labelled(requests, &odd, 1, 91, &request, &error);
+    requests_forget(requests, request);
+    assert_int_equal(requests->annotators.by_key.count, 0);
+}
+
+static void the_annotator_is_whom_the_ledger_names(void **state)
+{
+    struct fixture *fixture = *state;
+    struct requests *requests = &fixture->requests;
+    struct request *request;
+    struct error error;
+    for (int plain = 0; plain < 2; plain++) {
+        struct entry ours = labelled_of(fixture, "same", 1), theirs = ours, unknown = ours;
+        ours.labelled.confidence = plain ? 1 : .5;
+        theirs.labelled.confidence = 1;
+        ours.labelled.annotator_id = span_of("ann");
+        theirs.labelled.annotator_id = span_of("bob");
+        requests_labelled(requests, &ours, -1, INT64_MAX, &request, &error);
+        assert_true(span_equal(annotator_of(requests, request), span_of("ann")));
+        /* Another worker has accepted the same label, sent again by somebody else. */
+        assert_int_equal(requests_labelled(requests, &theirs, 0, 7, &request, &error), APPLIED_NEW);
+        assert_true(span_equal(annotator_of(requests, request), span_of("bob")));
+        assert_int_equal(requests_labelled(requests, &ours, 0, 8, &request, &error), APPLIED_KNOWN);
+        assert_true(span_equal(annotator_of(requests, request), span_of("bob")));
+        assert_int_equal(requests->annotators.by_key.count, 1);
+        requests_forget(requests, request);
+        requests_labelled(requests, &unknown, 0, 9, &request, &error);
+        assert_true(span_equal(annotator_of(requests, request), span_of("")));
+        assert_int_equal(requests->annotators.by_key.count, 0);
+        requests_forget(requests, request);
+    }
+}
+
 static void a_request_is_found_by_pair_and_prompt_until_it_is_forgotten(void **state)
 {
     struct fixture *fixture = *state;
@@ -708,6 +769,8 @@ int main(void)
         WITH_REQUESTS(a_label_of_ours_stands_behind_those_read_until_it_is_read),
         WITH_REQUESTS(a_label_of_ours_says_what_the_ledger_says_once_it_is_read),
         WITH_REQUESTS(usual_and_unusual_labels_live_together),
+        WITH_REQUESTS(a_label_keeps_its_annotator_wherever_it_stands),
+        WITH_REQUESTS(the_annotator_is_whom_the_ledger_names),
         WITH_REQUESTS(a_request_is_found_by_pair_and_prompt_until_it_is_forgotten),
         WITH_REQUESTS(a_label_of_other_completions_than_its_request_is_refused),
         WITH_REQUESTS(entries_that_contradict_themselves_are_refused_whole),

@@ -1,5 +1,5 @@
 /* Texts that many share, each kept once with a number: feature spaces with their dimension, policy
- * versions with their epoch.
+ * versions with their epoch, domains, annotators.
  *
  * A name is forgotten when the last who took it has given it back; its number is used again. */
 #ifndef INFOPAIR_NAMES_H

@@ -44,6 +44,7 @@ void requests_init(struct requests *requests, struct store *store)
     names_init(&requests->spaces, store, REQUEST_SPACES_MAX);
     names_init(&requests->policies, store, REQUEST_POLICIES_MAX);
     names_init(&requests->domains, store, REQUEST_DOMAINS_MAX);
+    names_init(&requests->annotators, store, REQUEST_ANNOTATORS_MAX);
 }
 
 void requests_fini(struct requests *requests)
@@ -59,6 +60,7 @@ void requests_fini(struct requests *requests)
     names_fini(&requests->spaces);
     names_fini(&requests->policies);
     names_fini(&requests->domains);
+    names_fini(&requests->annotators);
     requests_init(requests, requests->store);
 }
 
@@ -400,10 +402,31 @@ static bool is_plain(const struct request_label *label)
            pack_place(label, &place);
 }
 
+/* Who gave a label has a number as long as one of theirs is kept; one of more than there are
+ * numbers for is unknown. False: no memory. */
+static bool take_annotator(struct requests *requests, struct span annotator, uint32_t *number)
+{
+    *number = 0;
+    if (annotator.size == 0)
+        return true;
+    uint32_t taken;
+    if (!names_take(&requests->annotators, annotator, 0, &taken))
+        return requests->annotators.count == REQUEST_ANNOTATORS_MAX;
+    *number = taken + 1;
+    return true;
+}
+
+static void give_annotator(struct requests *requests, uint32_t number)
+{
+    if (number > 0)
+        names_give(&requests->annotators, number - 1);
+}
+
 static void set_plain(struct request *request, const struct request_label *label)
 {
     request->labels = LABELS_PLAIN;
     request->outcome = (unsigned)label->outcome & 7;
+    request->annotator = label->annotator & REQUEST_ANNOTATORS_MAX;
     request->plain.id = label->id;
     request->plain.accepted_at = label->accepted_at;
     pack_place(label, &request->plain.place);
@@ -419,6 +442,7 @@ struct request_label request_plain_label(const struct request *request)
                                   .confidence = 1,
                                   .accepted_at = request->plain.accepted_at,
                                   .outcome = outcome,
+                                  .annotator = request->annotator,
                                   .ledger_partition = read ? (int32_t)(place >> 48) : -1,
                                   .ledger_offset =
                                       read ? (int64_t)(place & 0xFFFFFFFFFFFF) : INT64_MAX,
@@ -485,15 +509,16 @@ static bool list_plain(struct requests *requests, struct request *request)
 {
     const struct request_label said = request_plain_label(request);
     index_remove(&requests->by_plain_label, request);
-    if (list_label(requests, request, &said))
+    if (list_label(requests, request, &said)) {
+        request->annotator = 0;
         return true;
+    }
     index_add(&requests->by_plain_label, request);
     return false;
 }
 
-/* A label that the request did not have. False: no memory, and nothing has changed. */
-static bool add_label(struct requests *requests, struct request *request,
-                      const struct request_label *said)
+static bool place_label(struct requests *requests, struct request *request,
+                        const struct request_label *said)
 {
     bool first = request->labels == LABELS_NONE;
     if (first && is_plain(said)) {
@@ -510,6 +535,18 @@ static bool add_label(struct requests *requests, struct request *request,
     if (list_label(requests, request, said))
         return true;
     open_update(requests, request);
+    return false;
+}
+
+/* A label that the request did not have. False: no memory, and nothing has changed. */
+static bool add_label(struct requests *requests, struct request *request,
+                      struct request_label *said, struct span annotator)
+{
+    if (!take_annotator(requests, annotator, &said->annotator))
+        return false;
+    if (place_label(requests, request, said))
+        return true;
+    give_annotator(requests, said->annotator);
     return false;
 }
 
@@ -566,23 +603,29 @@ static struct request_label label_of(const struct entry *entry, int32_t partitio
  * (another worker may have accepted the label before). */
 static enum applied label_again(struct requests *requests, struct request *request,
                                 struct listed_label *listed, const struct request_label *said,
-                                const struct request_label *read)
+                                struct request_label *read, struct span annotator)
 {
     if (read->ledger_offset == INT64_MAX || said->ledger_offset != INT64_MAX)
         return APPLIED_KNOWN;
+    if (!take_annotator(requests, annotator, &read->annotator))
+        return APPLIED_NO_MEMORY;
     struct request_label before = {0}, now = {0};
     request_counting(request, &before);
     if (listed == NULL && is_plain(read)) {
         set_plain(request, read);
     } else {
-        if (listed == NULL && !list_plain(requests, request))
+        if (listed == NULL && !list_plain(requests, request)) {
+            give_annotator(requests, read->annotator);
             return APPLIED_NO_MEMORY;
+        }
         listed = listed == NULL ? request->listed.first : listed;
         listed->said = *read;
         choose_counting(request);
     }
+    give_annotator(requests, said->annotator);
     request_counting(request, &now);
     bool same = read->outcome == said->outcome && read->confidence == said->confidence &&
+                read->annotator == said->annotator &&
                 (read->probability == said->probability || isnan(said->probability));
     return same && identity_equal(now.id, before.id) ? APPLIED_KNOWN : APPLIED_NEW;
 }
@@ -624,13 +667,13 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
     struct listed_label *listed;
     if (find_label(*out, read.id, &said, &listed)) {
         read.order = said.order;
-        return label_again(requests, *out, listed, &said, &read);
+        return label_again(requests, *out, listed, &said, &read, labelled->annotator_id);
     }
     if (!(*out)->whole)
         result = body_of_labelled(requests, out, entry, error);
     else if (!same_pair(requests, *out, labelled, error))
         result = APPLIED_REFUSED;
-    if (result == APPLIED_NEW && !add_label(requests, *out, &read))
+    if (result == APPLIED_NEW && !add_label(requests, *out, &read, labelled->annotator_id))
         result = APPLIED_NO_MEMORY;
     if (result != APPLIED_NEW) {
         if (fresh)
@@ -663,12 +706,15 @@ void requests_forget(struct requests *requests, struct request *request)
 {
     size_t bytes = bytes_of(requests, request);
     open_remove(requests, request);
-    if (request->labels == LABELS_PLAIN)
+    if (request->labels == LABELS_PLAIN) {
         index_remove(&requests->by_plain_label, request);
+        give_annotator(requests, request->annotator);
+    }
     while (request->labels == LABELS_LISTED && request->listed.first != NULL) {
         struct listed_label *label = request->listed.first;
         request->listed.first = label->next;
         index_remove(&requests->by_listed_label, label);
+        give_annotator(requests, label->said.annotator);
         store_give(requests->store, label, sizeof *label);
     }
     index_remove(&requests->by_id, request);
