@@ -273,6 +273,20 @@ static void put_parts(struct encoding *encoding, avro_value_t *record, const str
     }
 }
 
+static void put_excluded(struct encoding *encoding, avro_value_t *record, const struct pair *pair)
+{
+    avro_value_t list = field_of(encoding, record, "exclude_annotators");
+    if (list.iface == NULL)
+        return;
+    note(encoding, "exclude_annotators", avro_value_reset(&list));
+    for (size_t k = 0; k < pair->exclude_count && encoding->failed == NULL; k++) {
+        avro_value_t item;
+        note(encoding, "exclude_annotators", avro_value_append(&list, &item, NULL));
+        if (encoding->failed == NULL)
+            set_string(encoding, "exclude_annotators", &item, pair->exclude_annotators[k]);
+    }
+}
+
 static void put_side(struct encoding *encoding, avro_value_t *record, const char *name,
                      const struct pair_side *side)
 {
@@ -317,6 +331,7 @@ bool contracts_encode_pair(struct contracts *contracts, const struct pair *pair,
     put_double(&encoding, record, "cost", pair->cost);
     put_boolean(&encoding, record, "prompt_cut", pair->prompt_cut);
     put_parts(&encoding, record, pair);
+    put_excluded(&encoding, record, pair);
     return finish(&encoding, CONTRACT_PAIR, out, error);
 }
 

@@ -154,6 +154,8 @@ struct pair {
     bool prompt_cut; /* the prompt was longer than limits.text or than the record allows */
     const struct pair_part *parts; /* the numbers behind the choice */
     size_t part_count;
+    const struct span *exclude_annotators; /* who must not answer */
+    size_t exclude_count;
     struct span traceparent; /* Kafka headers */
     struct span tracestate;
 };
