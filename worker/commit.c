@@ -74,6 +74,9 @@ static bool produce(struct session *session, const struct effect *effect, struct
             rd_kafka_header_add(headers, effect->headers[k].name, -1, effect->headers[k].value.data,
                                 (ssize_t)effect->headers[k].value.size);
     }
+    /* An empty one of the pairs is a notice: it has no value at all. */
+    const char *value =
+        effect->value.size == 0 && effect->output == OUTPUT_PAIRS ? NULL : effect->value.data;
     rd_kafka_resp_err_t code;
     do {
         rd_kafka_headers_t *copy = headers == NULL ? NULL : rd_kafka_headers_copy(headers);
@@ -83,7 +86,7 @@ static bool produce(struct session *session, const struct effect *effect, struct
             {.vtype = RD_KAFKA_VTYPE_KEY,
              .u.mem = {(void *)(uintptr_t)effect->key.data, effect->key.size}},
             {.vtype = RD_KAFKA_VTYPE_VALUE,
-             .u.mem = {(void *)(uintptr_t)effect->value.data, effect->value.size}},
+             .u.mem = {(void *)(uintptr_t)value, effect->value.size}},
             {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
             {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = copy}};
         rd_kafka_error_t *refused =

@@ -65,6 +65,11 @@ struct engine_options memory_engine_options(const struct options *options,
         .labels_max = options->labels_max,
         .labels_deadline = options->labels_deadline,
         .labels_late = options->labels_late,
+        .labels_attempts = options->labels_attempts,
+        .labels_replicas = options->labels_replicas,
+        .labels_replicate = options->labels_replicate,
+        .labels_both_bad = options->labels_both_bad,
+        .labels_skips = options->labels_skips,
         .labels_lapse = options->labels_lapse,
         .labels_probes = options->labels_probes,
         .fit_every = options->fit_every,
@@ -139,7 +144,8 @@ static size_t divide(const struct options *options, size_t d, struct memory_plan
     plan->panes_bytes = (size_t)options->topics_partitions * engine_pane_bytes(d) +
                         4 * engine_moments_bytes(d); /* being written, and read of the ledger */
     /* A sixteenth more: slabs are never quite full, and picks stop before the window is. */
-    plan->window_bytes = (size_t)plan->requests * engine_request_bytes(d) / 16 * 17 + 2 * MIB;
+    size_t request = engine_request_bytes(d) + engine_listed_bytes(&engine);
+    plan->window_bytes = (size_t)plan->requests * request / 16 * 17 + 2 * MIB;
     plan->fit_bytes = (size_t)plan->requests * engine_fit_bytes();
     return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
            plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +

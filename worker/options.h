@@ -89,6 +89,11 @@ struct options {
     double labels_surprise;
     int64_t labels_deadline;
     int64_t labels_late;
+    int64_t labels_attempts;
+    int64_t labels_replicas;
+    enum labels_replicate labels_replicate;
+    enum labels_both_bad labels_both_bad;
+    enum labels_skips labels_skips;
 
     int64_t fit_every;
     double fit_lambda;     /* 0: by evidence */

@@ -110,11 +110,27 @@ static bool check_ids(const struct options *options, struct error *error)
     return true;
 }
 
+/* A pair competes again only where pairs are scored or drawn one by one, and its pool is open. */
+static bool check_replicas(const struct options *options, struct error *error)
+{
+    if (options->labels_replicas < 2 || options->labels_replicate != REPLICATE_BEST)
+        return true;
+    if (options->selection_when != WHEN_SLOTS)
+        return conflict(options, "labels.replicate",
+                        "only possible with selection.when = slots, not", "selection.when", error);
+    if (!sel_rule_is_of_pools(options->rule))
+        return conflict(options, "labels.replicate",
+                        "not possible where the rule chooses from a list:", "selection.rule",
+                        error);
+    return true;
+}
+
 bool options_check(struct options *options, struct error *error)
 {
     return check_pools(options, error) && check_features(options, error) &&
-           options_check_rule(options, error) && check_topics(options, error) &&
-           check_kafka(options, error) && check_ids(options, error) &&
+           options_check_rule(options, error) && check_replicas(options, error) &&
+           check_topics(options, error) && check_kafka(options, error) &&
+           check_ids(options, error) &&
            (http_check_address(options->http_address, error) ||
             error_prefix(error, "http.address"));
 }

@@ -15,6 +15,7 @@
 /* What a digest calls "selection.*": a mark for each would make every entry of the ledger longer.
  */
 #define SELECTION(member) .mark = "selection.*", ROW(selection, member)
+#define ASKING(member) .mark = "labels.attempts...skips", ROW(labels, member)
 #define PARAMETER(member, least, most)                                                             \
     SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
                        .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
@@ -32,6 +33,9 @@
 static const char *const ASSIGNMENTS[] = {"range", "cooperative-sticky", NULL};
 static const char *const FRAMINGS[] = {"confluent", "bare", NULL};
 static const char *const SAMPLINGS[] = {"reference", "current", "logged", NULL};
+static const char *const REPLICATES[] = {"all", "best", NULL};
+static const char *const BOTH_BADS[] = {"tie", "ignore", NULL};
+static const char *const SKIPS[] = {"exclude", "again", NULL};
 static const char *const WHENS[] = {"slots", "price", "pool", NULL};
 static const char *const DRAWS[] = {"best", "softmax", "power", "softrank", NULL};
 static const char *const PROMPTS[] = {"pair", "spread", "entropy", "maxminlcb", NULL};
@@ -168,6 +172,21 @@ const struct option_row OPTION_ROWS[] = {
      .text = "A request without an answer is written off after this time."},
     {ROW(labels, late), TYPE_DURATION, 0, 365 * DAY, .fallback = "7d", .shared = true,
      .text = "A label still counts so long after its deadline."},
+    {ASKING(attempts), TYPE_INTEGER, 1, 15, .fallback = "2", .shared = true,
+     .text = "Most requests for one answer: one that runs out unanswered is asked again, while an "
+             "open pool holds both completions."},
+    {ASKING(replicas), TYPE_INTEGER, 1, 15, .fallback = "1", .shared = true,
+     .text = "Answers wanted for a pair, each by another annotator."},
+    {ASKING(replicate), TYPE_NAME, .names = REPLICATES, .fallback = "all", .shared = true,
+     .text = "`all`: all of them are asked for at once, for every pair. `best`: one after the "
+             "other; a pair that was answered competes again, by the rule's score, with those "
+             "that were not asked. Uniform pairs and probes are asked once then."},
+    {ASKING(both_bad), TYPE_NAME, .names = BOTH_BADS, .fallback = "tie", .shared = true,
+     .text = "The answer `both_bad` is a `tie`, or it is counted and otherwise `ignore`d."},
+    {ASKING(skips), TYPE_NAME, .names = SKIPS, .fallback = "exclude", .shared = true,
+     .text =
+         "A pair whose answer is `skip` or `invalid` is not asked again (`exclude`), or `again` "
+         "as if nobody had answered, of somebody else."},
     {ROW(labels, lapse), TYPE_NUMBER, 0, .9, .automatic = "auto", .automatic_nan = true,
      .fallback = "auto", .shared = true,
      .text = "Share of the answers that are coin flips. `auto`: estimated once there are 10 labels "

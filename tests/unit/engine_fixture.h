@@ -31,7 +31,7 @@ struct cluster {
     int64_t ledger_next[LEDGER];
     struct batch_offset committed[INPUTS][PARTITIONS];
     struct buffer effects; /* every effect's bytes, in order */
-    size_t pairs, dead_letters;
+    size_t pairs, notices, dead_letters;
     char last_reason[512];
     struct buffer last_pair; /* its bytes */
 };
@@ -146,7 +146,9 @@ static inline void keep(struct cluster *cluster, const struct effect *effect)
 {
     assert_true(buffer_append(&cluster->effects, effect->key.data, effect->key.size));
     assert_true(buffer_append(&cluster->effects, effect->value.data, effect->value.size));
-    if (effect->output == OUTPUT_PAIRS) {
+    if (effect->output == OUTPUT_PAIRS && effect->value.size == 0)
+        cluster->notices++;
+    if (effect->output == OUTPUT_PAIRS && effect->value.size > 0) {
         cluster->pairs++;
         cluster->last_pair.size = 0;
         assert_true(buffer_append(&cluster->last_pair, effect->value.data, effect->value.size));

@@ -97,6 +97,32 @@ enum draw_arm draw_arm(const struct engine *engine, int64_t slot)
 
 /* ---- a uniform pair ---- */
 
+/* A pool with pairs that nobody was asked: those that compete again are the rule's alone. */
+static bool uniform_candidate(const struct engine *engine, const struct pool *pool)
+{
+    return working_candidate(engine, pool) && (pool->unasked > 0 || !again_best(&engine->options));
+}
+
+static size_t uniform_candidates(const struct engine *engine)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < engine->pools.ready_count; k++)
+        count += uniform_candidate(engine, engine->pools.ready[k]);
+    return count;
+}
+
+/* The pair at a place among those of an open pool that were not asked. */
+static bool unasked_pair(const struct engine *engine, const struct pool *pool, size_t number,
+                         size_t place, struct sel_choice *choice)
+{
+    for (size_t k = pool->repeats == 0 ? place : 0;
+         sel_picker_pair(engine->picker, number, k, choice); k++)
+        if (pool->repeats == 0 ||
+            (!again_is_repeat(engine, pool, choice->i, choice->j) && place-- == 0))
+            return true;
+    return false;
+}
+
 bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *random,
                   struct decision *decision, struct error *error)
 {
@@ -104,12 +130,12 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
     error->class = ERROR_NONE;
     decision->pool = NULL;
     if (only == NULL) {
-        size_t candidates = working_candidates(engine);
+        size_t candidates = uniform_candidates(engine);
         if (candidates == 0)
             return false;
         uint64_t left = sel_random_below(random, candidates);
         size_t k = 0;
-        while (!working_candidate(engine, engine->pools.ready[k]) || left-- > 0)
+        while (!uniform_candidate(engine, engine->pools.ready[k]) || left-- > 0)
             k++;
         pool = engine->pools.ready[k];
     }
@@ -117,9 +143,9 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
     if (!working_number(engine, pool, &number, error))
         return false;
     error->class = ERROR_NONE;
-    size_t allowed = sel_picker_allowed(engine->picker, number);
+    size_t allowed = sel_picker_allowed(engine->picker, number) - pool->repeats;
     if (allowed == 0) {
-        pool->exhausted = true;
+        pool->exhausted = pool->repeats == 0;
         return false;
     }
     decision->pool = pool;
@@ -127,17 +153,19 @@ bool draw_uniform(struct engine *engine, struct pool *only, struct sel_random *r
     decision->uniform = arm == DRAW_CONTROL   ? "control arm"
                         : arm == DRAW_EPSILON ? "selection.epsilon"
                                               : "the rule chose nothing";
-    return sel_picker_pair(engine->picker, number, sel_random_below(random, allowed),
-                           &decision->choice);
+    return unasked_pair(engine, pool, number, sel_random_below(random, allowed), &decision->choice);
 }
 
 double draw_uniform_chance(const struct engine *engine, const struct pool *only,
                            const struct decision *decision)
 {
-    if (only == NULL && !working_candidate(engine, decision->pool))
+    const struct pool *pool = decision->pool;
+    if ((only == NULL && !uniform_candidate(engine, pool)) ||
+        again_is_repeat(engine, pool, decision->choice.i, decision->choice.j))
         return 0;
-    double pools = only != NULL ? 1 : (double)working_candidates(engine);
-    return 1 / pools / (double)sel_picker_allowed(engine->picker, decision->choice.pool);
+    double pools = only != NULL ? 1 : (double)uniform_candidates(engine);
+    size_t allowed = sel_picker_allowed(engine->picker, decision->choice.pool) - pool->repeats;
+    return 1 / pools / (double)allowed;
 }
 
 /* ---- the most confident pair ---- */
@@ -162,7 +190,8 @@ static void find_confident(struct engine *engine, const struct pool *only, doubl
         for (size_t i = 0; i + 1 < n && *most <= enough; i++)
             for (size_t j = i + 1; j < n && *most <= enough; j++) {
                 if (!sel_picker_choice(engine->picker, k, i, j, &choice) ||
-                    fabs(choice.pair.margin) <= *most)
+                    fabs(choice.pair.margin) <= *most ||
+                    again_is_repeat(engine, engine->working[k], i, j))
                     continue;
                 *most = fabs(choice.pair.margin);
                 decision->choice = choice;
@@ -196,6 +225,14 @@ static double probe_chance(struct engine *engine, const struct pool *only,
     return same ? 1 : 0;
 }
 
+static bool has_probe(struct engine *engine, const struct pool *only)
+{
+    struct decision probe = {0};
+    double most;
+    find_confident(engine, only, -1, &probe, &most);
+    return most >= 0;
+}
+
 double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision)
 {
@@ -204,8 +241,16 @@ double draw_propensity(struct engine *engine, const struct pool *only,
         return decision->chance; /* by then it is known that the slot is the rule's */
     double control = options->control_share, probe = (1 - control) * probe_share(engine);
     double epsilon = (1 - control - probe) * options->selection.epsilon;
-    double sum = (control + epsilon) * draw_uniform_chance(engine, only, decision) +
-                 (1 - control - probe - epsilon) * decision->chance;
+    double uniform = control + epsilon;
+    if (again_best(options)) {
+        /* Where nothing is left for them their slots are the rule's. */
+        if (uniform_candidates(engine) == 0)
+            uniform = 0;
+        if (probe > 0 && !has_probe(engine, only))
+            probe = 0;
+    }
+    double sum = uniform * draw_uniform_chance(engine, only, decision) +
+                 (1 - probe - uniform) * decision->chance;
     return probe > 0 ? sum + probe * probe_chance(engine, only, decision) : sum;
 }
 
@@ -430,6 +475,11 @@ bool draw_pair(struct engine *engine, struct pool *only, bool declined, struct d
     bool drawn = arm == DRAW_BY_RULE ? draw_by_rule(engine, only, &random, decision, error)
                  : arm == DRAW_PROBE ? draw_probe(engine, only, decision)
                                      : draw_uniform(engine, only, &random, decision, error);
+    if (!drawn && arm != DRAW_BY_RULE && error->class == ERROR_NONE &&
+        again_best(&engine->options)) {
+        arm = DRAW_BY_RULE; /* every pair has been asked: the rule may repeat one */
+        drawn = draw_by_rule(engine, only, &random, decision, error);
+    }
     if (!drawn)
         return false;
     decision->arm = draw_pair_arm(arm);

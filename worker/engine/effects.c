@@ -148,3 +148,17 @@ bool effect_pair(struct engine *engine, struct pair *pair, bool *fits, struct er
         done = batch_header(batch, effect, "tracestate", pair->tracestate);
     return done || out_of_memory(error);
 }
+
+bool effect_notice(struct engine *engine, const struct request *request, const char *reason,
+                   struct error *error)
+{
+    struct batch *batch = engine->open;
+    char id[ID_TEXT_SIZE];
+    identity_format(request->id, id);
+    struct effect *effect = batch_effect(batch, OUTPUT_PAIRS, -1);
+    return (effect != NULL &&
+            batch_copy(batch, request_prompt_id(&engine->requests, request), &effect->key) &&
+            batch_header(batch, effect, "infopair.withdrawn", span_of(id)) &&
+            batch_header(batch, effect, "infopair.reason", span_of(reason))) ||
+           out_of_memory(error);
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "replicas.h"
 
 /* A transaction may hold this much; moments of 4,096 features for some dozen partitions fit. */
 enum { BATCH_BYTES_MAX = 1 << 30 };
@@ -22,6 +23,18 @@ static bool usable(const struct engine_options *options, struct error *error)
         return error_set(error, ERROR_FATAL,
                          "policy.beta, budget.per_second and selection.rule are required");
     return true;
+}
+
+/* What is asked after an answer repeats the propensity of its pair. */
+static bool keeps_propensity(const struct engine_options *options)
+{
+    return again_all(options) ||
+           (options->labels_skips == SKIPS_AGAIN && options->labels_attempts > 1);
+}
+
+size_t engine_listed_bytes(const struct engine_options *options)
+{
+    return keeps_propensity(options) ? requests_listed_bytes() : 0;
 }
 
 struct engine *engine_new(const struct engine_options *options, struct contracts *contracts,
@@ -42,6 +55,9 @@ struct engine *engine_new(const struct engine_options *options, struct contracts
     store_init(&engine->window, options->window_bytes == 0 ? SIZE_MAX / 2 : options->window_bytes);
     store_init(&engine->room, options->waiting_bytes == 0 ? SIZE_MAX / 2 : options->waiting_bytes);
     requests_init(&engine->requests, &engine->window);
+    engine->requests.both_bad_ignored = options->labels_both_bad == BOTH_BAD_IGNORE;
+    engine->requests.skips_again = options->labels_skips == SKIPS_AGAIN;
+    engine->requests.keeps_propensity = keeps_propensity(options);
     model_init(&engine->model, &engine->options, &engine->requests);
     budget_init(&engine->budget, options->budget_per_second, options->budget_burst,
                 options->budget_in_flight, options->completions_partitions);
@@ -74,6 +90,7 @@ void engine_free(struct engine *engine)
     batch_free(&engine->batches[1]);
     free(engine->partitions);
     free(engine->labels);
+    free(engine->again);
     free(engine);
 }
 
@@ -103,11 +120,24 @@ bool engine_end(struct engine *engine, enum input input, int32_t number, int64_t
     return true;
 }
 
-void engine_follow_request(struct engine *engine, struct request *request, bool was_open)
+static void follow_one(struct engine *engine, struct request *request, bool was_open)
 {
     if (request->partition >= 0 && request->partition < engine->partition_count)
         engine->partitions[request->partition].bucket.open += request->open - was_open;
     model_follow(&engine->model, request);
+}
+
+void engine_follow_request(struct engine *engine, struct request *request, bool was_open)
+{
+    struct replica_change changes[REQUEST_ATTEMPTS_MAX];
+    size_t count = replicas_settle(&engine->requests, request, changes);
+    for (size_t k = 0; k < count; k++) {
+        follow_one(engine, changes[k].request, changes[k].was_open);
+        if (changes[k].request->labels != LABELS_NONE)
+            engine->model.fresh = -1; /* labels that count are others now */
+    }
+    follow_one(engine, request, was_open);
+    again_look(engine, request);
 }
 
 /* False when x of an entry cannot be of the current space, by whose name it calls itself. */
@@ -170,7 +200,10 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
         *applied = requests_closed(&engine->requests, request_id, entry->kind == ENTRY_EXPIRED,
                                    &request, error);
     }
-    if (*applied == APPLIED_NEW)
+    /* A label that is read back may have another place than its sibling's. */
+    bool placed = *applied == APPLIED_KNOWN && entry->kind == ENTRY_LABELLED &&
+                  engine->requests.attempts_most > 1;
+    if (*applied == APPLIED_NEW || placed)
         engine_follow_request(engine, request, was_open);
     return true;
 }

@@ -27,6 +27,12 @@
 
 enum policy_sampling { SAMPLING_REFERENCE, SAMPLING_CURRENT, SAMPLING_LOGGED };
 
+/* Which pairs have replicas, what both_bad tells, and what a skip or invalid label leads to: the
+ * options `labels.replicate`, `.both_bad` and `.skips`, in the order of their names. */
+enum labels_replicate { REPLICATE_ALL, REPLICATE_BEST };
+enum labels_both_bad { BOTH_BAD_TIE, BOTH_BAD_IGNORE };
+enum labels_skips { SKIPS_EXCLUDE, SKIPS_AGAIN };
+
 /* When a pair is asked, how it is drawn by its score, and which pools come first: the options
  * `selection.when`, `.draw` and `.prompts`, in the order of their names. */
 enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
@@ -82,6 +88,11 @@ struct engine_options {
     int64_t labels_window;
     int64_t labels_max;
     int64_t labels_deadline, labels_late;
+    int64_t labels_attempts; /* most requests for one replica; 0: 1 */
+    int64_t labels_replicas; /* answers wanted of a pair; 0: 1 */
+    enum labels_replicate labels_replicate;
+    enum labels_both_bad labels_both_bad;
+    enum labels_skips labels_skips;
     int64_t fit_every;
     double fit_lambda;     /* 0: by evidence */
     double fit_lambda_max; /* 0: 2 d / .09 */
@@ -122,15 +133,19 @@ struct engine_stats {
     int64_t completions_near;    /* near-duplicates of another one of their pool */
     int64_t completions_dropped; /* pool.max */
     int64_t prompts_split;
-    int64_t clock_ahead;
+    int64_t clock_ahead; /* records, and labels that say they were given later than now */
     int64_t texts_cut;
     int64_t pairs_too_large;
     int64_t labels;      /* accepted */
     int64_t outcomes[7]; /* the same by enum label_outcome */
     int64_t labels_duplicate;
     int64_t labels_waiting;
-    int64_t labels_carried; /* to the current space from others */
-    int64_t pairs[3];       /* by arm */
+    int64_t labels_carried;  /* to the current space from others */
+    int64_t labels_ignored;  /* both_bad without information */
+    int64_t labels_repeated; /* refused: their annotator has answered another replica */
+    int64_t pairs[3];        /* by arm */
+    int64_t asked_again;     /* of those, attempts after the first */
+    int64_t replicas;        /* of those, for a replica after the first */
     int64_t dead_letters;
     int64_t dead_letters_unknown; /* aborted-or-unknown */
     int64_t expired;
@@ -231,6 +246,8 @@ size_t engine_pane_bytes(size_t dimension);
 size_t engine_moments_bytes(size_t dimension);
 /* Memory that one request and its label take in the window, with ids of usual length. */
 size_t engine_request_bytes(size_t dimension);
+/* What options that list every label add to that. */
+size_t engine_listed_bytes(const struct engine_options *options);
 /* Memory that a fit borrows for each request. */
 size_t engine_fit_bytes(void);
 /* Labelled requests that are kept at most, but for those that an open pool remembers: labels.max,

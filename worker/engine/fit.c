@@ -99,7 +99,8 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     return filled;
 }
 
-/* rho: the share of the requests whose fate is known that brought information, in the window. A
+/* rho: the share of the requests whose fate is known that brought information, in the window. What
+ * became of a request that another attempt's answer closed, or made superfluous, is not known. A
  * Beta prior of 10 requests with mean .95 stands in for what is not known yet. */
 static double find_return_rate(const struct model *model)
 {
@@ -110,7 +111,7 @@ static double find_return_rate(const struct model *model)
             continue;
         bool informative = request_informative(request);
         answered += informative;
-        decided += informative || request->expired || request->labels != LABELS_NONE;
+        decided += request->expired || (request->labels != LABELS_NONE && !request->elsewhere);
     }
     return answered / decided;
 }

@@ -121,6 +121,9 @@ struct engine {
     int64_t skips;           /* pools of which the rule took nothing for a slot that is its own */
     uint64_t skips_coin;     /* which slot */
     struct listing *listing; /* NULL: the rule takes no list */
+    struct again *again;     /* what is to be asked again (again.c); scratch of a tick */
+    size_t again_count, again_capacity;
+    bool again_due; /* some of it waits for a slot */
     /* Output. */
     struct batch batches[2];
     struct batch *open;   /* being filled */
@@ -150,6 +153,9 @@ bool effect_dead_letter(struct engine *engine, const struct source *source, cons
                         const char *reason, struct error *error);
 /* *fits: false when the pair is too large for a record even without texts. */
 bool effect_pair(struct engine *engine, struct pair *pair, bool *fits, struct error *error);
+/* Tells labellers that a request needs no answer any more. */
+bool effect_notice(struct engine *engine, const struct request *request, const char *reason,
+                   struct error *error);
 /* The request that an entry speaks of, which is its key; empty for the other kinds. */
 struct span entry_request(const struct entry *entry);
 int32_t ledger_partition_of(const struct engine *engine, struct id id);
@@ -230,6 +236,15 @@ size_t select_declined(const struct engine *engine);
 void select_forget_pool(struct engine *engine, const struct pool *pool);
 void select_fini(struct engine *engine);
 size_t select_bytes(const struct engine_options *options, size_t dimension);
+
+/* ---- again.c ---- */
+/* Pairs are asked by all their replicas at once; or where the rule says so. */
+bool again_all(const struct engine_options *options);
+bool again_best(const struct engine_options *options);
+/* A request changed: what its pool is to be asked again is found anew. */
+void again_look(struct engine *engine, const struct request *request);
+/* True while replicas of the pool's pairs wait for a slot: it stays open for them. */
+bool again_owes(const struct engine *engine, const struct pool *pool);
 
 /* True when the memory of the window is so full that nothing more may be asked. */
 bool engine_window_full(const struct engine *engine);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "replicas.h"
 
 /* ---- the waiting room ---- */
 
@@ -146,6 +147,32 @@ static bool wait_for_pair(struct engine *engine, struct labels_partition *partit
 
 /* ---- acceptance ---- */
 
+/* Tells labellers of the attempts that an answer to another one has closed. */
+static bool tell_closed(struct engine *engine, struct request *const *attempts,
+                        const bool *was_open, size_t count, const struct request *answered,
+                        struct error *error)
+{
+    for (size_t k = 0; k < count; k++)
+        if (attempts[k] != answered && was_open[k] && !attempts[k]->open &&
+            !effect_notice(engine, attempts[k], "answered: by a label for another attempt", error))
+            return false;
+    return true;
+}
+
+/* A label that was accepted: Sigma, the fit and the other attempts follow. */
+static bool follow_label(struct engine *engine, struct request *request, bool was_open,
+                         struct error *error)
+{
+    struct request *attempts[REQUEST_ATTEMPTS_MAX];
+    bool open[REQUEST_ATTEMPTS_MAX];
+    size_t count = replicas_attempts(&engine->requests, request, attempts);
+    for (size_t k = 0; k < count; k++)
+        open[k] = attempts[k]->open;
+    model_label_arrived(&engine->model, request);
+    engine_follow_request(engine, request, was_open);
+    return tell_closed(engine, attempts, open, count, request, error);
+}
+
 static bool accept(struct engine *engine, const struct source *source, const struct label *label,
                    struct span label_id, struct request *request, struct error *error)
 {
@@ -189,9 +216,49 @@ static bool accept(struct engine *engine, const struct source *source, const str
     }
     engine->stats.labels++;
     engine->stats.outcomes[label->outcome]++;
-    model_label_arrived(&engine->model, request);
-    engine_follow_request(engine, request, was_open);
-    return carried_label(engine, request, error);
+    engine->stats.labels_ignored +=
+        label->outcome == OUTCOME_BOTH_BAD && engine->requests.both_bad_ignored;
+    engine->stats.clock_ahead +=
+        label->labelled_at > engine->now + engine->options.limits_clock_ahead;
+    return follow_label(engine, request, was_open, error) && carried_label(engine, request, error);
+}
+
+/* request_id and pair_id of one label belong together. */
+static bool names_one_pair(const struct engine *engine, const struct label *label,
+                           const struct request *request, char *reason, size_t size)
+{
+    struct id pair, own = request_pair(&engine->requests, request);
+    char text[ID_TEXT_SIZE];
+    if (label->pair_id.size == 0 || label->request_id.size == 0 ||
+        (identity_parse(label->pair_id, &pair) && identity_equal(pair, own)))
+        return true;
+    identity_format(own, text);
+    snprintf(reason, size, "pair_id: %.*s is not that of request_id %.*s, which asks for %s",
+             (int)(label->pair_id.size < 64 ? label->pair_id.size : 64), label->pair_id.data,
+             (int)label->request_id.size, label->request_id.data, text);
+    return false;
+}
+
+/* Each answer to a pair must come from somebody else: as far as the ledger was read here. */
+static bool is_another_annotator(struct engine *engine, const struct label *label,
+                                 const struct request *request, char *reason, size_t size)
+{
+    bool says = label->outcome != OUTCOME_SKIP && label->outcome != OUTCOME_INVALID;
+    if (engine->options.labels_replicas < 2 || !says || label->annotator_id.size == 0)
+        return true;
+    const struct request *other =
+        replicas_answered_by(&engine->requests, request, label->annotator_id);
+    if (other == NULL)
+        return true;
+    char id[ID_TEXT_SIZE];
+    identity_format(other->id, id);
+    snprintf(reason, size,
+             "annotator_id: %.*s has answered this pair before, as request %s; this one is for "
+             "somebody else",
+             (int)(label->annotator_id.size < 256 ? label->annotator_id.size : 256),
+             label->annotator_id.data, id);
+    engine->stats.labels_repeated++;
+    return false;
 }
 
 /* What became of a label. */
@@ -226,12 +293,16 @@ static bool decide(struct engine *engine, const struct source *source, const str
         if (!identity_parse(label->pair_id, &id))
             return effect_dead_letter(engine, source, "label", "pair_id: is not 32 hex digits",
                                       error);
-        request = requests_find_pair(&engine->requests, id);
+        request = replicas_of_pair(&engine->requests, id, label->supersedes);
     }
     if (request == NULL || !request->whole) {
         *fate = FATE_UNKNOWN;
         return true;
     }
+    char reason[512];
+    if (!names_one_pair(engine, label, request, reason, sizeof reason) ||
+        !is_another_annotator(engine, label, request, reason, sizeof reason))
+        return effect_dead_letter(engine, source, "label", reason, error);
     if (request->selected && source->timestamp > request->deadline + engine->options.labels_late)
         return effect_dead_letter(
             engine, source, "label",

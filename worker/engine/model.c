@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include "replicas.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -578,6 +580,24 @@ static bool is_spent(const struct model *model, const struct request *request, i
            now > request->deadline + options->labels_late;
 }
 
+/* The attempts of a replica are forgotten together, the newest first: what one of them says decides
+ * which other one counts. `newer` is not less for an older one. */
+static bool replica_spent(const struct model *model, const struct request *request, int64_t newer,
+                          bool (*kept)(void *, const struct request *), void *context)
+{
+    struct request *attempts[REQUEST_ATTEMPTS_MAX];
+    if (!is_spent(model, request, newer) || kept(context, request))
+        return false;
+    if (!request->selected || model->requests->attempts_most < 2)
+        return true;
+    size_t count = replicas_attempts(model->requests, request, attempts);
+    for (size_t k = 0; k < count; k++)
+        if (attempts[k]->attempt > request->attempt || !is_spent(model, attempts[k], newer) ||
+            kept(context, attempts[k]))
+            return false;
+    return true;
+}
+
 /* True when no request can be spent: all are within the window, and fewer than would push one out.
  */
 static bool nothing_spent(const struct model *model)
@@ -602,7 +622,7 @@ bool model_forget(struct model *model, bool (*kept)(void *, const struct request
     for (size_t k = 0; k < model->member_count; k++) {
         struct request *request = model->members[k];
         bool has_label = request->labels != LABELS_NONE;
-        if (is_spent(model, request, labelled) && !kept(context, request)) {
+        if (replica_spent(model, request, labelled, kept, context)) {
             model->counted -= request->counted;
             model->stale = model->stale || request->applied != 0;
             requests_forget(model->requests, request);

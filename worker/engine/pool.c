@@ -231,7 +231,8 @@ enum pool_added pool_add(struct pools *pools, struct pool *pool, const struct so
         pools->stats->completions_dropped++;
     }
     pool->held[pool->count++] = held;
-    pool->scored = false;
+    pool->scored = pool->again_looked = false;
+    pools->again_stale = true;
     return POOL_ADDED;
 }
 
@@ -283,7 +284,7 @@ bool pool_update_ready(struct pools *pools, struct pool *pool, int64_t stream_ti
         pools->ready = ready;
         pools->ready_capacity = capacity;
     }
-    pool->ready = true;
+    pool->ready = pools->again_stale = true;
     pool->ready_index = pools->ready_count;
     pools->ready[pools->ready_count++] = pool;
     pools->stats->pools_ready++;

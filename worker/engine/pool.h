@@ -57,6 +57,11 @@ struct pool {
     bool declined;  /* and that is the rule's word: another fit may change it */
     bool skipped;   /* the rule drew that nothing is asked of it, as of the last scoring */
     bool prompt_cut;
+    bool again_looked; /* again_due is not older than its completions and requests */
+    bool settled;      /* asked pool by pool, and open for its replicas only */
+    size_t again_due;  /* requests that are to be asked again */
+    size_t repeats;    /* pairs that were asked and compete again, as of the last opening */
+    size_t unasked;    /* pairs that may be asked and were not, as of then */
     double score;
     int64_t score_fit;                          /* the fit it was made under */
     struct span prompt_id, prompt_text, domain; /* one block */
@@ -76,6 +81,7 @@ struct pools {
     size_t refused; /* what the block needed that could not be had last (store_need) */
     const struct engine_options *options;
     struct engine_stats *stats;
+    bool again_stale;    /* a ready pool may be one that was not looked at for asking again */
     unsigned inputs;     /* kept with each completion, as inputs_kept says */
     struct pool **ready; /* of all partitions */
     size_t ready_count, ready_capacity;

@@ -1,14 +1,16 @@
 /* What a choice writes: the pair for labellers, SELECTED for the ledger. Then Sigma, the bucket and
  * the pools follow at once. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "replicas.h"
 #include "selection.h"
 
 /* What a decision is called and when it ends; texts live in this struct. */
 struct naming {
     char request[ID_TEXT_SIZE], pair[ID_TEXT_SIZE], reason[384];
-    struct id request_id;
+    struct id request_id, pair_id;
     size_t left, right; /* in the pool */
     int64_t time;
     struct pair_part parts[SELECT_PARTS];
@@ -34,12 +36,28 @@ static bool lowers_trace(const struct engine *engine)
     return strcmp(engine->options.selection.rule->name, "policy_trace") == 0;
 }
 
+static void explain_again(const struct engine *engine, const struct decision *decision, char *text,
+                          size_t size)
+{
+    if (decision->attempt > 1)
+        snprintf(text, size, "asked again, %s: attempt %d of %d for answer %d",
+                 decision->again->expired ? "nobody answered in time" : "it was skipped",
+                 decision->attempt, (int)engine->options.labels_attempts, decision->replica);
+    else
+        snprintf(text, size, "another answer for the same pair: %d of %d", decision->replica,
+                 (int)engine->options.labels_replicas);
+}
+
 static void explain(const struct engine *engine, const struct decision *decision, double weight,
                     char *text, size_t size)
 {
     const struct sel_pair *pair = &decision->choice.pair;
     const struct sel_rule *rule = engine->options.selection.rule;
     int used;
+    if (decision->again != NULL) {
+        explain_again(engine, decision, text, size);
+        return;
+    }
     if (decision->uniform != NULL) {
         snprintf(text, size, "%s: a uniform pair of a uniform prompt", decision->uniform);
         return;
@@ -88,6 +106,8 @@ static void name_parts(const struct engine *engine, const struct decision *decis
                        struct naming *naming)
 {
     struct sel_part parts[SEL_PARTS];
+    if (decision->again != NULL)
+        return; /* the picker does not hold it */
     size_t count = sel_picker_explain(engine->picker, &decision->choice, parts);
     for (size_t k = 0; k < count; k++) {
         const char *name = parts[k].name;
@@ -110,7 +130,29 @@ static void name_parts(const struct engine *engine, const struct decision *decis
     add_part(naming, "listed", (double)decision->listed);
 }
 
-static void name_decision(const struct engine *engine, const struct decision *decision,
+/* Only where the rule may choose a pair again there may be replicas before. */
+static int32_t next_replica(const struct engine *engine, struct id pair)
+{
+    int32_t replica = 1;
+    while (again_best(&engine->options) && replica < engine->options.labels_replicas &&
+           requests_find(&engine->requests, identity_request(span_of(engine->model.space.name),
+                                                             pair, replica, 1)) != NULL)
+        replica++;
+    return replica;
+}
+
+/* The first request for the pair of a replica or attempt that follows others; NULL: it is that. */
+static const struct request *first_request(const struct engine *engine,
+                                           const struct decision *decision,
+                                           const struct naming *naming)
+{
+    if (decision->replica == 1 && decision->attempt == 1)
+        return NULL;
+    return requests_find(&engine->requests, identity_request(span_of(engine->model.space.name),
+                                                             naming->pair_id, 1, 1));
+}
+
+static void name_decision(const struct engine *engine, struct decision *decision,
                           struct naming *naming)
 {
     const struct pool *pool = decision->pool;
@@ -118,8 +160,13 @@ static void name_decision(const struct engine *engine, const struct decision *de
     const struct held *second = pool->held[decision->choice.j];
     struct id pair =
         identity_pair(pool->prompt_id, held_completion_id(first), held_completion_id(second));
-    naming->request_id =
-        identity_request(span_of(engine->model.space.name), pair, /* replica */ 1, /* attempt */ 1);
+    if (decision->replica == 0)
+        decision->replica = next_replica(engine, pair);
+    if (decision->attempt == 0)
+        decision->attempt = 1;
+    naming->pair_id = pair;
+    naming->request_id = identity_request(span_of(engine->model.space.name), pair,
+                                          decision->replica, decision->attempt);
     identity_format(pair, naming->pair);
     identity_format(naming->request_id, naming->request);
     struct sel_random side = identity_random(engine->options.seed, "side", naming->request_id);
@@ -136,6 +183,15 @@ static void name_decision(const struct engine *engine, const struct decision *de
     explain(engine, decision, naming->weight, naming->reason, sizeof naming->reason);
 }
 
+/* Answers that are wanted of the pair: what is not of the rule has no replicas under `best`. */
+static int32_t replicas_of(const struct engine *engine, const struct decision *decision)
+{
+    const struct engine_options *options = &engine->options;
+    bool once =
+        options->labels_replicas < 1 || (again_best(options) && decision->arm != ARM_SELECTED);
+    return once ? 1 : (int32_t)options->labels_replicas;
+}
+
 static bool write_pair(struct engine *engine, const struct decision *decision,
                        struct naming *naming, bool *fits, struct error *error)
 {
@@ -143,10 +199,14 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
     const struct held *left = pool->held[naming->left], *right = pool->held[naming->right];
     const struct held *newest = left->offset > right->offset ? left : right;
     const struct sel_pair *parts = &decision->choice.pair;
-    const char *selector = decision->probe             ? "probe"
-                           : decision->uniform != NULL ? "uniform"
-                                                       : engine->options.selection.rule->name;
-    bool scored = !decision->probe && decision->uniform == NULL;
+    const char *selector = decision->arm == ARM_PROBE ? "probe"
+                           : decision->uniform != NULL || decision->arm == ARM_CONTROL
+                               ? "uniform"
+                               : engine->options.selection.rule->name;
+    bool scored = !decision->probe && decision->uniform == NULL && decision->again == NULL;
+    struct span excluded[REQUEST_REPLICAS_MAX];
+    const struct request *first = first_request(engine, decision, naming);
+    size_t excludes = first == NULL ? 0 : replicas_annotators(&engine->requests, first, excluded);
     double margin = model_margin(&engine->model, (const float *)engine->scratch);
     double lapse = engine->model.lapse;
     struct pair pair = {.request_id = span_of(naming->request),
@@ -156,9 +216,9 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .prompt_cut = pool->prompt_cut,
                         .left = side_of(left),
                         .right = side_of(right),
-                        .replica = 1,
-                        .replicas = 1,
-                        .attempt = 1,
+                        .replica = decision->replica,
+                        .replicas = replicas_of(engine, decision),
+                        .attempt = decision->attempt,
                         .selector = span_of(selector),
                         .selector_version = span_of(INFOPAIR_VERSION),
                         .arm = decision->arm,
@@ -178,7 +238,9 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .domain = pool->domain,
                         .cost = pair_cost(left, right),
                         .traceparent = held_traceparent(newest),
-                        .tracestate = held_tracestate(newest)};
+                        .tracestate = held_tracestate(newest),
+                        .exclude_annotators = excluded,
+                        .exclude_count = excludes};
     return effect_pair(engine, &pair, fits, error);
 }
 
@@ -209,8 +271,8 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
                                        .slot = decision->slot,
                                        .issued_at = naming->time,
                                        .deadline = naming->time + engine->options.labels_deadline,
-                                       .replica = 1,
-                                       .attempt = 1,
+                                       .replica = decision->replica,
+                                       .attempt = decision->attempt,
                                        .cost = pair_cost(left, right),
                                        .domain = pool->domain}};
     if (!effect_entry(engine, &entry, ledger_partition_of(engine, naming->request_id), error))
@@ -222,57 +284,170 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
     }
     if (applied != APPLIED_NEW)
         return error_set(error, ERROR_FATAL, "memory.limit: no room for a request");
-    (*request)->applied = request_share(*request, engine->model.return_rate) * (*request)->weight;
     return true;
 }
 
-/* The pick is taken: the bucket and the pool follow. */
-static void follow(struct engine *engine, const struct decision *decision, int64_t time)
+static void charge(struct engine *engine, const struct decision *decision, int64_t time)
+{
+    budget_charge(&engine->budget, &engine->partitions[decision->pool->partition].bucket, time);
+    engine->stats.pairs[decision->arm]++;
+    engine->stats.asked_again += decision->attempt > 1;
+    engine->stats.replicas += decision->replica > 1;
+}
+
+/* The pick is taken: the pool follows. */
+static void follow(struct engine *engine, const struct decision *decision)
 {
     struct pool *pool = decision->pool;
     const struct sel_pair *pair = &decision->choice.pair;
-    struct bucket *bucket = &engine->partitions[pool->partition].bucket;
-    budget_charge(&engine->budget, bucket, time);
-    bucket->open++;
-    engine->stats.pairs[decision->arm]++;
     if (engine->model.unweighted == NULL)
         engine->stats.policy_trace -=
             pair->weight * pair->policy / (1 + pair->weight * pair->variance);
     pool->picks++;
+    pool->unasked -= decision->replica == 1 && pool->unasked > 0;
+    pool->repeats -= decision->replica > 1 && pool->repeats > 0;
     struct sel_choice best = {0};
     working_judge(engine, pool, decision->choice.pool, &best);
     if (working_ranks_by_pair(&engine->options.selection))
         pool->score = pool->exhausted ? 0 : best.score;
 }
 
+/* Writes the pair and SELECTED and charges the slot; *request: NULL when it is too large for a
+ * record even without texts: the uris are too long. Its second completion is never compared again.
+ */
+static bool write(struct engine *engine, struct decision *decision, struct request **request,
+                  struct error *error)
+{
+    struct naming naming;
+    bool fits = false;
+    *request = NULL;
+    name_decision(engine, decision, &naming);
+    difference(engine, decision->pool, naming.left, naming.right);
+    if (!write_pair(engine, decision, &naming, &fits, error))
+        return false;
+    if (!fits) {
+        engine->stats.pairs_too_large++;
+        decision->pool->held[decision->choice.j]->too_large = true;
+        decision->pool->scored = false;
+        return true;
+    }
+    if (!write_selected(engine, decision, &naming, request, error))
+        return false;
+    charge(engine, decision, naming.time);
+    return true;
+}
+
+/* The request enters Sigma by way of the picker, which holds its pair. */
+static bool take(struct engine *engine, const struct decision *decision, struct request *request,
+                 struct error *error)
+{
+    double share = engine->model.return_rate;
+    engine->partitions[decision->pool->partition].bucket.open++;
+    request->applied = request_share(request, share) * request->weight;
+    enum sel_status status = sel_picker_take(engine->picker, &decision->choice, share);
+    if (status != SEL_OK)
+        return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
+    return model_picked(&engine->model, request, error);
+}
+
+/* The other replicas of a pair that was picked, as far as the slots reach; again.c asks the rest.
+ */
+static bool take_replicas(struct engine *engine, const struct decision *picked, struct error *error)
+{
+    const struct pool *pool = picked->pool;
+    struct request *request;
+    if (!again_all(&engine->options))
+        return true;
+    for (int32_t k = 2; k <= engine->options.labels_replicas; k++) {
+        struct decision decision = *picked;
+        if (!working_may_spend(engine, pool->partition))
+            return true;
+        decision.slot = draw_slot(engine);
+        decision.replica = k;
+        if (!write(engine, &decision, &request, error))
+            return false;
+        if (request == NULL)
+            return true;
+        /* The picker takes a pair once: allowed again without its first share being taken back. */
+        if (sel_picker_put_back(engine->picker, &decision.choice, 0) != SEL_OK)
+            return error_set(error, ERROR_FATAL, "selection: a pair taken is not held");
+        if (!take(engine, &decision, request, error))
+            return false;
+    }
+    return true;
+}
+
 bool publish_decision(struct engine *engine, struct decision *decision, bool *fits,
                       struct error *error)
 {
-    struct pool *pool = decision->pool;
-    struct naming naming;
     struct request *request;
-    name_decision(engine, decision, &naming);
-    difference(engine, pool, naming.left, naming.right);
     *fits = false;
-    if (!write_pair(engine, decision, &naming, fits, error))
+    if (!write(engine, decision, &request, error))
         return false;
-    if (!*fits) {
-        /* Even without texts: the uris are too long. The second one is never compared again. */
-        engine->stats.pairs_too_large++;
-        pool->held[decision->choice.j]->too_large = true;
-        pool->scored = false;
+    *fits = request != NULL;
+    if (request == NULL)
         return true;
+    if (!take(engine, decision, request, error) || !working_follow(engine, decision, error) ||
+        !take_replicas(engine, decision, error))
+        return false;
+    follow(engine, decision);
+    again_look(engine, request);
+    return true;
+}
+
+/* ---- asked again ---- */
+
+static double times(const double *matrix, const double *x, double *result, size_t d)
+{
+    double product = 0;
+    for (size_t row = 0; row < d; row++) {
+        result[row] = 0;
+        for (size_t column = 0; column < d; column++)
+            result[row] += matrix[row * d + column] * x[column];
+        product += result[row] * x[row];
     }
-    if (!write_selected(engine, decision, &naming, &request, error))
+    return product;
+}
+
+/* The numbers of a pair that the picker need not hold, its left side first. */
+static bool measure(struct engine *engine, const struct again *again, struct sel_pair *pair,
+                    struct error *error)
+{
+    const struct model *model = &engine->model;
+    size_t d = model->space.dimension;
+    double *x = malloc(3 * d * sizeof *x), *along = x + d, *image = along + d;
+    if (x == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory for a pair that is asked again");
+    difference(engine, again->pool, again->i, again->j);
+    const float *features = (const float *)engine->scratch;
+    for (size_t k = 0; k < d; k++)
+        x[k] = (double)features[k];
+    *pair = (struct sel_pair){.margin = model_margin(model, features)};
+    pair->variance = times(sel_information_inverse(model_design(model)), x, along, d);
+    pair->policy = times(model->policy, along, image, d);
+    pair->weight = engine->options.selection.weighting == SEL_WEIGHT_PROBIT && model->lapse == 0
+                       ? sel_weight_probit(pair->margin, pair->variance)
+                       : sel_weight_lapse(pair->margin, model->lapse);
+    free(x);
+    return true;
+}
+
+bool publish_again(struct engine *engine, const struct again *again, struct error *error)
+{
+    const struct request *before = again->request;
+    struct decision decision = {.pool = again->pool,
+                                .choice = {.i = again->i, .j = again->j},
+                                .arm = (enum pair_arm)before->arm,
+                                .propensity = request_propensity(before),
+                                .slot = draw_slot(engine),
+                                .replica = again->replica,
+                                .attempt = again->attempt,
+                                .again = before};
+    struct request *request;
+    if (!measure(engine, again, &decision.choice.pair, error) ||
+        !write(engine, &decision, &request, error))
         return false;
-    enum sel_status status =
-        sel_picker_take(engine->picker, &decision->choice, engine->model.return_rate);
-    if (status != SEL_OK)
-        return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
-    if (!model_picked(&engine->model, request, error))
-        return false;
-    if (!working_follow(engine, decision, error))
-        return false;
-    follow(engine, decision, naming.time);
+    if (request != NULL)
+        engine_follow_request(engine, request, false);
     return true;
 }

@@ -18,8 +18,8 @@ bool request_informative(const struct request *request)
     struct request_label label;
     /* Without its SELECTED, which stands before it in the same partition, it is from before the
      * window. */
-    return (request->selected || request->imported) && request_counting(request, &label) &&
-           !isnan(label.probability);
+    return (request->selected || request->imported) && !request->elsewhere &&
+           request_counting(request, &label) && !isnan(label.probability);
 }
 
 double request_share(const struct request *request, double return_rate)
@@ -28,6 +28,13 @@ double request_share(const struct request *request, double return_rate)
     if (request_informative(request) && request_counting(request, &label))
         return label.confidence;
     return request->open ? return_rate : 0;
+}
+
+double request_propensity(const struct request *request)
+{
+    return request->labels == LABELS_NONE     ? request->under_way.propensity
+           : request->labels == LABELS_LISTED ? request->listed.propensity
+                                              : 0;
 }
 
 /* ---- of one that is whole ---- */

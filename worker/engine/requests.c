@@ -134,11 +134,17 @@ static void open_remove(struct requests *requests, struct request *request)
 static void open_update(struct requests *requests, struct request *request)
 {
     bool open = request->selected && !request->expired && !request->withdrawn &&
-                request->labels == LABELS_NONE;
+                !request->elsewhere && request->labels == LABELS_NONE;
     if (open && !request->open)
         open_insert(requests, request);
     else if (!open)
         open_remove(requests, request);
+}
+
+void requests_set_elsewhere(struct requests *requests, struct request *request, bool elsewhere)
+{
+    request->elsewhere = elsewhere;
+    open_update(requests, request);
 }
 
 /* ---- what SELECTED and LABELLED share ---- */
@@ -158,6 +164,12 @@ size_t requests_bytes(size_t dimension, size_t texts)
     /* Four indexes of at most one and a half slots for each. */
     enum { INDEXES = 4 * 12 };
     return block_bytes(dimension, texts) + INDEXES;
+}
+
+size_t requests_listed_bytes(void)
+{
+    enum { SLOT = 12 };
+    return sizeof(struct listed_label) + SLOT;
 }
 
 static size_t texts_of(const struct request *request)
@@ -358,6 +370,12 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
     request->deadline = selected->deadline & REQUEST_DEADLINE_MAX;
     request->partition = selected->completions_partition & REQUEST_PARTITION_MAX;
     request->arm = (unsigned)selected->arm & 3;
+    if (request->labels == LABELS_NONE)
+        request->under_way.propensity = selected->propensity;
+    else if (request->labels == LABELS_LISTED)
+        request->listed.propensity = selected->propensity;
+    if (selected->attempt > requests->attempts_most)
+        requests->attempts_most = selected->attempt;
     if (selected->slot > requests->slot_last)
         requests->slot_last = selected->slot;
     open_update(requests, request);
@@ -369,6 +387,11 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
 static bool is_silent(enum label_outcome outcome)
 {
     return outcome == OUTCOME_SKIP || outcome == OUTCOME_INVALID;
+}
+
+static bool tells_nothing(const struct requests *requests, enum label_outcome outcome)
+{
+    return is_silent(outcome) || (outcome == OUTCOME_BOTH_BAD && requests->both_bad_ignored);
 }
 
 /* What an outcome says by itself. */
@@ -394,10 +417,11 @@ static bool pack_place(const struct request_label *label, uint64_t *place)
            label->ledger_offset >= 0 && label->ledger_offset >> OFFSET_BITS == 0;
 }
 
-static bool is_plain(const struct request_label *label)
+static bool is_plain(const struct requests *requests, const struct request_label *label)
 {
     uint64_t place;
-    return label->outcome != OUTCOME_PROBABILITY && !label->replaces && label->confidence == 1 &&
+    return !requests->keeps_propensity && label->outcome != OUTCOME_PROBABILITY &&
+           !label->replaces && label->confidence == 1 &&
            (is_silent(label->outcome) || label->probability == probability_of(label->outcome)) &&
            pack_place(label, &place);
 }
@@ -460,8 +484,7 @@ static bool superseded(const struct request *request, const struct listed_label 
     return false;
 }
 
-/* <0: left counts rather than right. */
-static int label_order(const struct request_label *left, const struct request_label *right)
+int request_label_order(const struct request_label *left, const struct request_label *right)
 {
     bool left_read = left->ledger_offset != INT64_MAX;
     bool right_read = right->ledger_offset != INT64_MAX;
@@ -481,7 +504,7 @@ static void choose_counting(struct request *request)
          label = label->next) {
         const struct listed_label *best = request->listed.counting;
         if (!superseded(request, label) &&
-            (best == NULL || label_order(&label->said, &best->said) < 0))
+            (best == NULL || request_label_order(&label->said, &best->said) < 0))
             request->listed.counting = label;
     }
 }
@@ -494,8 +517,11 @@ static bool list_label(struct requests *requests, struct request *request,
                                      : NULL;
     if (label == NULL)
         return false;
-    if (request->labels != LABELS_LISTED)
+    if (request->labels != LABELS_LISTED) {
+        double propensity = request_propensity(request);
         request->listed.first = NULL;
+        request->listed.propensity = propensity;
+    }
     request->labels = LABELS_LISTED;
     *label = (struct listed_label){.said = *said, .next = request->listed.first};
     request->listed.first = label;
@@ -521,7 +547,7 @@ static bool place_label(struct requests *requests, struct request *request,
                         const struct request_label *said)
 {
     bool first = request->labels == LABELS_NONE;
-    if (first && is_plain(said)) {
+    if (first && is_plain(requests, said)) {
         if (!index_reserve(&requests->by_plain_label))
             return false;
         open_remove(requests, request);
@@ -569,6 +595,13 @@ static bool find_label(const struct request *request, struct id id, struct reque
     return *listed != NULL;
 }
 
+bool request_has_label(const struct request *request, struct id label_id)
+{
+    struct request_label said;
+    struct listed_label *listed;
+    return find_label(request, label_id, &said, &listed);
+}
+
 /* A label of a known request must be about the same two completions. */
 static bool same_pair(const struct requests *requests, const struct request *request,
                       const struct entry_labelled *labelled, struct error *error)
@@ -582,21 +615,22 @@ static bool same_pair(const struct requests *requests, const struct request *req
 }
 
 /* What an entry says, and where it was read. */
-static struct request_label label_of(const struct entry *entry, int32_t partition, int64_t offset,
-                                     int64_t order)
+static struct request_label label_of(const struct requests *requests, const struct entry *entry,
+                                     int32_t partition, int64_t offset)
 {
     const struct entry_labelled *labelled = &entry->labelled;
-    return (struct request_label){
-        .id = identity_of(labelled->label_id),
-        .supersedes = identity_of(labelled->supersedes),
-        .replaces = labelled->supersedes.size > 0,
-        .outcome = labelled->outcome,
-        .probability = is_silent(labelled->outcome) ? (double)NAN : labelled->probability_left,
-        .confidence = labelled->confidence,
-        .accepted_at = entry->time,
-        .ledger_partition = partition,
-        .ledger_offset = offset,
-        .order = order};
+    return (struct request_label){.id = identity_of(labelled->label_id),
+                                  .supersedes = identity_of(labelled->supersedes),
+                                  .replaces = labelled->supersedes.size > 0,
+                                  .outcome = labelled->outcome,
+                                  .probability = tells_nothing(requests, labelled->outcome)
+                                                     ? (double)NAN
+                                                     : labelled->probability_left,
+                                  .confidence = labelled->confidence,
+                                  .accepted_at = entry->time,
+                                  .ledger_partition = partition,
+                                  .ledger_offset = offset,
+                                  .order = requests->label_order};
 }
 
 /* A label seen again: decided here it now has its place in the ledger, and says what stands there
@@ -611,7 +645,7 @@ static enum applied label_again(struct requests *requests, struct request *reque
         return APPLIED_NO_MEMORY;
     struct request_label before = {0}, now = {0};
     request_counting(request, &before);
-    if (listed == NULL && is_plain(read)) {
+    if (listed == NULL && is_plain(requests, read)) {
         set_plain(request, read);
     } else {
         if (listed == NULL && !list_plain(requests, request)) {
@@ -663,7 +697,7 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
     enum applied result = obtain(requests, labelled->request_id, out, &fresh, error);
     if (result != APPLIED_NEW)
         return result;
-    struct request_label read = label_of(entry, partition, offset, requests->label_order), said;
+    struct request_label read = label_of(requests, entry, partition, offset), said;
     struct listed_label *listed;
     if (find_label(*out, read.id, &said, &listed)) {
         read.order = said.order;

@@ -4,8 +4,9 @@
  * found by id, and all of a prompt's requests by prompt; a label is known by the hash of its
  * label_id and its request, and is what its lowest entry says. Of several accepted labels of one
  * request the lowest (ledger partition, offset) that no other supersedes counts; labels decided
- * here and not yet read back stand behind those read. Cost: O(1) per entry. All memory comes from
- * one store with a limit.
+ * here and not yet read back stand behind those read. Of the attempts of one replica (replicas.c)
+ * one holds the answer: the others are marked `elsewhere`, neither under way nor counted. Cost:
+ * O(1) per entry. All memory comes from one store with a limit.
  *
  * A request is one block: this struct, x and the three ids that LABELLED repeats. What follows from
  * those (the pair, hashes of the ids) is computed when it is needed; feature space and policy
@@ -75,12 +76,14 @@ struct request {
     bool imported : 1;      /* its label came without a request */
     bool counted : 1;       /* among the labelled pairs of Sigma */
     bool cut : 1;           /* beyond labels.max */
+    bool elsewhere : 1;     /* another attempt of its replica holds the answer */
     int32_t partition : 18; /* of completions; -1 before SELECTED was seen */
     uint64_t prompt_size : 11, left_size : 11, right_size : 11, space : 13;
     union {
         struct {
-            struct request *next, *before;
-        } under_way; /* while open */
+            struct request *next, *before; /* while open */
+            double propensity;             /* 0 before SELECTED was seen */
+        } under_way;                       /* while there is no label */
         struct {
             struct id id;
             int64_t accepted_at;
@@ -89,6 +92,7 @@ struct request {
         struct {
             struct listed_label *first;
             const struct listed_label *counting;
+            double propensity; /* 0: not known */
         } listed;
     };
     float x[]; /* left minus right, then the ids of prompt, left and right */
@@ -109,9 +113,14 @@ struct requests {
     int64_t count; /* of by_id */
     int64_t open_count;
     int64_t label_order;
-    int64_t slot_last;    /* largest slot seen */
-    int64_t time_last;    /* largest event time seen */
-    int64_t issued_first; /* no request that is whole was issued before */
+    int64_t slot_last;     /* largest slot seen */
+    int64_t time_last;     /* largest event time seen */
+    int64_t issued_first;  /* no request that is whole was issued before */
+    int32_t attempts_most; /* of one replica that were seen */
+    /* Set before the first entry. */
+    bool both_bad_ignored; /* both_bad carries no information */
+    bool skips_again;      /* a skip or invalid label is no answer: the replica is asked again */
+    bool keeps_propensity; /* that of an answered request too: its labels are listed then */
 };
 
 /* `requests` must not move afterwards. */
@@ -119,6 +128,8 @@ void requests_init(struct requests *requests, struct store *store);
 void requests_fini(struct requests *requests);
 
 struct request *requests_find(const struct requests *requests, struct id id);
+/* True when the request has a label of that name. */
+bool request_has_label(const struct request *request, struct id label_id);
 /* True when a label of that name is known, of whatever request. */
 bool requests_has_label(const struct requests *requests, struct id label_id);
 /* The newest request of a pair, or NULL; what was imported is none. */
@@ -170,8 +181,17 @@ struct span request_right_id(const struct requests *requests, const struct reque
 struct span request_policy_version(const struct requests *requests, const struct request *request);
 struct span request_space(const struct requests *requests, const struct request *request);
 
-/* Memory that a request with a plain label takes, texts of `texts` bytes included. */
+/* <0: of two labels left counts rather than right. */
+int request_label_order(const struct request_label *left, const struct request_label *right);
+/* Puts the mark of another attempt's answer; the request is under way or not accordingly. */
+void requests_set_elsewhere(struct requests *requests, struct request *request, bool elsewhere);
+/* Of its pick; 0: not known (any more). */
+double request_propensity(const struct request *request);
+
+/* Memory that a request with a plain label takes, texts of `texts` bytes included; and what a label
+ * that is listed takes more. */
 size_t requests_bytes(size_t dimension, size_t texts);
+size_t requests_listed_bytes(void);
 
 /* Forgets a request and its labels. */
 void requests_forget(struct requests *requests, struct request *request);

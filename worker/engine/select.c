@@ -148,7 +148,7 @@ static void close_spent(struct engine *engine)
         return;
     for (size_t k = 0; k < engine->pools.ready_count;) {
         struct pool *pool = engine->pools.ready[k];
-        if (pool->picks >= engine->options.pool_picks)
+        if (pool->picks >= engine->options.pool_picks && !again_owes(engine, pool))
             completions_close_pool(engine, pool, POOL_PICKS);
         else
             k++;
@@ -227,10 +227,12 @@ static bool tick_partition(struct engine *engine, int32_t number, struct error *
             continue;
         if (waits && !working_may_spend(engine, number))
             return true;
-        enum pool_end end = POOL_PASSED;
-        if (!ask_pool(engine, pool, &end, error))
+        enum pool_end end = POOL_PICKS;
+        if (!pool->settled && !ask_pool(engine, pool, &end, error))
             return false;
-        completions_close_pool(engine, pool, end);
+        pool->settled = true;
+        if (!again_owes(engine, pool))
+            completions_close_pool(engine, pool, end);
     }
     return true;
 }
@@ -251,6 +253,8 @@ bool select_tick(struct engine *engine, struct error *error)
         return error->class == ERROR_NONE;
     if (engine_window_full(engine))
         return true;
+    if (!again_tick(engine, error))
+        return false;
     engine->stats.policy_trace = model_trace(&engine->model);
     if (engine->options.selection.when == WHEN_SLOTS)
         return tick_slots(engine, error);

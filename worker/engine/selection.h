@@ -26,6 +26,8 @@ struct decision {
     double propensity;   /* over all arms */
     double chance;       /* of the pair under the rule */
     int64_t slot;
+    int32_t replica, attempt;    /* 0: the next replica, the first attempt */
+    const struct request *again; /* what is asked again, or NULL */
     /* Of a rule that chooses from a list. */
     size_t listed; /* pairs of the list; 0: no list */
     double objective, certificate, design;
@@ -110,6 +112,27 @@ size_t listing_bytes(const struct engine_options *options, size_t dimension);
  * are to be opened anew. */
 bool publish_decision(struct engine *engine, struct decision *decision, bool *fits,
                       struct error *error);
+
+/* A request that follows another one of its pair. */
+struct again {
+    struct pool *pool;
+    const struct request *request; /* the one before */
+    size_t i, j;                   /* i < j, its completions in the pool */
+    int32_t replica, attempt;
+};
+/* Publishes it, unless it is too large for a record. */
+bool publish_again(struct engine *engine, const struct again *again, struct error *error);
+
+/* ---- again.c ---- */
+
+/* The pair of a request may be chosen again, by its rule, for another replica. */
+bool again_competes(const struct engine *engine, const struct pool *pool,
+                    const struct request *request);
+/* The pair i < j of a pool was asked before. */
+bool again_is_repeat(const struct engine *engine, const struct pool *pool, size_t i, size_t j);
+
+/* Asks again what can be, as far as the slots reach. */
+bool again_tick(struct engine *engine, struct error *error);
 
 /* ---- price.c ---- */
 

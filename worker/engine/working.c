@@ -107,10 +107,39 @@ static bool may_compare(const struct engine *engine, const struct held *held)
     return held->candidate && !held->too_large && !(held->near && engine->options.pool_drop_near);
 }
 
+/* Counts the pairs that were asked and are not forbidden. */
+static void count_repeats(const struct engine *engine, struct pool *pool)
+{
+    const struct requests *requests = &engine->requests;
+    size_t n = pool->count;
+    pool->repeats = 0;
+    if (!again_best(&engine->options))
+        return;
+    for (const struct request *request = requests_of(requests, pool->prompt); request != NULL;
+         request = request->of_prompt) {
+        if (request->replica != 1 || request->attempt != 1 ||
+            !identity_equal(request_space_id(requests, request), engine->model.space.id))
+            continue;
+        size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
+        size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
+        if (i == n || j == n || i == j)
+            continue;
+        size_t place = i < j ? pair_place(n, i, j) : pair_place(n, j, i);
+        pool->repeats += (engine->forbidden[place / 8] >> place % 8 & 1) == 0;
+    }
+}
+
+/* Attempts after the first, and replicas that go with every pair, are no picks of their own. */
+static bool is_pick(const struct engine *engine, const struct request *request)
+{
+    return !request->imported && request->attempt <= 1 &&
+           (request->replica <= 1 || again_best(&engine->options));
+}
+
 /* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
  * Returns how many both stand in this pool of those that were asked; labelled elsewhere and
  * imported, a pair is not asked again either. */
-static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
+static int64_t mark_forbidden(struct engine *engine, struct pool *pool)
 {
     size_t n = pool->count;
     int64_t asked = 0;
@@ -124,8 +153,9 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
         size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
         if (i == n || j == n || i == j)
             continue;
-        forbid(engine->forbidden, i < j ? pair_place(n, i, j) : pair_place(n, j, i));
-        asked += !request->imported;
+        if (!again_competes(engine, pool, request))
+            forbid(engine->forbidden, i < j ? pair_place(n, i, j) : pair_place(n, j, i));
+        asked += is_pick(engine, request);
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
@@ -133,6 +163,7 @@ static int64_t mark_forbidden(struct engine *engine, const struct pool *pool)
                 forbid(engine->forbidden, pair_place(n, i, j));
         }
     }
+    count_repeats(engine, pool);
     return asked;
 }
 
@@ -153,6 +184,8 @@ static size_t find_challenger(const struct engine *engine, const struct pool *po
     const struct request *last = NULL, *before = NULL;
     for (const struct request *each = requests_of(requests, pool->prompt); each != NULL;
          each = each->of_prompt) {
+        if (!each->imported && !is_pick(engine, each))
+            continue;
         if (later(each, last)) {
             before = last;
             last = each;
@@ -328,6 +361,7 @@ bool working_open(struct engine *engine, struct pool *pool, size_t *number, stru
         return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
     engine->working[*number] = pool;
     engine->working_count = *number + 1;
+    pool->unasked = sel_picker_allowed(engine->picker, *number) - pool->repeats;
     if (!give_inputs(engine, pool, *number, error))
         return false;
     struct sel_choice best = {0};
