@@ -73,6 +73,8 @@ class Log:
         spaces = {record.value["feature_space"] for record in self.completions.values()
                   if not record.broken}
         # No pool closes, overflows or is left behind by a newer space.
+        options = self.options
+        self.asking = information.Asking(options.skips_again, options.both_bad_ignored)
         self.all_held = (self.options.pool_age > 10 ** 8 and len(spaces) == 1
                          and self.options.slots)
 
@@ -90,7 +92,9 @@ class Log:
         for effect in transaction.effects:
             of[effect.output].append(effect)
         transaction.pairs = [contracts.decode_body("pair", bytes.fromhex(effect.value))
-                             for effect in of["pairs"]]
+                             for effect in of["pairs"] if effect.value]
+        transaction.notices = [bytes.fromhex(effect.headers["infopair.withdrawn"]).decode()
+                               for effect in of["pairs"] if not effect.value]
         transaction.entries = [
             ledger.entry_in(contracts.decode_body("ledger", bytes.fromhex(effect.value),
                                                   names=True), effect.partition, effect.offset)
@@ -244,6 +248,93 @@ def check_expiry(log):
                 gone.add(request)
 
 
+class Asked:
+    """The attempts of one replica so far, in the order of commits."""
+
+    def __init__(self):
+        self.attempts = []     # fields of SELECTED
+        self.over = set()      # request ids that brought nothing: EXPIRED, or skipped
+        self.answered = set()  # workers that know of an answer
+        self.informed = False
+
+
+def check_attempt(log, fields, replicas, worker):
+    """SELECTED comes when its replica may be asked, as far as the worker can know."""
+    request, options = fields["request_id"], log.options
+    space, pair, replica = information.replica_of(fields)
+    asked, first = replicas[space, pair, replica], replicas[space, pair, 1].attempts
+    number = fields["attempt"]
+    assert number <= options.attempts, f"request {request}: attempt {number} of {options.attempts}"
+    assert replica <= options.replicas, f"request {request}: answer {replica} of {options.replicas}"
+    assert number == len(asked.attempts) + 1, \
+        f"request {request}: attempt {number} after {len(asked.attempts)}"
+    assert worker not in asked.answered, f"request {request} asks for what is answered"
+    before = asked.attempts[-1] if number > 1 else None
+    if before is not None:
+        assert before["request_id"] in asked.over, f"request {request}: the one before is open"
+    elif replica > 1 and options.best:
+        assert fields["arm"] == "selected", f"request {request}: {fields['arm']} is repeated"
+        assert replicas[space, pair, replica - 1].informed, \
+            f"request {request}: the answer before told nothing"
+    elif replica > 1:
+        assert first, f"request {request}: answer {replica} before the first"
+        before = first[0]
+    if before is not None:
+        for name in ("arm", "propensity"):
+            assert fields[name] == before[name], f"request {request}: {name} changes"
+
+
+def check_asking(log):
+    """Attempts of a replica come one after the other, each when the one before has brought nothing,
+    none when there is an answer; replicas as the options say; no annotator answers two replicas of a
+    pair to one worker."""
+    replicas, of_request, told = defaultdict(Asked), {}, {}
+    workers = range(3)
+    midway = log.states["midway"][0].transactions if log.states["midway"] else 0
+    for number, transaction in enumerate(log.transactions):
+        worker = transaction.worker
+        if number == midway:
+            for asked in replicas.values():
+                asked.answered.update(workers if asked.answered else ())
+        for entry in transaction.entries:
+            fields = entry.fields
+            request = fields.get("request_id")
+            if entry.kind == "selected":
+                check_attempt(log, fields, replicas, worker)
+                key = information.replica_of(fields)
+                replicas[key].attempts.append(fields)
+                of_request[request] = key
+                log.counts["asked again"] += fields["attempt"] > 1
+                log.counts["replicas"] += fields["replica"] > 1
+            elif entry.kind == "expired":
+                replicas[of_request[request]].over.add(request)
+            elif entry.kind == "labelled" and request in of_request:
+                key = of_request[request]
+                if log.asking.answers(fields):
+                    replicas[key].answered.add(worker)
+                replicas[key].over.add(request)
+                replicas[key].informed |= not log.asking.silent(fields)
+                if log.options.replicas > 1 and fields["outcome"] not in ("skip", "invalid"):
+                    who = (key[0], key[1], fields["annotator_id"], worker)
+                    other = told.setdefault(who, key[2])
+                    assert fields["annotator_id"] is None or other == key[2], \
+                        f"request {request}: {fields['annotator_id']} has answered {other}"
+
+
+def check_notices(log):
+    """Labellers are told of no request but those that an answer to another attempt has closed."""
+    of_request, closed = {}, set()
+    for transaction in log.transactions:
+        for entry in transaction.entries:
+            if entry.kind == "selected":
+                of_request[entry.fields["request_id"]] = information.replica_of(entry.fields)
+            elif entry.kind == "labelled" and log.asking.answers(entry.fields):
+                closed.add(of_request[entry.fields["request_id"]])
+        for request in transaction.notices:
+            log.counts["notice"] += 1
+            assert of_request[request] in closed, f"request {request} is taken back, and open"
+
+
 def share(total, partitions, number):
     return total // partitions + (number < total % partitions)
 
@@ -255,19 +346,25 @@ def check_budget(log):
     rate = options.per_second / 1000 / options.partitions
     for number in range(options.partitions):
         burst = max(1, share(options.burst, options.partitions, number))
-        level, last, under_way = burst, None, set()
+        level, last, under_way, replica_of, answered = burst, None, set(), {}, set()
         for transaction in log.transactions:
             for entry in transaction.entries:
                 request = entry.fields.get("request_id")
                 if entry.kind in ("labelled", "expired"):
                     under_way.discard(request)
+                if entry.kind == "labelled" and log.asking.answers(entry.fields):
+                    answered.add(replica_of.get(request))
+                    under_way = {other for other in under_way
+                                 if replica_of[other] not in answered}
                 if entry.kind != "selected" or entry.fields["completions_partition"] != number:
                     continue
                 issued = entry.fields["issued_at"]
                 level = min(burst, level + rate * (issued - (last or issued)))
                 assert level >= 1 - 1e-6, f"partition {number}: request {request} is over budget"
                 level, last = level - 1, issued
-                under_way.add(request)
+                replica_of[request] = information.replica_of(entry.fields)
+                if replica_of[request] not in answered:
+                    under_way.add(request)
                 assert len(under_way) <= share(options.in_flight, options.partitions, number), \
                     f"partition {number}: {len(under_way)} requests under way"
 
@@ -346,15 +443,16 @@ def check_states(log, run):
         who = f"{state.when} {state.who}"
         then = replace(run, entries=[entry for transaction in log.transactions[:state.transactions]
                                      for entry in transaction.entries])
-        answered = information.answers(then.entries)
+        answered = information.answers(then.entries, log.asking)
         assert state.waiting == 0, f"{who}: {state.waiting} labels wait"
         if log.options.cuts:
             continue
         assert state.refused == log.counts["poison"], f"{who}: {state.refused} entries refused"
         carried = {fields["request_id"] for fields in judge.carried(then)}
         assert state.requests == len(then.of("selected")) + len(carried), f"{who}: requests"
-        judge.check_requests_accounted(then, state.open)
-        informative = sum(information.factor_of(fields["request_id"], answered, (), 0) > 0
+        judge.check_requests_accounted(then, state.open, log.asking)
+        informative = sum(information.factor_of(fields["request_id"], answered, (), 0,
+                                                 log.asking) > 0
                           for fields in information.members(then.entries, window))
         assert state.counted == informative, f"{who}: {state.counted} labels in Sigma"
     for states in log.states.values():
@@ -373,7 +471,7 @@ def check_matrices(log, state, entries):
     """Sigma, I and psi of an engine that has read these entries."""
     who = f"{state.when} {state.who}"
     if state.inverse:
-        sigma = information.labelled_information(entries, log.options.labels_window)
+        sigma = information.labelled_information(entries, log.options.labels_window, log.asking)
         d = len(sigma)
         error = numpy.abs(sigma @ numpy.reshape(state.inverse, (d, d)) - numpy.eye(d)).max()
         assert error < 1e-9, f"{who}: Sigma differs from the ledger's by {error:.2g}"
@@ -404,6 +502,8 @@ def check_log(log):
     check_read_before_asked(log)
     check_dead_letters(run)
     check_expiry(log)
+    check_asking(log)
+    check_notices(log)
     judge.check_nothing_doubled(run)
     judge.check_pairs_are_the_selected(run)
     judge.check_identities(run)
@@ -433,8 +533,8 @@ def check_variety(crashes, kinds):
     missing = BOUNDARIES - crashes.keys()
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
-                 "fenced", "abort", "poison", "restored alike", "carried", "must be carried",
-                 "carried anew"):
+                 "asked again", "replicas", "notice", "fenced", "abort", "poison", "restored alike",
+                 "carried", "must be carried", "carried anew"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 

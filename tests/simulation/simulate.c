@@ -442,6 +442,25 @@ static struct selection_options selection_of(struct sel_random *random)
     return options;
 }
 
+/* How often an answer is asked for, and what counts as one. */
+static void set_asking(struct engine_options *options, uint64_t seed)
+{
+    struct sel_random random = sel_random_init(seed, 78);
+    bool slots = options->selection.when == WHEN_SLOTS;
+    bool scored = slots && sel_rule_is_of_pools(options->selection.rule);
+    options->labels_attempts = 1 + (int64_t)sel_random_below(&random, 4);
+    if (sel_random_below(&random, 3) == 0)
+        options->labels_replicas = 2 + (int64_t)sel_random_below(&random, 2);
+    if (scored && sel_random_below(&random, 2) == 0)
+        options->labels_replicate = REPLICATE_BEST;
+    if (sel_random_below(&random, 3) == 0)
+        options->labels_both_bad = BOTH_BAD_IGNORE;
+    if (sel_random_below(&random, 2) == 0)
+        options->labels_skips = SKIPS_AGAIN;
+    if (sel_random_below(&random, 2) == 0)
+        options->labels_deadline = 6000;
+}
+
 static struct engine_options options_of(uint64_t seed)
 {
     struct sel_random random = sel_random_init(seed, 77);
@@ -489,18 +508,21 @@ static void prepare(struct simulation *simulation)
 {
     uint64_t seed = simulation->seed;
     simulation->options = options_of(seed);
+    set_asking(&simulation->options, seed);
     simulation->cuts = seed % 8 >= 6;
     simulation->cluster = cluster_new(simulation->options.completions_partitions);
     simulation->chance = sel_random_init(seed, 1);
     for (uint64_t k = 0; k < FAULTS; k++)
         simulation->faults[k] = sel_random_init(seed, 100 + k);
-    simulation->world = (struct world){.seed = seed,
-                                       .chance = sel_random_init(seed, 2),
-                                       .contracts = simulation->contracts,
-                                       .cluster = simulation->cluster,
-                                       .spaces = seed % 4 == 1 || seed % 16 == 14,
-                                       .partitions = simulation->options.completions_partitions,
-                                       .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
+    simulation->world =
+        (struct world){.seed = seed,
+                       .chance = sel_random_init(seed, 2),
+                       .contracts = simulation->contracts,
+                       .cluster = simulation->cluster,
+                       .spaces = seed % 4 == 1 || seed % 16 == 14,
+                       .skips_again = simulation->options.labels_skips == SKIPS_AGAIN,
+                       .partitions = simulation->options.completions_partitions,
+                       .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
     simulation->schedule = (struct schedule){.world = simulation,
                                              .dies = on_dies,
                                              .refused = on_refused,

@@ -14,17 +14,28 @@ static void put_hex(struct span bytes)
     }
 }
 
+static const char *truth(bool value)
+{
+    return value ? "true" : "false";
+}
+
 void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
 {
     printf("{\"event\":\"run\",\"seed\":%" PRIu64 ",\"partitions\":%d,\"pool_size\":%zu,"
            "\"pool_min\":%zu,\"pool_max\":%zu,\"pool_age\":%" PRId64 ",\"in_flight\":%" PRId64
            ",\"per_second\":%.17g,\"burst\":%" PRId64 ",\"deadline\":%" PRId64
-           ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s,\"slots\":%s}\n",
+           ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s,\"slots\":%s"
+           ",\"attempts\":%" PRId64 ",\"replicas\":%" PRId64
+           ",\"best\":%s,\"both_bad_ignored\":%s,\"skips_again\":%s}\n",
            seed, options->completions_partitions, options->pool_size, options->pool_min,
            options->pool_max, options->pool_age, options->budget_in_flight,
            options->budget_per_second, options->budget_burst, options->labels_deadline,
-           options->labels_window, options->pools_bytes, cuts ? "true" : "false",
-           options->selection.when == WHEN_SLOTS ? "true" : "false");
+           options->labels_window, options->pools_bytes, truth(cuts),
+           truth(options->selection.when == WHEN_SLOTS), options->labels_attempts,
+           options->labels_replicas < 1 ? (int64_t)1 : options->labels_replicas,
+           truth(options->labels_replicate == REPLICATE_BEST),
+           truth(options->labels_both_bad == BOTH_BAD_IGNORE),
+           truth(options->labels_skips == SKIPS_AGAIN));
 }
 
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,
@@ -81,7 +92,7 @@ void trace_effect(int64_t transaction, const struct effect *effect, int64_t offs
     printf("{\"event\":\"effect\",\"transaction\":%" PRId64 ",\"output\":\"%s\",\"partition\":%d,"
            "\"offset\":%" PRId64,
            transaction, NAMES[effect->output], effect->partition, offset);
-    if (effect->output == OUTPUT_DEAD_LETTERS)
+    if (effect->output == OUTPUT_DEAD_LETTERS || effect->value.size == 0)
         put_headers(effect);
     fputs(",\"value\":\"", stdout);
     put_hex(effect->value);

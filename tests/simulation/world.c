@@ -108,10 +108,11 @@ static enum label_outcome outcome_of(struct world *world, const struct asked *as
 
 static void answer(struct world *world, struct asked *asked, int64_t now)
 {
-    char label_id[64] = "";
+    char label_id[64] = "", annotator[32];
     enum label_outcome outcome = outcome_of(world, asked);
     bool corrects = asked->first_label[0] != '\0' && happens(world, .7);
     bool by_pair = happens(world, .1);
+    snprintf(annotator, sizeof annotator, "annotator %d", below(world, 5));
     asked->answers++;
     if (corrects || happens(world, .5))
         snprintf(label_id, sizeof label_id, "label %s %d", asked->id, asked->answers);
@@ -122,6 +123,7 @@ static void answer(struct world *world, struct asked *asked, int64_t now)
                                 .probability_left =
                                     outcome == OUTCOME_PROBABILITY ? .75 : (double)NAN,
                                 .confidence = happens(world, .1) ? .5 : 1,
+                                .annotator_id = span_of(annotator),
                                 .supersedes = span_of(corrects ? asked->first_label : ""),
                                 .lead_time = -1};
     append_label(world, &label, now);
@@ -163,12 +165,25 @@ void world_early_label(struct world *world, int64_t now)
         answer(world, &world->asked[k - 1], now);
 }
 
-static void close_request(struct world *world, struct span request_id)
+/* all: the other attempts of its replica too. */
+static void close_request(struct world *world, struct span request_id, bool all)
 {
+    const struct asked *closed = NULL;
     for (size_t k = 0; k < world->asked_count; k++) {
-        if (span_equal(span_of(world->asked[k].id), request_id))
-            world->asked[k].closed = true;
+        if (!span_equal(span_of(world->asked[k].id), request_id))
+            continue;
+        closed = &world->asked[k];
+        world->asked[k].closed = true;
     }
+    for (size_t k = 0; all && closed != NULL && k < world->asked_count; k++)
+        if (world->asked[k].replica == closed->replica &&
+            strcmp(world->asked[k].pair, closed->pair) == 0)
+            world->asked[k].closed = true;
+}
+
+static bool is_answer(const struct world *world, enum label_outcome outcome)
+{
+    return !world->skips_again || (outcome != OUTCOME_SKIP && outcome != OUTCOME_INVALID);
 }
 
 int64_t world_oldest_open(const struct world *world)
@@ -189,13 +204,14 @@ void world_asked(struct world *world, int worker, const struct effect *effect)
         return;
     check(contracts_decode_entry(world->contracts, effect->value, &entry, NULL, &error), &error);
     if (entry.kind == ENTRY_LABELLED)
-        close_request(world, entry.labelled.request_id);
+        close_request(world, entry.labelled.request_id, is_answer(world, entry.labelled.outcome));
     if (entry.kind == ENTRY_EXPIRED)
-        close_request(world, entry.expired.request_id);
+        close_request(world, entry.expired.request_id, false);
     if (entry.kind != ENTRY_SELECTED)
         return;
     struct asked *asked = &world->asked[world->asked_count++];
-    *asked = (struct asked){.worker = worker, .asked_at = entry.selected.issued_at};
+    *asked = (struct asked){
+        .worker = worker, .asked_at = entry.selected.issued_at, .replica = entry.selected.replica};
     snprintf(asked->id, sizeof asked->id, "%.*s", (int)entry.selected.request_id.size,
              entry.selected.request_id.data);
     snprintf(asked->pair, sizeof asked->pair, "%.*s", (int)entry.selected.pair_id.size,

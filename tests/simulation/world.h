@@ -9,6 +9,7 @@ enum { WORLD_DIMENSION = 8, WORLD_PROMPTS = 36, WORLD_REQUESTS = 4000 };
 
 struct asked {
     char id[ID_TEXT_SIZE], pair[ID_TEXT_SIZE];
+    int32_t replica;
     float x[WORLD_DIMENSION];
     int64_t asked_at;
     bool committed;
@@ -27,6 +28,7 @@ struct world {
     int64_t epoch;                  /* of the policy and of the feature space */
     bool spaces;                    /* newer spaces come */
     int32_t partitions;             /* of completions, at first */
+    bool skips_again;               /* a skip closes its own request alone */
     struct asked *asked;
     size_t asked_count;
 };

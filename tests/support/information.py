@@ -16,6 +16,10 @@ Written from the rules of the ledger, not from the worker's code:
   supersedes; an answer is what the lowest entry of its label_id says.
 - A LABELLED of origin imported or carried answers nothing that was asked: it counts by itself, from
   its own time, with w at the newest psi.
+- The requests for one replica of a pair are its attempts. One that was answered closes all of them:
+  of their counting answers the lowest (ledger partition, offset) counts, the others are as if they
+  had never been asked. Under labels.skips = again skip and invalid are no answers; under
+  labels.both_bad = ignore both_bad carries no information.
 - Requests issued before the window do not count. It begins labels.window before the largest time in
   the ledger, that time cut to sixteenths of the window.
 """
@@ -26,6 +30,24 @@ import numpy
 
 POOLS_UNDER_A_FIT = 50
 NO_INFORMATION = ("skip", "invalid")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The options that say what an answer is."""
+
+    skips_again: bool = False
+    both_bad_ignored: bool = False
+
+    def answers(self, fields):
+        return not self.skips_again or fields["outcome"] not in NO_INFORMATION
+
+    def silent(self, fields):
+        return (fields is None or fields["outcome"] in NO_INFORMATION
+                or self.both_bad_ignored and fields["outcome"] == "both_bad")
+
+
+DEFAULT = Asking()
 
 
 def weight_plug(margin):
@@ -147,18 +169,59 @@ def space_in_force(entries):
     return current
 
 
-def answers(entries):
-    """{request_id: fields of the LABELLED that counts}."""
+def replica_of(fields):
+    """What all attempts of one SELECTED share."""
+    return fields["feature_space"], fields["pair_id"], fields["replica"]
+
+
+def labels_of(entries):
+    """{request_id: {label_id: its lowest LABELLED entry}}, in the order of their places."""
     labels = {}
     for entry in sorted(of_kind(entries, "labelled"), key=lambda e: (e.partition, e.offset)):
-        fields = entry.fields
-        labels.setdefault(fields["request_id"], {}).setdefault(fields["label_id"], fields)
+        labels.setdefault(entry.fields["request_id"], {}).setdefault(entry.fields["label_id"], entry)
+    return labels
+
+
+def standing(of_request):
+    """The entry that counts of the labels of one request; None: each is superseded."""
+    for label_id, entry in of_request.items():
+        if not any(other.fields["supersedes"] == label_id
+                   for other_id, other in of_request.items() if other_id != label_id):
+            return entry
+    return None
+
+
+def elsewhere(entries, asking=DEFAULT, labels=None):
+    """Ids of the attempts whose replica has its answer at another attempt."""
+    labels = labels_of(entries) if labels is None else labels
+    replicas = {}
+    for entry in of_kind(entries, "selected"):
+        replicas.setdefault(replica_of(entry.fields), []).append(entry.fields["request_id"])
+    found = set()
+    for attempts in replicas.values():
+        answered = [request for request in attempts
+                    if any(asking.answers(entry.fields)
+                           for entry in labels.get(request, {}).values())]
+        if len(attempts) == 1 or not answered:
+            continue
+
+        def place(request):
+            entry = standing(labels[request])
+            return (1,) if entry is None else (0, entry.partition, entry.offset)
+        holder = min(answered, key=place)
+        found.update(request for request in attempts if request != holder
+                     and (request in answered or request not in labels))
+    return found
+
+
+def answers(entries, asking=DEFAULT):
+    """{request_id: fields of the LABELLED that counts}; None where none does."""
+    labels = labels_of(entries)
+    closed = elsewhere(entries, asking, labels)
     counted = {}
     for request_id, of_request in labels.items():
-        standing = [fields for label_id, fields in of_request.items()
-                    if not any(other["supersedes"] == label_id
-                               for other_id, other in of_request.items() if other_id != label_id)]
-        counted[request_id] = standing[0] if standing else None
+        entry = None if request_id in closed else standing(of_request)
+        counted[request_id] = None if entry is None else entry.fields
     return counted
 
 
@@ -168,16 +231,16 @@ def window_edge(entries, window):
     return max(entry.time for entry in entries) // step * step - window
 
 
-def freed(entries):
+def freed(entries, asking=DEFAULT):
+    """Ids of the requests that hold no slot though nobody labelled them."""
     return {entry.fields["request_id"] for entry in entries
-            if entry.kind in ("expired", "withdrawn")}
+            if entry.kind in ("expired", "withdrawn")} | elsewhere(entries, asking)
 
 
-def factor_of(request_id, answered, gone, return_rate):
+def factor_of(request_id, answered, gone, return_rate, asking=DEFAULT):
     if request_id in answered:
         fields = answered[request_id]
-        silent = fields is None or fields["outcome"] in NO_INFORMATION
-        return 0.0 if silent else fields["confidence"]
+        return 0.0 if asking.silent(fields) else fields["confidence"]
     return 0.0 if request_id in gone else return_rate
 
 
@@ -202,10 +265,10 @@ def members(entries, window=None):
                   key=lambda fields: fields["request_id"])
 
 
-def labelled_information(entries, window=None):
+def labelled_information(entries, window=None, asking=DEFAULT):
     """Sigma (d x d); window: labels.window in milliseconds, when it matters."""
     fit = newest_fit(entries)
-    answered, gone = answers(entries), freed(entries)
+    answered, gone = answers(entries, asking), freed(entries, asking)
     selected = members(entries, window)
     dimension = space_in_force(entries)["dimension"]
     if fit is None:
@@ -217,7 +280,7 @@ def labelled_information(entries, window=None):
     assert len(penalty) == 1, "feature groups are not of this slice"
     sigma = penalty[0] * numpy.eye(dimension)
     for fields in selected:
-        factor = factor_of(fields["request_id"], answered, gone, rate)
+        factor = factor_of(fields["request_id"], answered, gone, rate, asking)
         if factor == 0:
             continue
         x = numpy.frombuffer(fields["x"], "<f4").astype(float)

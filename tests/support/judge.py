@@ -63,6 +63,8 @@ def find_doubled(run):
     selected = [entry.fields for entry in run.of("selected")]
     found += [f"request id {twice} SELECTED" for twice in
               doubles(fields["request_id"] for fields in selected)]
+    found += [f"answer {twice[2]} of pair {twice[1]} asked twice in attempt {twice[3]}" for twice in
+              doubles((*information.replica_of(fields), fields["attempt"]) for fields in selected)]
     # In another space it is another question, where its answer was not carried over.
     asked = Counter((pair["pair_id"], pair["attempt"], pair["feature_space"]) for pair in run.pairs)
     replicas = {pair["pair_id"]: pair["replicas"] for pair in run.pairs}
@@ -240,12 +242,12 @@ def check_carried(run, features_of, tolerance=1e-5):
         before[request_id] = number + 1, fields["label_id"], words_of(fields)
 
 
-def check_requests_accounted(run, under_way):
-    """Every request is answered, expired, withdrawn or under way; under_way: how many the worker
-    says are."""
+def check_requests_accounted(run, under_way, asking=information.DEFAULT):
+    """Every request is answered (at this attempt or another one), expired, withdrawn or under way;
+    under_way: how many the worker says are."""
     selected = {entry.fields["request_id"] for entry in run.of("selected")}
     answered = information.answers(run.entries).keys() - information.imported(run.entries).keys()
-    gone = information.freed(run.entries)
+    gone = information.freed(run.entries, asking)
     assert answered <= selected and gone <= selected, "an answer or expiry without request"
     left = selected - answered - gone
     assert len(left) == under_way, \
