@@ -142,7 +142,7 @@ static bool withdraw_named(struct withdraw_command *withdraw, struct error *erro
         if (known && request->withdrawn) {
             withdraw->before++;
             printf("%s withdrawn before\n", id);
-        } else if (!known || request->labels != LABELS_NONE) {
+        } else if (!known || request->labels != LABELS_NONE || request->elsewhere) {
             withdraw->refused++;
             fprintf(stderr, "infopair withdraw: %s: %s\n", id,
                     known ? "is answered already"

@@ -85,6 +85,7 @@ def bad_completions():
         "infinity": completion(values=spoilt(0, -numpy.inf)),
         "empty prompt_id": completion(prompt_id=""),
         "empty completion_id": completion(completion_id=""),
+        "negative cost": completion(cost=-1.0),
     }
 
 
@@ -98,7 +99,10 @@ def bad_labels():
         "impossible outcome": impossible_outcome(),
         "probability above 1": contracts.encode("label", {
             "request_id": "nobody-asked", "outcome": None, "probability_left": 1.5}),
+        "probability below 0": contracts.encode("label", {
+            "request_id": "nobody-asked", "outcome": None, "probability_left": -0.1}),
         "confidence NaN": label(confidence=float("nan")),
+        "confidence 0": label(confidence=0.0),
         "no id at all": label(request_id=None),
         "request id that is no hash": label(),
         "unknown request": label("0" * 32),
@@ -124,11 +128,15 @@ def write_all(stage):
 
 
 def answer_all(stage):
-    """Labels for the pairs that are out; returns how many there were."""
+    """Labels for the pairs that are out, of a kind and at a time that nobody knows; before, one that
+    names another pair than its request's. Returns how many good ones there were."""
     pairs = [contracts.decode("pair", record.value)
              for record in read_topic(stage.brokers, TOPICS["pairs"])]
+    stage.write("labels", label(pairs[0]["request_id"], pair_id=pairs[1]["pair_id"]), key=b"bad",
+                headers=[("name", b"pair of another request")])
     for pair in pairs:
-        stage.write("labels", label(pair["request_id"]), key=pair["request_id"].encode())
+        stage.write("labels", label(pair["request_id"], annotator_kind="oracle",
+                                    labelled_at=4102444800000), key=pair["request_id"].encode())
     stage.flush()
     return len(pairs)
 
@@ -151,13 +159,17 @@ def check_letter(letter, original):
     assert len(headers["infopair.reason"]) > 8, f"{name}: reason {headers['infopair.reason']!r}"
     if name == "unknown request":
         assert "aborted-or-unknown" in headers["infopair.stage"] + headers["infopair.reason"], headers
+    if name == "pair of another request":
+        wrong = contracts.decode("label", original.value)
+        assert wrong["pair_id"] in headers["infopair.reason"], headers
+        assert wrong["request_id"] in headers["infopair.reason"], headers
     topic = original.topic.rsplit(".", 1)[-1]
     print(f"{topic}, {name}: {headers['infopair.stage']}: {headers['infopair.reason']}")
 
 
 def check_dead_letters(stage):
     bad = bad_records(stage)
-    assert len(bad) == len(bad_completions()) + len(bad_labels())
+    assert len(bad) == len(bad_completions()) + len(bad_labels()) + 1
     letters = read_topic(stage.brokers, TOPICS["dead_letters"])
     places = [judge.place_of_letter(letter) for letter in letters]
     assert not judge.doubles(places), f"dead-lettered twice: {judge.doubles(places)}"
@@ -189,6 +201,7 @@ def main():
         assert metrics["infopair_completions_held"] == 6 * len(prompts)
         assert metrics["infopair_pools_open"] == len(prompts)
         assert metrics["infopair_aborted_or_unknown_total"] == 1
+        assert metrics["infopair_clock_ahead_total"] == labels
         check_dead_letters(stage)
         run = read_run(stage.brokers)
         assert len(run.of("labelled")) == labels, "good labels were not all accepted"
@@ -197,7 +210,7 @@ def main():
         judge.check_labels_are_accepted_once(run)
         assert stage.worker.get("/ready")[0] == 200
         assert stage.worker.terminate() == 0
-    print(f"{len(bad_completions()) + len(bad_labels())} bad records, {6 * len(prompts)} good "
+    print(f"{len(bad_completions()) + len(bad_labels()) + 1} bad records, {6 * len(prompts)} good "
           f"completions, {labels} good labels")
 
 

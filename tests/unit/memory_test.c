@@ -103,6 +103,15 @@ static void the_window_holds_what_the_engine_keeps(void **state)
         plan_of("memory.limit=4GiB", "features.dimension=64", "budget.in_flight=700", NULL);
     assert_true(plan.requests >= 100000 + 100000 / 16 + 4 * 50 + 700);
     assert_true(plan.window_bytes >= (size_t)plan.requests * engine_request_bytes(64));
+    /* Where all labels are listed that is planned for. */
+    static const char *const LISTING[] = {"labels.replicas=2", "labels.skips=again"};
+    for (size_t k = 0; k < sizeof LISTING / sizeof LISTING[0]; k++) {
+        const struct memory_plan more = plan_of("memory.limit=4GiB", "features.dimension=64",
+                                                "budget.in_flight=700", LISTING[k]);
+        const struct engine_options options = {.labels_attempts = 2, .labels_skips = SKIPS_AGAIN};
+        assert_true(more.window_bytes >= (size_t)more.requests * (engine_request_bytes(64) +
+                                                                  engine_listed_bytes(&options)));
+    }
 }
 
 static void certificates_take_only_what_is_spare(void **state)

@@ -665,6 +665,23 @@ static void test_what_does_not_go_with_a_rule_is_refused(void **state)
     }
 }
 
+static void test_a_pair_competes_again_only_where_pairs_are_scored_in_open_pools(void **state)
+{
+    (void)state;
+    static const char *const CASES[][2] = {
+        {"selection.when=pool",
+         "labels.replicate: \"best\" is only possible with selection.when = slots, not"},
+        {"selection.rule=kcenter",
+         "labels.replicate: \"best\" is not possible where the rule chooses"}};
+    for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
+        const char *const sets[] = {"labels.replicas=2", "labels.replicate=best", CASES[k][0],
+                                    NULL};
+        expect_failure(&(struct options_input){.no_default_file = true, .sets = sets}, CASES[k][1]);
+        options_free(load_set("labels.replicate=best", CASES[k][0])); /* one answer is no matter */
+    }
+    assert_string_equal(differing("labels.skips=again", NULL), "labels.attempts...skips");
+}
+
 static void test_a_rule_of_simulations_does_not_run(void **state)
 {
     (void)state;
@@ -775,6 +792,7 @@ int main(void)
         cmocka_unit_test(test_options_of_one_mark_are_named_by_it),
         cmocka_unit_test(test_a_rule_takes_its_parameters),
         cmocka_unit_test(test_what_does_not_go_with_a_rule_is_refused),
+        cmocka_unit_test(test_a_pair_competes_again_only_where_pairs_are_scored_in_open_pools),
         cmocka_unit_test(test_a_rule_of_simulations_does_not_run),
         cmocka_unit_test(test_names_that_do_not_fit_are_cut),
         cmocka_unit_test(test_a_digest_of_another_version_is_told_as_such),

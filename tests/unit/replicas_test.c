@@ -1,5 +1,6 @@
 /* Asking again, replicas, and what an outcome leads to. */
 #include "tests/unit/selection_fixture.h"
+#include "worker/engine/model.h"
 #include "worker/engine/replicas.h"
 
 /* ---- which attempt counts ---- */
@@ -139,6 +140,70 @@ static void an_answer_closes_all_attempts(void **state)
     store_fini(&store);
 }
 
+static bool in_no_pool(void *context, const struct request *request)
+{
+    (void)context;
+    (void)request;
+    return false;
+}
+
+/* One labelled request of another pair, issued later than both attempts. */
+static void apply_other(struct requests *requests, struct entries *entries)
+{
+    struct error error;
+    struct request *request;
+    char pair_text[ID_TEXT_SIZE], id[ID_TEXT_SIZE];
+    struct id pair = identity_pair(span_of("p"), span_of("a"), span_of("c"));
+    struct entry selected = entries->all[0], label = entries->all[3];
+    identity_format(pair, pair_text);
+    identity_format(identity_request(span_of("s"), pair, 1, 1), id);
+    selected.selected.request_id = label.labelled.request_id = span_of(id);
+    selected.selected.pair_id = label.labelled.pair_id = span_of(pair_text);
+    selected.selected.right_id = label.labelled.right_id = span_of("c");
+    selected.selected.issued_at = 200;
+    selected.selected.deadline = 250;
+    label.labelled.label_id = span_of("other");
+    assert_int_equal(requests_selected(requests, &selected, &request, &error), APPLIED_NEW);
+    assert_int_equal(requests_labelled(requests, &label, 2, 1, &request, &error), APPLIED_NEW);
+}
+
+static void attempts_are_forgotten_together(void **state)
+{
+    (void)state;
+    struct engine_options options = options_of();
+    options.labels_max = 1;
+    options.fit_every = 0;
+    options.labels_window = 1000000;
+    options.labels_late = 1000;
+    struct entries entries;
+    struct store store;
+    struct requests requests;
+    struct model model;
+    struct id ids[2];
+    name_entries(&entries);
+    store_init(&store, 16u << 20);
+    requests_init(&requests, &store);
+    model_init(&model, &options, &requests);
+    for (size_t k = 0; k < 4; k++)
+        apply(&requests, &entries, k);
+    apply_other(&requests, &entries);
+    for (size_t k = 0; k < 2; k++)
+        identity_parse(span_of(entries.ids[k]), &ids[k]);
+    /* The answer is beyond labels.max. It still keeps a late one to the other attempt from
+     * counting. */
+    assert_true(model_forget(&model, in_no_pool, NULL));
+    assert_non_null(requests_find(&requests, ids[0]));
+    apply(&requests, &entries, 4);
+    assert_int_equal(requests.count, 3);
+    requests.time_last = 2000000;
+    assert_true(model_forget(&model, in_no_pool, NULL));
+    assert_null(requests_find(&requests, ids[0]));
+    assert_null(requests_find(&requests, ids[1]));
+    model_fini(&model);
+    requests_fini(&requests);
+    store_fini(&store);
+}
+
 /* ---- the engine ---- */
 
 static struct engine_options options_asking(int64_t attempts, int64_t replicas)
@@ -243,6 +308,41 @@ static void what_nobody_answers_is_asked_again_and_then_no_more(void **state)
     cluster_free(cluster);
 }
 
+/* The same prompt in two partitions has two pools: each asks again what it asked. */
+static void a_partition_asks_again_what_it_asked(void **state)
+{
+    (void)state;
+    struct engine_options options = options_asking(3, 1);
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    struct error error;
+    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
+        give_prompt(&shell, partition, "split", NULL);
+        check(engine_end(shell.engine, INPUT_COMPLETIONS, partition, POOL, &error), &error);
+    }
+    for (int k = 0; k < 8; k++)
+        turn(&shell, k % 2 == 0 ? 61000 : 1);
+    struct entry entry;
+    struct id pairs[ASKED_MAX];
+    int32_t partitions[ASKED_MAX];
+    size_t at = 0, count = 0, again = 0;
+    while (next_selected(&shell, &at, &entry)) {
+        struct id pair = identity_of(entry.selected.pair_id);
+        size_t k = 0;
+        while (k < count && !identity_equal(pairs[k], pair))
+            k++;
+        if (k < count)
+            assert_int_equal(entry.selected.completions_partition, partitions[k]);
+        again += k < count;
+        pairs[k] = pair;
+        partitions[k] = entry.selected.completions_partition;
+        count += k == count;
+    }
+    assert_true(again > 10);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(void **state)
 {
     (void)state;
@@ -272,12 +372,29 @@ static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(v
     cluster_free(cluster);
 }
 
+/* rho of the newest FIT. */
+static double return_rate(struct shell *shell)
+{
+    struct error error;
+    struct entry entry;
+    double rate = (double)NAN;
+    for (size_t k = 0; k < shell->cluster->entries; k++) {
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
+                                     NULL, &error),
+              &error);
+        if (entry.kind == ENTRY_FIT)
+            rate = entry.fit.return_rate;
+    }
+    return rate;
+}
+
 static void a_late_answer_closes_the_attempt_under_way_and_tells_labellers(void **state)
 {
     (void)state;
     static struct asked asked[ASKED_MAX];
     struct engine_options options = options_asking(3, 1);
     options.budget_per_second = 1e-3;
+    options.fit_every = 1;
     struct cluster *cluster = cluster_new();
     struct shell shell = begin(cluster, &options);
     options.budget_per_second = 1;
@@ -295,11 +412,17 @@ static void a_late_answer_closes_the_attempt_under_way_and_tells_labellers(void 
     assert_int_equal(cluster->notices, 1);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, 1);
     assert_true(engine_stats(shell.engine)->requests_open >= open - 1);
+    /* Ten ran out, one of them was answered late; of the attempt that this closed nobody knows. */
+    assert_float_equal(return_rate(&shell), 10.5 / 20, 1e-12);
     /* The other one's answer comes all the same: kept, and not counted twice. */
     give_label(&shell, 1, asked[count - 1].request, OUTCOME_RIGHT);
     turn(&shell, 1);
     assert_int_equal(count_kind(&shell, ENTRY_LABELLED), 2);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, 1);
+    assert_int_equal(asked[count - 2].attempt, 2);
+    give_label(&shell, 2, asked[count - 2].request, OUTCOME_LEFT);
+    turn(&shell, 1);
+    assert_float_equal(return_rate(&shell), 11.5 / 21, 1e-12);
     char lived[33], restored[33];
     struct error error;
     assert_true(engine_refresh(shell.engine, &error));
@@ -504,7 +627,13 @@ static void a_pair_that_is_asked_again_names_who_answered(void **state)
     turn(&shell, 1000);
     assert_int_equal(list_asked(&shell, asked), count + 1);
     assert_int_equal(asked[count].attempt, 2);
-    assert_non_null(memmem(cluster->last_pair.data, cluster->last_pair.size, "nobody knows", 12));
+    struct error error;
+    struct buffer text = {.maximum = 1 << 16};
+    const struct span pair = {cluster->last_pair.data, cluster->last_pair.size};
+    check(contracts_print_json(shell.contracts, CONTRACT_PAIR, pair, &text, &error), &error);
+    assert_true(buffer_append(&text, "", 1));
+    assert_non_null(strstr(text.data, "\"exclude_annotators\":[\"nobody knows\"]"));
+    buffer_free(&text);
     stop(&shell);
     cluster_free(cluster);
 }
@@ -597,7 +726,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_lowest_answer_counts_in_whatever_order_entries_come),
         cmocka_unit_test(an_answer_closes_all_attempts),
+        cmocka_unit_test(attempts_are_forgotten_together),
         cmocka_unit_test(what_nobody_answers_is_asked_again_and_then_no_more),
+        cmocka_unit_test(a_partition_asks_again_what_it_asked),
         cmocka_unit_test(what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs),
         cmocka_unit_test(a_late_answer_closes_the_attempt_under_way_and_tells_labellers),
         cmocka_unit_test(a_pair_is_asked_by_all_its_replicas),

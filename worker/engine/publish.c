@@ -106,8 +106,14 @@ static void name_parts(const struct engine *engine, const struct decision *decis
                        struct naming *naming)
 {
     struct sel_part parts[SEL_PARTS];
-    if (decision->again != NULL)
-        return; /* the picker does not hold it */
+    if (decision->again != NULL) { /* the picker does not hold it */
+        const struct sel_pair *pair = &decision->choice.pair;
+        add_part(naming, "weight", naming->weight);
+        add_part(naming, "variance", pair->variance);
+        add_part(naming, "policy", pair->policy);
+        add_part(naming, "margin", swap ? -pair->margin : pair->margin);
+        return;
+    }
     size_t count = sel_picker_explain(engine->picker, &decision->choice, parts);
     for (size_t k = 0; k < count; k++) {
         const char *name = parts[k].name;
@@ -312,9 +318,16 @@ static void follow(struct engine *engine, const struct decision *decision)
         pool->score = pool->exhausted ? 0 : best.score;
 }
 
-/* Writes the pair and SELECTED and charges the slot; *request: NULL when it is too large for a
- * record even without texts: the uris are too long. Its second completion is never compared again.
- */
+/* In this round, by another partition that holds completions of the same names. */
+static bool is_asked(const struct engine *engine, struct id request_id)
+{
+    const struct request *request = requests_find(&engine->requests, request_id);
+    return request != NULL && request->selected;
+}
+
+/* Writes the pair and SELECTED and charges the slot; *request: NULL when it was asked elsewhere, or
+ * is too large for a record even without texts: the uris are too long. Its second completion is
+ * never compared again then. */
 static bool write(struct engine *engine, struct decision *decision, struct request **request,
                   struct error *error)
 {
@@ -322,6 +335,10 @@ static bool write(struct engine *engine, struct decision *decision, struct reque
     bool fits = false;
     *request = NULL;
     name_decision(engine, decision, &naming);
+    if (is_asked(engine, naming.request_id)) {
+        decision->pool->scored = false;
+        return true;
+    }
     difference(engine, decision->pool, naming.left, naming.right);
     if (!write_pair(engine, decision, &naming, &fits, error))
         return false;

@@ -108,8 +108,8 @@ size_t listing_bytes(const struct engine_options *options, size_t dimension);
 /* ---- publish.c ---- */
 
 /* Puts a decision into the batch and lets Sigma, the bucket and the pools follow. *fits: false when
- * it is too large for a record: one side of it is never compared again, and the pools in the picker
- * are to be opened anew. */
+ * it is too large for a record, so that one side of it is never compared again, or was just asked
+ * for another partition; the pools in the picker are to be opened anew. */
 bool publish_decision(struct engine *engine, struct decision *decision, bool *fits,
                       struct error *error);
 
