@@ -556,6 +556,30 @@ static void a_skipped_pair_goes_to_somebody_else_where_that_is_wanted(void **sta
     }
 }
 
+static void a_skip_is_not_asked_again_where_another_attempt_was_answered(void **state)
+{
+    (void)state;
+    static struct asked asked[ASKED_MAX], later[ASKED_MAX];
+    struct engine_options options = options_asking(3, 1);
+    options.labels_skips = SKIPS_AGAIN;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = begin(cluster, &options);
+    list_asked(&shell, asked);
+    turn(&shell, 61000);
+    size_t count = list_asked(&shell, later);
+    const struct asked *second = find_asked(later, count, asked[0].pair, 1, 2);
+    assert_non_null(second);
+    give_label(&shell, 0, asked[0].request, OUTCOME_LEFT);
+    give_label(&shell, 1, second->request, OUTCOME_SKIP);
+    for (int k = 0; k < 5; k++)
+        turn(&shell, 1000);
+    count = list_asked(&shell, later);
+    assert_null(find_asked(later, count, asked[0].pair, 1, 3));
+    assert_int_equal(engine_stats(shell.engine)->labels_counted, 1);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 /* ---- labels ---- */
 
 static void give(struct shell *shell, int64_t offset, struct label label)
@@ -735,6 +759,7 @@ int main(void)
         cmocka_unit_test(a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answered),
         cmocka_unit_test(both_bad_tells_nothing_where_it_is_ignored),
         cmocka_unit_test(a_skipped_pair_goes_to_somebody_else_where_that_is_wanted),
+        cmocka_unit_test(a_skip_is_not_asked_again_where_another_attempt_was_answered),
         cmocka_unit_test(one_annotator_does_not_answer_two_replicas),
         cmocka_unit_test(a_pair_that_is_asked_again_names_who_answered),
         cmocka_unit_test(a_label_whose_pair_is_not_its_requests_is_dead_lettered_with_both),

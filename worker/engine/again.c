@@ -52,8 +52,11 @@ bool again_competes(const struct engine *engine, const struct pool *pool,
     if (!again_best(&engine->options) || request->imported || request->withdrawn ||
         request->arm != ARM_SELECTED || request->partition != pool->partition)
         return false;
-    return request->elsewhere ||
-           (request->replica < engine->options.labels_replicas && request_informative(request));
+    /* The attempt that holds the answer speaks for the others. */
+    bool skipped = request->labels != LABELS_NONE && !request_answered(&engine->requests, request);
+    if (request->elsewhere || (skipped && replicas_answered(&engine->requests, request)))
+        return true;
+    return request->replica < engine->options.labels_replicas && request_informative(request);
 }
 
 bool again_is_repeat(const struct engine *engine, const struct pool *pool, size_t i, size_t j)
@@ -96,8 +99,8 @@ static bool wants_attempt(const struct engine *engine, const struct request *req
 {
     const struct requests *requests = &engine->requests;
     if (request->attempt >= engine->options.labels_attempts || request->withdrawn ||
-        request->elsewhere || request_answered(requests, request) ||
-        !(request->expired || request->labels != LABELS_NONE))
+        request->elsewhere || !(request->expired || request->labels != LABELS_NONE) ||
+        replicas_answered(requests, request))
         return false;
     return replicas_find(requests, request, (int32_t)request->replica,
                          (int32_t)request->attempt + 1) == NULL;

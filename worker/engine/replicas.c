@@ -44,6 +44,16 @@ size_t replicas_attempts(const struct requests *requests, const struct request *
     return count;
 }
 
+bool replicas_answered(const struct requests *requests, const struct request *request)
+{
+    struct request *attempts[REQUEST_ATTEMPTS_MAX];
+    size_t count = replicas_attempts(requests, request, attempts);
+    for (size_t k = 0; k < count; k++)
+        if (request_answered(requests, attempts[k]))
+            return true;
+    return false;
+}
+
 /* The attempt that holds the answer; NULL: there is none. */
 static struct request *holder_of(const struct requests *requests, struct request *const *attempts,
                                  size_t count)

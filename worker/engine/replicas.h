@@ -22,6 +22,8 @@ bool request_answered(const struct requests *requests, const struct request *req
  * many. A request without SELECTED is its own only one. */
 size_t replicas_attempts(const struct requests *requests, const struct request *request,
                          struct request *attempts[REQUEST_ATTEMPTS_MAX]);
+/* True when any attempt of the replica is answered. */
+bool replicas_answered(const struct requests *requests, const struct request *request);
 /* The request for another replica or attempt of the pair; NULL: not known. */
 struct request *replicas_find(const struct requests *requests, const struct request *request,
                               int32_t replica, int32_t attempt);
