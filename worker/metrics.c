@@ -64,7 +64,8 @@ static const struct row ROWS[METRICS] = {
     [METRIC_CLOCK_AHEAD] = {"infopair_clock_ahead_total",
                             COUNTER,
                             {NULL},
-                            "Records dated beyond limits.clock_ahead."},
+                            "Records dated beyond limits.clock_ahead, and labels that say "
+                            "they were given then."},
     [METRIC_POOLS_OPEN] = {"infopair_pools_open", GAUGE, {NULL}, "Open pools."},
     [METRIC_POOLS_READY] = {"infopair_pools_ready",
                             GAUGE,

@@ -574,7 +574,8 @@ static bool is_spent(const struct model *model, const struct request *request, i
     int64_t now = model->requests->time_last;
     if (request->open || !request->whole)
         return false;
-    if (request->labels != LABELS_NONE && newer >= options->labels_max + model_slack(options))
+    bool answered = request->labels != LABELS_NONE || request->elsewhere;
+    if (answered && newer >= options->labels_max + model_slack(options))
         return true;
     return request->issued_at < window_edge(model) &&
            now > request->deadline + options->labels_late;
