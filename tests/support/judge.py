@@ -204,7 +204,8 @@ def carried_ids(run, spaces):
 
 
 def words_of(labelled):
-    return labelled["outcome"], labelled["probability_left"], labelled["confidence"]
+    return (labelled["outcome"], labelled["probability_left"], labelled["confidence"],
+            labelled["annotator_id"])
 
 
 def check_carried(run, features_of, tolerance=1e-5):

@@ -225,13 +225,15 @@ static enum label_outcome says(const struct request *request)
     return label.outcome;
 }
 
-static void answer(struct shell *shell, int64_t offset, const char *label_id,
-                   const char *request_id, const char *supersedes, enum label_outcome outcome)
+static void answer_as(struct shell *shell, int64_t offset, const char *label_id,
+                      const char *request_id, const char *supersedes, enum label_outcome outcome,
+                      const char *annotator)
 {
     struct error error;
     const struct label label = {.label_id = span_of(label_id),
                                 .request_id = span_of(request_id),
                                 .supersedes = span_of(supersedes),
+                                .annotator_id = span_of(annotator),
                                 .outcome = outcome,
                                 .probability_left = (double)NAN,
                                 .confidence = 1,
@@ -240,6 +242,39 @@ static void answer(struct shell *shell, int64_t offset, const char *label_id,
         .input = INPUT_LABELS, .offset = offset, .timestamp = shell->now, .value = span_of("raw")};
     check(engine_label(shell->engine, &source, &label, &error), &error);
     turn(shell, 10);
+}
+
+static void answer(struct shell *shell, int64_t offset, const char *label_id,
+                   const char *request_id, const char *supersedes, enum label_outcome outcome)
+{
+    answer_as(shell, offset, label_id, request_id, supersedes, outcome, "");
+}
+
+/* The last label that was carried. */
+static struct entry last_carried(const struct shell *shell)
+{
+    size_t k = shell->cluster->entries;
+    struct entry entry = {0};
+    while (k > 0 && !is_carried(&entry))
+        entry = entry_at(shell, --k);
+    return entry;
+}
+
+static void who_gave_it_is_carried_too(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    char request_id[ID_TEXT_SIZE];
+    int64_t labels;
+    struct shell shell = start_labelled(cluster, &labels);
+    change_space(&shell, "wider", 1);
+    open_in(&shell, request_id);
+    answer_as(&shell, labels++, "first", request_id, "", OUTCOME_LEFT, "ann");
+    assert_true(span_equal(last_carried(&shell).labelled.annotator_id, span_of("ann")));
+    answer_as(&shell, labels++, "second", request_id, "first", OUTCOME_LEFT, "bob");
+    assert_true(span_equal(last_carried(&shell).labelled.annotator_id, span_of("bob")));
+    stop(&shell);
+    cluster_free(cluster);
 }
 
 static void
@@ -375,6 +410,7 @@ int main(void)
         cmocka_unit_test(nothing_is_carried_twice_and_a_restart_agrees),
         cmocka_unit_test(
             a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it),
+        cmocka_unit_test(who_gave_it_is_carried_too),
         cmocka_unit_test(a_skip_is_not_carried),
         cmocka_unit_test(an_answer_given_in_the_new_space_is_not_replaced),
         cmocka_unit_test(the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool),

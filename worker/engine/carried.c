@@ -56,6 +56,7 @@ static bool is_labelled(const struct request *request, struct request_label *lab
 static bool same_words(const struct request_label *left, const struct request_label *right)
 {
     return left->outcome == right->outcome && left->confidence == right->confidence &&
+           left->annotator == right->annotator &&
            (left->probability == right->probability ||
             (isnan(left->probability) && isnan(right->probability)));
 }
@@ -124,6 +125,14 @@ static bool apply(struct engine *engine, struct entry *entry, struct id id, stru
     return true;
 }
 
+static struct span annotator_of(const struct requests *requests, const struct request_label *label)
+{
+    if (label->annotator == 0)
+        return span_of("");
+    const struct name *name = names_get(&requests->annotators, label->annotator - 1);
+    return (struct span){name->text, name->size};
+}
+
 static struct entry_labelled labelled_of(const struct engine *engine, const struct carry *carry,
                                          const struct naming *naming, const void *x)
 {
@@ -148,7 +157,7 @@ static struct entry_labelled labelled_of(const struct engine *engine, const stru
                                    .outcome = carry->said.outcome,
                                    .probability_left = carry->said.probability,
                                    .confidence = carry->said.confidence,
-                                   .annotator_id = span_of(""),
+                                   .annotator_id = annotator_of(requests, &carry->said),
                                    .annotator_kind = span_of(""),
                                    .labelled_at = carry->said.accepted_at,
                                    .origin = ORIGIN_CARRIED,
