@@ -329,7 +329,7 @@ def check_notices(log):
             if entry.kind == "selected":
                 of_request[entry.fields["request_id"]] = information.replica_of(entry.fields)
             elif entry.kind == "labelled" and log.asking.answers(entry.fields):
-                closed.add(of_request[entry.fields["request_id"]])
+                closed.add(of_request.get(entry.fields["request_id"]))
         for request in transaction.notices:
             log.counts["notice"] += 1
             assert of_request[request] in closed, f"request {request} is taken back, and open"
@@ -402,7 +402,7 @@ def carriable(log, run):
              for (partition, offset), record in log.completions.items()
              if not record.broken and record.value["feature_space"] == space
              and ("completions", partition, offset) not in refused}
-    answered = information.answers(run.entries)
+    answered = information.answers(run.entries, log.asking)
     for (where, request_id), fields in judge.carried_ids(run, information.spaces(run.entries)).items():
         answer = answered.get(fields["request_id"])
         pools = (all((partition, fields["prompt_id"], fields[side]) in there
@@ -415,9 +415,9 @@ def check_nothing_stays_behind(log, run):
     """Where all pools of the space in force are held, every label is carried whose pair is in one."""
     if not (log.options.pool_age > 10 ** 8 and log.options.slots) or log.options.cuts:
         return
-    answered = information.answers(run.entries)
+    answered = information.answers(run.entries, log.asking)
     for request_id, answer in carriable(log, run):
-        silent = answer["outcome"] in information.NO_INFORMATION
+        silent = log.asking.silent(answer)
         held = answered.get(request_id)
         assert held is not None or silent, \
             f"the label of request {answer['request_id']} was not carried, as {request_id}"

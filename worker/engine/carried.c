@@ -9,7 +9,8 @@
  * written, and the answer to the request, where it is known, has the last word. The k-th label of a
  * carried request is "carried-REQUEST-k". A label whose request is known is not written again,
  * whoever wrote it: the owner has passed the barrier. When the answer to an asked request changes,
- * the label carried of it is replaced; what was carried to a space before stays as it is.
+ * the label carried of it is replaced, by one that says nothing where another attempt turns out to
+ * hold the answer; what was carried to a space before stays as it is.
  *
  * Cost: a look at the requests of the prompt for each completion that enters a pool, while there
  * are requests of another space; all pools of a partition when it is taken over and when the space
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "replicas.h"
 
 enum { LABEL_SIZE = 64, SCAN_BYTES = 4 << 20 /* of the open batch, after which a scan rests */ };
 
@@ -48,9 +50,17 @@ static struct id id_here(const struct engine *engine, const struct request *requ
 
 /* ---- which label ---- */
 
+/* What a request says: the label that counts, or nothing once another attempt holds the answer. */
 static bool is_labelled(const struct request *request, struct request_label *label)
 {
-    return (request->selected || request->imported) && request_counting(request, label);
+    if (!(request->selected || request->imported) || !request_counting(request, label))
+        return false;
+    if (request->elsewhere) {
+        label->outcome = OUTCOME_SKIP;
+        label->probability = (double)NAN;
+        label->confidence = 1;
+    }
+    return true;
 }
 
 static bool same_words(const struct request_label *left, const struct request_label *right)
@@ -246,10 +256,10 @@ bool carried_completion(struct engine *engine, const struct pool *pool, struct e
     return look_at_pool(engine, pool, pool->held[pool->count - 1], error);
 }
 
-bool carried_label(struct engine *engine, const struct request *request, struct error *error)
+/* Looks at one request in the pools of its prompt. */
+static bool look_at_request(struct engine *engine, const struct request *request,
+                            struct error *error)
 {
-    if (engine->model.space.name == NULL || !request->whole || is_of_current(engine, request))
-        return true;
     struct id key = pool_key(current_space(engine), request_prompt(&engine->requests, request));
     for (int32_t k = 0; k < engine->partition_count; k++) {
         struct partition *partition = &engine->partitions[k];
@@ -257,6 +267,19 @@ bool carried_label(struct engine *engine, const struct request *request, struct 
         if (pool != NULL && engine_window_full(engine))
             partition->carried = false;
         else if (pool != NULL && !look(engine, pool, request, NULL, error))
+            return false;
+    }
+    return true;
+}
+
+bool carried_label(struct engine *engine, const struct request *request, struct error *error)
+{
+    if (engine->model.space.name == NULL || !request->whole || is_of_current(engine, request))
+        return true;
+    struct request *attempts[REQUEST_ATTEMPTS_MAX];
+    size_t count = replicas_attempts(&engine->requests, request, attempts);
+    for (size_t k = 0; k < count; k++) {
+        if (!look_at_request(engine, attempts[k], error))
             return false;
     }
     return true;

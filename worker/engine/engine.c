@@ -194,8 +194,6 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
         *applied = requests_labelled(&engine->requests, entry, partition, offset, &request, error);
         if (*applied == APPLIED_NEW)
             model_label_arrived(&engine->model, request);
-        if (*applied == APPLIED_NEW && !carried_label(engine, request, error))
-            return false;
     } else {
         *applied = requests_closed(&engine->requests, request_id, entry->kind == ENTRY_EXPIRED,
                                    &request, error);
@@ -203,9 +201,10 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
     /* A label that is read back may have another place than its sibling's. */
     bool placed = *applied == APPLIED_KNOWN && entry->kind == ENTRY_LABELLED &&
                   engine->requests.attempts_most > 1;
-    if (*applied == APPLIED_NEW || placed)
-        engine_follow_request(engine, request, was_open);
-    return true;
+    if (*applied != APPLIED_NEW && !placed)
+        return true;
+    engine_follow_request(engine, request, was_open);
+    return entry->kind != ENTRY_LABELLED || carried_label(engine, request, error);
 }
 
 static enum applied fit_entry(struct engine *engine, const struct entry *entry, struct error *error)
