@@ -30,6 +30,7 @@ enum sel_status sel_preference_lapse(struct sel_preference *preference, const se
         struct sel_preference_options at = *options;
         struct sel_preference_result result;
         at.lapse = RATES[g];
+        at.lapses = NULL;
         at.guard = false;
         memcpy(scratch, psi, d * sizeof *scratch);
         enum sel_status status =

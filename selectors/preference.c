@@ -1,7 +1,7 @@
 /* psi by penalised maximum likelihood, lambda by evidence.
  *
  *   f(psi) = sum_k weight_k loss(y_k, m_k) + lambda/2 |psi - prior|^2,  m = psi' x
- *   loss   = -y log P - (1-y) log(1-P),  P = (1-e) sigma(m) + e/2
+ *   loss   = -y log P - (1-y) log(1-P),  P = (1-e) sigma(m) + e/2, e one for all or of the label
  *   F      = sum_k weight_k w_k x_k x_k', w = [(1-e) sigma']^2 / (P (1-P)): the Hessian of the sum
  *            for e = 0, the Fisher information otherwise;  Sigma = lambda Id + F
  * Newton: psi -= t Sigma^-1 gradient, t = 1, halved until f falls (Armijo).
@@ -134,6 +134,11 @@ static struct label_loss loss_of(double y, double margin, double lapse)
     };
 }
 
+static double lapse_of(const struct fit *fit, size_t k)
+{
+    return fit->options->lapses == NULL ? fit->options->lapse : fit->options->lapses[k];
+}
+
 /* Adds one block to the sum of losses; with `full` also to likelihood and fisher. */
 static double add_block(const struct fit *fit, const double *psi, size_t from, size_t rows,
                         bool full)
@@ -149,7 +154,7 @@ static double add_block(const struct fit *fit, const double *psi, size_t from, s
     for (size_t k = 0; k < rows; k++) {
         double weight = fit->weight[from + k];
         struct label_loss loss =
-            loss_of(fit->y[from + k], preference->margin[k], fit->options->lapse);
+            loss_of(fit->y[from + k], preference->margin[k], lapse_of(fit, from + k));
         sum += weight * loss.value;
         preference->slope[k] = weight * loss.slope;
         preference->margin[k] = sqrt(weight * loss.weight);
@@ -360,10 +365,11 @@ static bool options_are_valid(const struct sel_preference_options *options)
            options->tolerance >= 0 && options->iterations_max >= 0 && options->evidence_rounds >= 0;
 }
 
-static bool labels_are_valid(const double *y, const double *weight, size_t n)
+static bool labels_are_valid(const double *y, const double *weight, const double *lapses, size_t n)
 {
     for (size_t k = 0; k < n; k++)
-        if (!(y[k] >= 0 && y[k] <= 1) || !(weight[k] >= 0) || !isfinite(weight[k]))
+        if (!(y[k] >= 0 && y[k] <= 1) || !(weight[k] >= 0) || !isfinite(weight[k]) ||
+            (lapses != NULL && !(lapses[k] >= 0 && lapses[k] < 1)))
             return false;
     return true;
 }
@@ -374,7 +380,7 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
                                    const struct sel_preference_options *options, double *psi,
                                    struct sel_preference_result *result)
 {
-    if (!options_are_valid(options) || !labels_are_valid(y, weight, n))
+    if (!options_are_valid(options) || !labels_are_valid(y, weight, options->lapses, n))
         return SEL_INVALID;
     size_t d = preference->d;
     struct fit fit = {.preference = preference,
@@ -401,4 +407,62 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
         status = restart(&fit, status, result);
     result->iterations = fit.iterations;
     return status;
+}
+
+/* ---- labels left out ---- */
+
+/* Of one block: psi' x and x' Sigma^-1 x, the factor of Sigma being inverted. */
+static void measure_block(const struct fit *fit, size_t from, size_t rows, double *margin,
+                          double *variance)
+{
+    struct sel_preference *preference = fit->preference;
+    size_t d = preference->d;
+    blasint columns = (blasint)d;
+    for (size_t k = 0; k < rows; k++)
+        linear_widen(fit->x[from + k], preference->block + k * d, d);
+    cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, columns, 1, preference->block, columns,
+                fit->psi, 1, 0, margin + from, 1);
+    /* x' Sigma^-1 x = |L^-1 x|^2 */
+    cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (blasint)rows,
+                columns, 1, preference->factor, columns, preference->block, columns);
+    for (size_t k = 0; k < rows; k++) {
+        const double *row = preference->block + k * d;
+        variance[from + k] = linear_dot(row, row, d);
+    }
+}
+
+enum sel_status sel_preference_left_out(struct sel_preference *preference,
+                                        const sel_feature *const *x, const double *y,
+                                        const double *weight, size_t n,
+                                        const struct sel_preference_options *options,
+                                        const double *psi, double lambda, double *margin,
+                                        double *variance)
+{
+    struct fit fit = {.preference = preference,
+                      .x = x,
+                      .y = y,
+                      .weight = weight,
+                      .n = n,
+                      .options = options,
+                      .psi = preference->trial,
+                      .lambda = lambda};
+    if (!(lambda > 0) || !isfinite(lambda) || !options_are_valid(options) ||
+        !labels_are_valid(y, weight, options->lapses, n))
+        return SEL_INVALID;
+    memcpy(fit.psi, psi, preference->d * sizeof *psi);
+    pass(&fit, psi, true);
+    if (!factor_information(&fit) || !linear_invert_triangle(preference->factor, preference->d))
+        return SEL_SINGULAR;
+    for (size_t from = 0; from < n; from += LINEAR_BLOCK)
+        measure_block(&fit, from, n - from < LINEAR_BLOCK ? n - from : LINEAR_BLOCK, margin,
+                      variance);
+    for (size_t k = 0; k < n; k++) {
+        struct label_loss loss = loss_of(y[k], margin[k], lapse_of(&fit, k));
+        double left = 1 - weight[k] * loss.weight * variance[k];
+        if (!(left > 0) || !isfinite(margin[k]))
+            return SEL_SINGULAR;
+        variance[k] /= left;
+        margin[k] += variance[k] * weight[k] * loss.slope;
+    }
+    return SEL_OK;
 }

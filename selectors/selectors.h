@@ -134,6 +134,7 @@ struct sel_preference_options {
     bool guard;           /* restart from psi = 0, lambda = 1 where evidence ran away */
     int iterations_max;   /* of one Newton solve; 50 */
     double tolerance;     /* of |gradient|_inf; 1e-8 */
+    const double *lapses; /* one epsilon for each label, in place of `lapse`; NULL, the default */
 };
 
 /* The defaults above for dimension d. */
@@ -161,6 +162,18 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
                                    const double *prior,
                                    const struct sel_preference_options *options, double *psi,
                                    struct sel_preference_result *result);
+/* How each label's margin psi' x looks without that label: its mean and variance under the Laplace
+ * posterior N(psi, Sigma^-1) with the label taken out by one Newton step from psi (approximate
+ * leave-one-out, Rad and Maleki 2020):
+ *   variance = q / (1 - weight w q),  mean = psi' x + variance weight dloss/dm,  q = x' Sigma^-1 x.
+ * psi and lambda: of a fit of the same labels by the same options, prior 0. margin, variance: n
+ * values. Costs about a Newton step. */
+enum sel_status sel_preference_left_out(struct sel_preference *preference,
+                                        const sel_feature *const *x, const double *y,
+                                        const double *weight, size_t n,
+                                        const struct sel_preference_options *options,
+                                        const double *psi, double lambda, double *margin,
+                                        double *variance);
 
 /* ---- lapse.c ---- */
 
@@ -171,13 +184,43 @@ struct sel_lapse {
 
 /* Estimates the lapse rate of the labels by Laplace evidence over a grid from 0 to 0.3, psi
  * integrated out and lambda by evidence at each rate; arguments as for sel_preference_fit, whose
- * option `lapse` is not read. psi: d values, where each fit starts; it stays. scratch: d. */
+ * options `lapse` and `lapses` are not read. psi: d values, where each fit starts; it stays.
+ * scratch: d. */
 enum sel_status sel_preference_lapse(struct sel_preference *preference, const sel_feature *const *x,
                                      const double *y, const double *weight, size_t n,
                                      const double *prior,
                                      const struct sel_preference_options *options,
                                      const double *psi, size_t d, struct sel_lapse *lapse,
                                      double *scratch);
+
+/* ---- annotators.c: who errs how often, and on which side ---- */
+
+struct sel_annotator {
+    size_t labels;          /* behind it */
+    size_t sided;           /* those that prefer a side: y is not 1/2 */
+    double lapse;           /* epsilon: posterior mean */
+    double lapse_deviation; /* its posterior standard deviation */
+    double left_bias;       /* what is added to psi' x, in log-odds: posterior mode */
+    double left_share;      /* of the sided labels; 0 when there are none */
+    double agreement;       /* share of the sided labels that prefer the side that the fit without
+                               them takes for the better one; 0 when there are none */
+};
+
+/* Labels of several annotators as sel_annotators takes them: n of each. */
+struct sel_answers {
+    const double *margin, *variance; /* of sel_preference_left_out */
+    const double *y, *weight;
+    const uint32_t *annotator; /* below `annotators`; from there on: unknown */
+    size_t n;
+};
+
+/* Posterior lapse rates and biases of `annotators` annotators, result[annotators] being those of
+ * all labels together. overall: the rate of sel_preference_lapse, in [0, 1); it is the mean of a
+ * Beta prior whose strength is averaged over by the marginal likelihood of all annotators, so that
+ * rates stay at `overall` where labels are few or annotators alike. See annotators.c. Fewer than
+ * two annotators keep `overall`. */
+enum sel_status sel_annotators(const struct sel_answers *answers, size_t annotators, double overall,
+                               struct sel_annotator *result);
 
 /* ---- gram.c: one pool's pair quadratics ---- */
 
