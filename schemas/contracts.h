@@ -69,6 +69,12 @@ bool attributes_next(struct span attributes, size_t *position, struct span *name
 bool attributes_encode(const struct span *names, const struct span *values, size_t count,
                        struct buffer *out);
 
+/* Steps through the annotators of a FIT as encoded (entry_fit.annotators), as attributes_next does.
+ * The region was walked by the decoder; what it says was not judged. */
+bool annotators_next(struct span annotators, size_t *position, struct fit_annotator *out);
+/* Appends the encoded array to `out`. */
+bool annotators_encode(const struct fit_annotator *annotators, size_t count, struct buffer *out);
+
 /* Prints one record of `contract`, as read from a topic, as one line of JSON (Avro's JSON names;
  * unions without the type wrapper, bytes of float vectors as arrays of numbers) through libavro.
  * For people and tools, never for the worker's own reading. The record is checked by the bounded

@@ -100,6 +100,18 @@ static const struct target LABEL[L_COUNT] = {
 
 /* ---- ledger ---- */
 
+static const char *const ANNOTATOR[] = {"id:string",
+                                        "kind:string",
+                                        "labels:long",
+                                        "sided:long",
+                                        "lapse:double",
+                                        "left_bias:double",
+                                        "left_share:double",
+                                        "agreement:double",
+                                        "compared:long",
+                                        "compared_agreement:double",
+                                        NULL};
+
 #define SLOT(member, record, field, kind) E_##member##_##field,
 enum { E_VERSION, E_DIGEST, E_WRITER, E_TIME, E_BODY, ENTRY_FIELDS(SLOT) E_COUNT };
 
@@ -114,6 +126,7 @@ enum { E_VERSION, E_DIGEST, E_WRITER, E_TIME, E_BODY, ENTRY_FIELDS(SLOT) E_COUNT
 #define TARGET_ORIGIN WANT_ENUM, false, ORIGINS
 #define TARGET_LATER_ONE WANT_DOUBLE, false, NULL, .later = true
 #define TARGET_LATER_TEXT WANT_TEXT, false, NULL, .later = true
+#define TARGET_LATER_ANNOTATORS WANT_ROWS, false, ANNOTATOR, .later = true
 #define TARGET(member, record, field, kind)                                                        \
     [E_##member##_##field] = {"body." #record "." #field, TARGET_##kind},
 
@@ -273,6 +286,7 @@ bool contracts_decode_label(struct contracts *contracts, struct span record, str
 #define PUT_TEXT(member, field) out->member.field = value[E_##member##_##field].bytes;
 #define PUT_BYTES(member, field) out->member.field = value[E_##member##_##field].bytes;
 #define PUT_LATER_TEXT(member, field) PUT_TEXT(member, field)
+#define PUT_LATER_ANNOTATORS(member, field) PUT_TEXT(member, field)
 #define PUT_LONG(member, field) out->member.field = value[E_##member##_##field].integer;
 #define PUT_INT(member, field) out->member.field = (int32_t)value[E_##member##_##field].integer;
 #define PUT_DOUBLE(member, field) out->member.field = value[E_##member##_##field].number;
@@ -311,20 +325,46 @@ bool contracts_decode_entry(struct contracts *contracts, struct span record, str
     return true;
 }
 
-/* ---- attributes ---- */
+/* ---- encoded regions ---- */
+
+/* Before the next item of a region. The low half of a position counts bytes, the high half what is
+ * left of the block. */
+static bool region_open(struct span region, size_t position, struct cursor *cursor, int64_t *left)
+{
+    size_t at = position & 0xFFFFFFFFu;
+    *left = (int64_t)(position >> 32);
+    *cursor = cursor_init((struct span){region.data + at, region.size - at});
+    return region.size > 0 && (*left > 0 || (cursor_block(cursor, left) && *left > 0));
+}
+
+static size_t region_position(struct span region, const struct cursor *cursor, int64_t left)
+{
+    return (size_t)(left - 1) << 32 | (region.size - cursor_left(cursor));
+}
 
 bool attributes_next(struct span attributes, size_t *position, struct span *name,
                      struct span *value)
 {
-    /* The low half counts bytes, the high half what is left of the block. */
-    size_t at = *position & 0xFFFFFFFFu;
-    int64_t left = (int64_t)(*position >> 32);
-    struct cursor cursor = cursor_init((struct span){attributes.data + at, attributes.size - at});
-    if (attributes.size == 0 || (left == 0 && (!cursor_block(&cursor, &left) || left == 0)))
+    struct cursor cursor;
+    int64_t left;
+    if (!region_open(attributes, *position, &cursor, &left) || !cursor_bytes(&cursor, name) ||
+        !cursor_bytes(&cursor, value))
         return false;
-    if (!cursor_bytes(&cursor, name) || !cursor_bytes(&cursor, value))
+    *position = region_position(attributes, &cursor, left);
+    return true;
+}
+
+bool annotators_next(struct span annotators, size_t *position, struct fit_annotator *out)
+{
+    struct cursor cursor;
+    int64_t left;
+    if (!region_open(annotators, *position, &cursor, &left) || !cursor_bytes(&cursor, &out->id) ||
+        !cursor_bytes(&cursor, &out->kind) || !cursor_long(&cursor, &out->labels) ||
+        !cursor_long(&cursor, &out->sided) || !cursor_double(&cursor, &out->lapse) ||
+        !cursor_double(&cursor, &out->left_bias) || !cursor_double(&cursor, &out->left_share) ||
+        !cursor_double(&cursor, &out->agreement) || !cursor_long(&cursor, &out->compared) ||
+        !cursor_double(&cursor, &out->compared_agreement))
         return false;
-    at = attributes.size - cursor_left(&cursor);
-    *position = (size_t)(left - 1) << 32 | at;
+    *position = region_position(annotators, &cursor, left);
     return true;
 }

@@ -335,10 +335,39 @@ bool contracts_encode_pair(struct contracts *contracts, const struct pair *pair,
     return finish(&encoding, CONTRACT_PAIR, out, error);
 }
 
+static void put_annotators(struct encoding *encoding, avro_value_t *record, const char *name,
+                           struct span annotators)
+{
+    avro_value_t array = field_of(encoding, record, name), item;
+    struct fit_annotator each;
+    size_t position = 0;
+    if (array.iface == NULL)
+        return;
+    note(encoding, name, avro_value_reset(&array));
+    while (annotators_next(annotators, &position, &each)) {
+        int status = avro_value_append(&array, &item, NULL);
+        note(encoding, name, status);
+        if (status != 0)
+            return;
+        put_text(encoding, &item, "id", each.id);
+        put_text(encoding, &item, "kind", each.kind);
+        put_long(encoding, &item, "labels", each.labels);
+        put_long(encoding, &item, "sided", each.sided);
+        put_double(encoding, &item, "lapse", each.lapse);
+        put_double(encoding, &item, "left_bias", each.left_bias);
+        put_double(encoding, &item, "left_share", each.left_share);
+        put_double(encoding, &item, "agreement", each.agreement);
+        put_long(encoding, &item, "compared", each.compared);
+        put_double(encoding, &item, "compared_agreement", each.compared_agreement);
+    }
+}
+
 #define SET_TEXT(member, field) put_text(&encoding, &body, #field, entry->member.field);
 #define SET_BYTES(member, field) put_bytes(&encoding, &body, #field, entry->member.field);
 #define SET_LATER_ONE(member, field) SET_DOUBLE(member, field)
 #define SET_LATER_TEXT(member, field) SET_TEXT(member, field)
+#define SET_LATER_ANNOTATORS(member, field)                                                        \
+    put_annotators(&encoding, &body, #field, entry->member.field);
 #define SET_LONG(member, field) put_long(&encoding, &body, #field, entry->member.field);
 #define SET_INT(member, field) put_int(&encoding, &body, #field, entry->member.field);
 #define SET_DOUBLE(member, field) put_double(&encoding, &body, #field, entry->member.field);
@@ -400,6 +429,29 @@ bool attributes_encode(const struct span *names, const struct span *values, size
     bool done = count == 0 || append_long(out, (int64_t)count);
     for (size_t k = 0; done && k < count; k++)
         done = append_text(out, names[k]) && append_text(out, values[k]);
+    if (done && append_long(out, 0))
+        return true;
+    out->size = before;
+    return false;
+}
+
+static bool append_double(struct buffer *out, double value)
+{
+    return buffer_append(out, (const char *)&value, sizeof value);
+}
+
+bool annotators_encode(const struct fit_annotator *annotators, size_t count, struct buffer *out)
+{
+    size_t before = out->size;
+    bool done = count == 0 || append_long(out, (int64_t)count);
+    for (size_t k = 0; done && k < count; k++) {
+        const struct fit_annotator *each = &annotators[k];
+        done = append_text(out, each->id) && append_text(out, each->kind) &&
+               append_long(out, each->labels) && append_long(out, each->sided) &&
+               append_double(out, each->lapse) && append_double(out, each->left_bias) &&
+               append_double(out, each->left_share) && append_double(out, each->agreement) &&
+               append_long(out, each->compared) && append_double(out, each->compared_agreement);
+    }
     if (done && append_long(out, 0))
         return true;
     out->size = before;

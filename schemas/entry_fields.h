@@ -80,6 +80,7 @@
     ROW(fit, Fit, label_digest, TEXT)                                                              \
     ROW(fit, Fit, objective, DOUBLE)                                                               \
     ROW(fit, Fit, iterations, INT)                                                                 \
+    ROW(fit, Fit, annotators, LATER_ANNOTATORS)                                                    \
     ROW(price, Price, completions_partition, INT)                                                  \
     ROW(price, Price, price, DOUBLE)                                                               \
     ROW(space, Space, feature_space, TEXT)                                                         \

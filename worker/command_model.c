@@ -1,5 +1,6 @@
 /* infopair model: the newest fit in force, as the workers take it from the ledger. SPACE and FIT
  * stand in the ledger's first partition, so that nothing else is read. */
+#include "annotators_report.h"
 #include "command.h"
 #include "command_kafka.h"
 #include "interrupt.h"
@@ -20,7 +21,7 @@ struct model_command {
     char spaces[400]; /* that the ledger names, for an error */
     /* Of the FIT in force. */
     int64_t fit_id, time, labels;
-    double left_bias, objective;
+    double objective;
 };
 
 static const struct command_option OPTIONS[] = {
@@ -58,7 +59,11 @@ static const struct command_usage USAGE = {
         "    (1 - lapse) sigma(reward(left) - reward(right)) + lapse / 2.\n"
         "With --npy, FILE holds the vector psi * scale, so that a trainer's reward head is\n"
         "    numpy.load(FILE) @ phi\n"
-        "with the features as they were sent. Ends with 1 when the ledger holds no fit.",
+        "with the features as they were sent. Of each annotator stand there the share of answers\n"
+        "that are coin flips (lapse), the preference for the left side in log-odds, and the "
+        "shares\n"
+        "of answers that agree with the fit of all others and with others' answers to the same\n"
+        "pairs. Ends with 1 when the ledger holds no fit.",
     .examples = "  infopair model --config infopair.cfg | jq '{fit_id, labels, lambda}'\n"
                 "  infopair model --config infopair.cfg --npy head.npy > model.json\n",
     .options = OPTIONS,
@@ -98,7 +103,6 @@ static bool took(void *closure, const struct entry *entry, struct ledger_place p
     model->fit_id = view.fit_id;
     model->time = entry->time;
     model->labels = entry->fit.labels;
-    model->left_bias = entry->fit.left_bias;
     model->objective = entry->fit.objective;
     return true;
 }
@@ -136,12 +140,13 @@ static bool print(const struct model_command *model, const struct engine_view *v
                   struct error *error)
 {
     json_t *line = json_pack(
-        "{s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f}", "feature_space",
+        "{s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f, s:o}", "feature_space",
         view->space, "fit_id", (json_int_t)model->fit_id, "time", (json_int_t)model->time,
         "dimension", (json_int_t)view->dimension, "psi", numbers(view->psi, view->dimension),
-        "lambda", view->lambda, "lapse", view->lapse, "left_bias", model->left_bias, "return_rate",
+        "lambda", view->lambda, "lapse", view->lapse, "left_bias", view->left_bias, "return_rate",
         view->return_rate, "labels", (json_int_t)model->labels, "objective", model->objective,
-        "centre", numbers(view->centre, view->dimension), "scale", view->scale);
+        "centre", numbers(view->centre, view->dimension), "scale", view->scale, "annotators",
+        annotators_json(view));
     bool good = line != NULL && json_dumpf(line, stdout, 0) == 0 && putchar('\n') != EOF &&
                 fflush(stdout) == 0;
     json_decref(line);

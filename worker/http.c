@@ -19,9 +19,10 @@ struct http {
     struct MHD_Daemon *daemon; /* NULL: no server */
     struct metrics *metrics;
     uint16_t port;
-    pthread_mutex_t mutex; /* over reasons, notes and certificate */
+    pthread_mutex_t mutex; /* over reasons, notes, annotators and certificate */
     char reasons[REASONS_SIZE];
     char notes[REASONS_SIZE];
+    char *annotators;                /* NULL: none yet */
     struct certificate *certificate; /* under the mutex; NULL: none yet */
     atomic_llong beat;               /* monotonic milliseconds; 0: never */
 };
@@ -157,6 +158,17 @@ static enum MHD_Result answer_certificate(struct http *http, struct MHD_Connecti
                : answer(connection, (unsigned)status, "application/json", body, strlen(body));
 }
 
+static enum MHD_Result answer_annotators(struct http *http, struct MHD_Connection *connection)
+{
+    pthread_mutex_lock(&http->mutex);
+    bool known = http->annotators != NULL;
+    char *body = strdup(known ? http->annotators : "{\"reason\": \"there is no fit yet\"}");
+    pthread_mutex_unlock(&http->mutex);
+    return body == NULL ? MHD_NO
+                        : answer(connection, known ? MHD_HTTP_OK : MHD_HTTP_ACCEPTED,
+                                 "application/json", body, strlen(body));
+}
+
 static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **request)
@@ -184,8 +196,10 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         return answer_metrics(http, connection);
     if (strcmp(url, "/certificate") == 0)
         return answer_certificate(http, connection);
+    if (strcmp(url, "/annotators") == 0)
+        return answer_annotators(http, connection);
     return answer_text(connection, MHD_HTTP_NOT_FOUND,
-                       "not found; try\n/live\n/ready\n/metrics\n/certificate\n");
+                       "not found; try\n/live\n/ready\n/metrics\n/certificate\n/annotators\n");
 }
 
 static bool start(struct http *http, const char *text, struct error *error)
@@ -240,6 +254,7 @@ void http_free(struct http *http)
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);
     pthread_mutex_destroy(&http->mutex);
+    free(http->annotators);
     free(http);
 }
 
@@ -262,6 +277,15 @@ void http_set_notes(struct http *http, const char *notes)
     pthread_mutex_lock(&http->mutex);
     snprintf(http->notes, sizeof http->notes, "%s", notes);
     pthread_mutex_unlock(&http->mutex);
+}
+
+void http_set_annotators(struct http *http, char *text)
+{
+    pthread_mutex_lock(&http->mutex);
+    char *before = http->annotators;
+    http->annotators = text;
+    pthread_mutex_unlock(&http->mutex);
+    free(before);
 }
 
 void http_beat(struct http *http)

@@ -1,10 +1,12 @@
-/* GET /live, /ready, /metrics and /certificate, on a thread of libmicrohttpd's own.
+/* GET /live, /ready, /metrics, /certificate and /annotators, on a thread of libmicrohttpd's own.
  *
  *   /live         200 as long as the process lives
  *   /ready        200 "ready", or 503 and one reason a line, then notes; JSON where the request
  *                 accepts application/json
  *   /metrics      Prometheus text 0.0.4
- *   /certificate  asks for a new certificate; JSON, 200 the newest, or 202 and why there is none */
+ *   /certificate  asks for a new certificate; JSON, 200 the newest, or 202 and why there is none
+ *   /annotators   JSON: what the fit in force says of those who label, or 202 before there is one
+ */
 #ifndef INFOPAIR_HTTP_H
 #define INFOPAIR_HTTP_H
 
@@ -36,6 +38,8 @@ enum { HTTP_BEAT_MOST = 15000 };
 void http_beat(struct http *http);
 /* Any thread. Lines ended by newlines that stand on /ready whether it is ready or not, copied. */
 void http_set_notes(struct http *http, const char *notes);
+/* Any thread. What stands on /annotators, taken over (malloc made it); NULL: nothing yet. */
+void http_set_annotators(struct http *http, char *text);
 /* Any thread. Where /certificate is answered from, borrowed; none before ("starting"). */
 void http_set_certificate(struct http *http, struct certificate *certificate);
 

@@ -231,6 +231,29 @@ static const struct row ROWS[METRICS] = {
                             GAUGE,
                             {NULL},
                             "Share of the requests that are answered."},
+    [METRIC_LEFT_BIAS] = {"infopair_left_bias",
+                          GAUGE,
+                          {NULL},
+                          "How much answers prefer the left side, in log-odds; sides are drawn at "
+                          "random."},
+    [METRIC_ANNOTATOR_LAPSE] = {"infopair_annotator_lapse",
+                                GAUGE,
+                                {"annotator"},
+                                "Share of an annotator's answers that are coin flips, as the "
+                                "newest fit takes it; of at most 50 with the most labels."},
+    [METRIC_ANNOTATOR_LABELS] = {"infopair_annotator_labels",
+                                 GAUGE,
+                                 {"annotator"},
+                                 "Labels of an annotator behind that."},
+    [METRIC_ANNOTATOR_LEFT_BIAS] = {"infopair_annotator_left_bias",
+                                    GAUGE,
+                                    {"annotator"},
+                                    "How much an annotator prefers the left side, in log-odds."},
+    [METRIC_ANNOTATOR_AGREEMENT] = {"infopair_annotator_agreement",
+                                    GAUGE,
+                                    {"annotator"},
+                                    "Share of an annotator's answers that agree with the fit of "
+                                    "all others."},
     [METRIC_CERTIFICATE_EFFICIENCY] =
         {"infopair_certificate_efficiency",
          GAUGE,
@@ -383,6 +406,19 @@ void metrics_remove(struct metrics *metrics, enum metric metric, const char *fir
         *link = series->next;
     pthread_mutex_unlock(&metrics->mutex);
     free(series);
+}
+
+void metrics_clear(struct metrics *metrics, enum metric metric)
+{
+    pthread_mutex_lock(&metrics->mutex);
+    struct series *series = metrics->rows[metric];
+    metrics->rows[metric] = NULL;
+    pthread_mutex_unlock(&metrics->mutex);
+    while (series != NULL) {
+        struct series *next = series->next;
+        free(series);
+        series = next;
+    }
 }
 
 double metrics_get(struct metrics *metrics, enum metric metric, const char *first,

@@ -67,8 +67,14 @@ enum metric {
     METRIC_LABEL_SURPRISE,    /* gauge */
     METRIC_LAPSE_RATE,        /* gauge */
     METRIC_RETURN_RATE,       /* gauge */
-    METRIC_MEMORY,            /* gauge, (part) */
-    METRIC_MEMORY_LIMIT,      /* gauge */
+    METRIC_LEFT_BIAS,         /* gauge */
+    /* Of those with the most labels, gauges, (annotator). */
+    METRIC_ANNOTATOR_LAPSE,
+    METRIC_ANNOTATOR_LABELS,
+    METRIC_ANNOTATOR_LEFT_BIAS,
+    METRIC_ANNOTATOR_AGREEMENT,
+    METRIC_MEMORY,       /* gauge, (part) */
+    METRIC_MEMORY_LIMIT, /* gauge */
     /* Of the newest certificate, gauges; NaN before the first. */
     METRIC_CERTIFICATE_EFFICIENCY,
     METRIC_CERTIFICATE_EFFICIENCY_LEAST,
@@ -95,6 +101,8 @@ void metrics_observe(struct metrics *metrics, enum metric metric, double value);
 /* Takes one series away, for instance the lag of a partition that was lost. */
 void metrics_remove(struct metrics *metrics, enum metric metric, const char *first,
                     const char *second);
+/* Takes all series of a row with labels away. */
+void metrics_clear(struct metrics *metrics, enum metric metric);
 /* The value of a series; NaN when it does not exist. For tests and the demo's screen. */
 double metrics_get(struct metrics *metrics, enum metric metric, const char *first,
                    const char *second);

@@ -86,6 +86,7 @@ struct options {
     int64_t labels_max;
     double labels_lapse; /* NaN: estimated */
     double labels_probes;
+    bool labels_by_annotator;
     double labels_surprise;
     int64_t labels_deadline;
     int64_t labels_late;

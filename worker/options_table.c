@@ -194,6 +194,13 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(labels, probes), TYPE_NUMBER, 0, .5, .fallback = "0.04", .shared = true,
      .text = "Share of the slots that ask the most confident pair, to learn that rate; only while "
              "it is estimated."},
+    {.mark = "labels.more",
+     ROW(labels, by_annotator),
+     TYPE_BOOL,
+     .fallback = "true",
+     .shared = true,
+     .text = "Each annotator's labels are taken at a rate of their own, which stays at the overall "
+             "one where they are few; only while that is estimated."},
     {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4",
      .text = "Standard deviations by which the last 200 labels may cost more log-loss than the fit "
              "expects, before /ready and the log say that they contradict it."},

@@ -1,4 +1,5 @@
 /* What the session tells: figures for /metrics, reasons for /ready. */
+#include "annotators_report.h"
 #include "clock.h"
 #include "log.h"
 #include "session.h"
@@ -75,6 +76,7 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_LABEL_SURPRISE, stats->label_surprise},
                 {METRIC_LAPSE_RATE, stats->lapse},
                 {METRIC_RETURN_RATE, stats->return_rate},
+                {METRIC_LEFT_BIAS, stats->left_bias},
                 {METRIC_MEMORY_LIMIT, (double)session->options->memory_limit}};
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++)
         metrics_set(session->metrics, rows[k].metric, NULL, NULL, rows[k].value);
@@ -195,6 +197,20 @@ static void set_ready(struct session *session)
         session_not_ready(session, NULL);
 }
 
+/* Annotators change with the fit only. Without memory they are told another time. */
+static void tell_annotators(struct session *session)
+{
+    const struct engine_view view = engine_view(session->engine);
+    if (view.fit_id == session->fit_told)
+        return;
+    char *text = view.fit_id == 0 ? NULL : annotators_text(&view);
+    if (text == NULL && view.fit_id != 0)
+        return;
+    annotators_measure(&view, session->metrics);
+    http_set_annotators(session->http, text);
+    session->fit_told = view.fit_id;
+}
+
 void report(struct session *session)
 {
     int64_t now = clock_monotonic_ms();
@@ -205,6 +221,7 @@ void report(struct session *session)
     set_counts(session, stats);
     warn_of_split(session, stats->prompts_split);
     set_groups(session, stats);
+    tell_annotators(session);
     set_lag(session);
     set_ready(session);
     set_notes(session);

@@ -65,6 +65,7 @@ struct session {
     char foreign[512];  /* options that differ from those of another worker; "" */
     char obstacle[512]; /* why nothing is asked, as logged last */
     int64_t reported_at, progress_at;
+    int64_t fit_told;    /* fit of the annotators on /annotators */
     int64_t split_told;  /* prompts in several partitions, as logged last */
     struct error failed; /* set inside callbacks; ends the session */
 };

@@ -44,6 +44,8 @@ def check_model(stage, run):
     assert numpy.array_equal(said["psi"], psi) and said["dimension"] == len(psi)
     assert numpy.array_equal(said["centre"], numpy.frombuffer(space["centre"], "<f8"))
     assert said["scale"] == space["scale"] != 1
+    told = {row["annotator_id"]: (row["labels"], row["lapse"]) for row in said["annotators"]}
+    assert told == {row["id"]: (row["labels"], row["lapse"]) for row in fit["annotators"]}, told
     assert said["time"] == max(entry.time for entry in run.of("fit"))
     loaded = numpy.load(head)
     assert loaded.dtype == "<f8" and numpy.array_equal(loaded, psi * space["scale"]), loaded

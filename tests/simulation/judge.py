@@ -486,6 +486,23 @@ def check_matrices(log, state, entries):
         assert numpy.frombuffer(fit["psi"]).tolist() == state.psi, f"{who}: psi"
 
 
+def check_annotators(log, run):
+    """The rows of a FIT are of those who have labelled, those with the most labels first."""
+    names = {entry.fields["annotator_id"] for entry in run.of("labelled")} - {""}
+    for entry in run.of("fit"):
+        rows, overall = entry.fields["annotators"], entry.fields["lapse"]
+        labels = [row["labels"] for row in rows]
+        assert {row["id"] for row in rows} <= names, "a FIT names one who gave no label"
+        assert len({row["id"] for row in rows}) == len(rows), "a FIT names an annotator twice"
+        assert labels == sorted(labels, reverse=True), f"labels of annotators {labels}"
+        for row in rows:
+            assert 0 <= row["lapse"] < 1 and row["sided"] <= row["labels"], f"annotator {row}"
+            assert row["kind"] == ("model" if row["id"] == "clicks" else ""), f"annotator {row}"
+        own = any(row["lapse"] != overall for row in rows)
+        assert not own or log.options.by_annotator, "rates of annotators though nobody wants them"
+        log.counts["fit by annotator"] += own
+
+
 def check_log(log):
     assert log.ended, "the log ends early"
     run = log.run()
@@ -510,6 +527,7 @@ def check_log(log):
     judge.check_pairs_differ(run, features_of)
     judge.check_labels_are_accepted_once(run, workers=3)
     judge.check_fits(run)
+    check_annotators(log, run)
     judge.check_one_digest(run)
     check_budget(log)
     if run.of("space"):
@@ -534,7 +552,7 @@ def check_variety(crashes, kinds):
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
                  "asked again", "replicas", "notice", "fenced", "abort", "poison", "restored alike",
-                 "carried", "must be carried", "carried anew"):
+                 "carried", "must be carried", "carried anew", "fit by annotator"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 

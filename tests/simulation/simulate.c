@@ -492,6 +492,7 @@ static struct engine_options options_of(uint64_t seed)
                                    .labels_deadline = short_lives ? 6000 : 3600000,
                                    .labels_late = 10000,
                                    .labels_lapse = seed % 3 == 0 ? (double)NAN : 0,
+                                   .labels_by_annotator = seed % 2 == 0,
                                    .labels_probes = .04,
                                    .fit_every = 10,
                                    .selection = selection_of(&random),

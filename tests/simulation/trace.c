@@ -26,7 +26,7 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
            ",\"per_second\":%.17g,\"burst\":%" PRId64 ",\"deadline\":%" PRId64
            ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s,\"slots\":%s"
            ",\"attempts\":%" PRId64 ",\"replicas\":%" PRId64
-           ",\"best\":%s,\"both_bad_ignored\":%s,\"skips_again\":%s}\n",
+           ",\"best\":%s,\"both_bad_ignored\":%s,\"skips_again\":%s,\"by_annotator\":%s}\n",
            seed, options->completions_partitions, options->pool_size, options->pool_min,
            options->pool_max, options->pool_age, options->budget_in_flight,
            options->budget_per_second, options->budget_burst, options->labels_deadline,
@@ -35,7 +35,8 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
            options->labels_replicas < 1 ? (int64_t)1 : options->labels_replicas,
            truth(options->labels_replicate == REPLICATE_BEST),
            truth(options->labels_both_bad == BOTH_BAD_IGNORE),
-           truth(options->labels_skips == SKIPS_AGAIN));
+           truth(options->labels_skips == SKIPS_AGAIN),
+           truth(options->labels_by_annotator && isnan(options->labels_lapse)));
 }
 
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,

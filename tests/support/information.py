@@ -10,7 +10,9 @@ Written from the rules of the ledger, not from the worker's code:
   row.
   Panes made under psi = 0 (fit_id 0) are out once later panes hold 50 pools.
 - Sigma = lambda Id + sum over requests, in order of request id, of factor w x x'. w is what SELECTED
-  says when it was picked under the newest FIT, else sigma'(psi'x) at the newest psi. factor:
+  says when it was picked under the newest FIT, else that of one answer at the newest psi and lapse
+  rate: that of its annotator for an answer older than the FIT that the FIT names, else the overall
+  one. factor:
   confidence once answered, rho while under way, 0 after EXPIRED, WITHDRAWN, skip or invalid. A late
   answer counts. Of several answers the lowest (ledger partition, offset) counts that no other
   supersedes; an answer is what the lowest entry of its label_id says.
@@ -140,7 +142,8 @@ def newest_fit(entries):
     fits = [entry for entry in of_kind(entries, "fit") if entry.fields["feature_space"] == space]
     if not fits:
         return None
-    return max(fits, key=lambda entry: entry.fields["fit_id"]).fields
+    newest = max(fits, key=lambda entry: entry.fields["fit_id"])
+    return {**newest.fields, "time": newest.time}
 
 
 def of_kind(entries, kind):
@@ -221,7 +224,8 @@ def answers(entries, asking=DEFAULT):
     counted = {}
     for request_id, of_request in labels.items():
         entry = None if request_id in closed else standing(of_request)
-        counted[request_id] = None if entry is None else entry.fields
+        counted[request_id] = (None if entry is None
+                               else {**entry.fields, "accepted_at": entry.time})
     return counted
 
 
@@ -265,6 +269,14 @@ def members(entries, window=None):
                   key=lambda fields: fields["request_id"])
 
 
+def lapse_of(fit, answer):
+    """The lapse rate that an answer, or a pair without one (None), is weighed at."""
+    if answer is None or answer["annotator_id"] == "" or not answer["accepted_at"] < fit["time"]:
+        return fit["lapse"]
+    rates = {row["id"]: row["lapse"] for row in fit.get("annotators", [])}
+    return rates.get(answer["annotator_id"], fit["lapse"])
+
+
 def labelled_information(entries, window=None, asking=DEFAULT):
     """Sigma (d x d); window: labels.window in milliseconds, when it matters."""
     fit = newest_fit(entries)
@@ -272,11 +284,11 @@ def labelled_information(entries, window=None, asking=DEFAULT):
     selected = members(entries, window)
     dimension = space_in_force(entries)["dimension"]
     if fit is None:
-        psi, penalty, lapse, rate, fit_id = numpy.zeros(dimension), numpy.ones(1), 0.0, 1.0, 0
+        psi, penalty, rate, fit_id = numpy.zeros(dimension), numpy.ones(1), 1.0, 0
     else:
         psi = numpy.frombuffer(fit["psi"], "<f8")
         penalty = numpy.frombuffer(fit["lambda"], "<f8")
-        lapse, rate, fit_id = fit["lapse"], fit["return_rate"], fit["fit_id"]
+        rate, fit_id = fit["return_rate"], fit["fit_id"]
     assert len(penalty) == 1, "feature groups are not of this slice"
     sigma = penalty[0] * numpy.eye(dimension)
     for fields in selected:
@@ -285,6 +297,7 @@ def labelled_information(entries, window=None, asking=DEFAULT):
             continue
         x = numpy.frombuffer(fields["x"], "<f4").astype(float)
         margin = float(psi @ x)
+        lapse = lapse_of(fit, answered.get(fields["request_id"])) if fit is not None else 0.0
         fresh = weight_lapse(margin, lapse) if lapse > 0 else weight_plug(margin)
         weight = fields["weight"] if fields["fit_id"] == fit_id else fresh
         sigma += factor * weight * numpy.outer(x, x)

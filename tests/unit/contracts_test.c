@@ -247,6 +247,49 @@ static void every_kind_of_entry_survives_a_round_trip(void **state)
     contracts_free(contracts);
 }
 
+static void a_fit_names_annotators_or_ends_before_them(void **state)
+{
+    (void)state;
+    struct contracts *contracts = ours(FRAMING_CONFLUENT);
+    struct buffer region = {.maximum = 4096}, record = {.maximum = RECORD_MAX};
+    struct error error;
+    struct entry in = entry_of(ENTRY_FIT), out;
+    const struct fit_annotator rows[] = {{.id = span_of("ann"),
+                                          .kind = span_of("human"),
+                                          .labels = 700,
+                                          .sided = 600,
+                                          .lapse = .25,
+                                          .left_bias = -.5,
+                                          .left_share = .5,
+                                          .agreement = .75,
+                                          .compared = 300,
+                                          .compared_agreement = .125},
+                                         {.id = span_of("bob"), .kind = span_of("")}};
+    assert_true(annotators_encode(rows, 2, &region));
+    in.fit.annotators = taken(&region);
+    assert_true(contracts_encode_entry(contracts, &in, &record, &error));
+    assert_true(contracts_decode_entry(contracts, taken(&record), &out, NULL, &error));
+    struct fit_annotator row;
+    size_t position = 0;
+    assert_true(annotators_next(out.fit.annotators, &position, &row));
+    assert_true(same_text(row.id, "ann") && same_text(row.kind, "human"));
+    assert_true(row.labels == 700 && row.sided == 600 && row.compared == 300);
+    assert_true(row.lapse == .25 && row.left_bias == -.5 && row.left_share == .5);
+    assert_true(row.agreement == .75 && row.compared_agreement == .125);
+    assert_true(annotators_next(out.fit.annotators, &position, &row));
+    assert_true(same_text(row.id, "bob") && row.labels == 0);
+    assert_false(annotators_next(out.fit.annotators, &position, &row));
+    /* Written before there were any: the record ends with the iterations. */
+    const struct span older = {record.data, record.size - region.size};
+    assert_true(contracts_decode_entry(contracts, older, &out, NULL, &error));
+    assert_int_equal(out.fit.iterations, 6);
+    position = 0;
+    assert_false(annotators_next(out.fit.annotators, &position, &row));
+    buffer_free(&region);
+    buffer_free(&record);
+    contracts_free(contracts);
+}
+
 static void texts_of_the_ledger_have_a_limit_of_their_own(void **state)
 {
     (void)state;
@@ -662,6 +705,7 @@ int main(void)
         cmocka_unit_test(a_completion_survives_a_round_trip),
         cmocka_unit_test(a_label_survives_a_round_trip),
         cmocka_unit_test(every_kind_of_entry_survives_a_round_trip),
+        cmocka_unit_test(a_fit_names_annotators_or_ends_before_them),
         cmocka_unit_test(texts_of_the_ledger_have_a_limit_of_their_own),
         cmocka_unit_test(records_print_as_json),
         cmocka_unit_test(a_foreign_writer_may_order_skip_and_widen),

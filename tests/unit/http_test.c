@@ -145,6 +145,18 @@ static void test_a_certificate_is_asked_for(void **state)
     options_free(options);
 }
 
+static void test_annotators_are_those_told_last(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(request(fixture, "GET /annotators", ""), 202);
+    assert_string_equal(body(fixture), "{\"reason\": \"there is no fit yet\"}");
+    http_set_annotators(fixture->http, strdup("{\"fit_id\": 1}"));
+    http_set_annotators(fixture->http, strdup("{\"fit_id\": 2}"));
+    assert_int_equal(request(fixture, "GET /annotators", ""), 200);
+    assert_non_null(strstr(fixture->answer, "Content-Type: application/json"));
+    assert_string_equal(body(fixture), "{\"fit_id\": 2}");
+}
+
 static void test_other_paths_and_methods_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -217,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ready_speaks_json_when_asked, begin, end),
         cmocka_unit_test_setup_teardown(test_metrics_are_served, begin, end),
         cmocka_unit_test_setup_teardown(test_a_certificate_is_asked_for, begin, end),
+        cmocka_unit_test_setup_teardown(test_annotators_are_those_told_last, begin, end),
         cmocka_unit_test_setup_teardown(test_other_paths_and_methods_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_reasons_beyond_the_limit_are_cut, begin, end),
         cmocka_unit_test(test_an_address_is_checked),

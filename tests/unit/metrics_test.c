@@ -94,6 +94,19 @@ static void test_a_removed_series_is_gone(void **state)
     free(text);
 }
 
+static void test_a_row_is_cleared_of_all_its_series(void **state)
+{
+    struct metrics *metrics = *state;
+    metrics_set(metrics, METRIC_ANNOTATOR_LAPSE, "ann", NULL, .5);
+    metrics_set(metrics, METRIC_ANNOTATOR_LAPSE, "bob", NULL, .25);
+    metrics_set(metrics, METRIC_ANNOTATOR_LABELS, "bob", NULL, 7);
+    metrics_clear(metrics, METRIC_ANNOTATOR_LAPSE);
+    assert_true(isnan(metrics_get(metrics, METRIC_ANNOTATOR_LAPSE, "ann", NULL)));
+    metrics_set(metrics, METRIC_ANNOTATOR_LAPSE, "a \"b\"\\\n", NULL, 1);
+    assert_line(metrics, "infopair_annotator_lapse{annotator=\"a \\\"b\\\"\\\\\\n\"} 1");
+    assert_line(metrics, "infopair_annotator_labels{annotator=\"bob\"} 7");
+}
+
 static void test_long_label_values_stay_one_series(void **state)
 {
     struct metrics *metrics = *state;
@@ -160,6 +173,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_are_exact, begin, end),
         cmocka_unit_test_setup_teardown(test_series_are_told_apart_by_labels, begin, end),
         cmocka_unit_test_setup_teardown(test_a_removed_series_is_gone, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_row_is_cleared_of_all_its_series, begin, end),
         cmocka_unit_test_setup_teardown(test_long_label_values_stay_one_series, begin, end),
         cmocka_unit_test_setup_teardown(test_histogram_buckets_are_cumulative, begin, end),
         cmocka_unit_test_setup_teardown(test_every_row_keeps_the_conventions, begin, end),

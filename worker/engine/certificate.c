@@ -253,8 +253,7 @@ static bool copy_asked(const struct engine *engine, struct sel_random *random,
             continue;
         double share = request_share(request, model->return_rate);
         memcpy(snapshot->x + count * d, request->x, d * sizeof *snapshot->x);
-        snapshot->weight[count++] = snapshot->each * share *
-                                    sel_weight_lapse(model_margin(model, request->x), model->lapse);
+        snapshot->weight[count++] = snapshot->each * share * model_weight(model, request);
         shares += share;
     }
     snapshot->share = snapshot->each * shares / (double)count;

@@ -46,13 +46,14 @@ void engine_digest(const struct engine *engine, char text[ID_TEXT_SIZE])
     if (model->space.name != NULL) {
         add(&sum, model->psi, model->space.dimension * sizeof(double));
         add(&sum, model->space.centre, model->space.dimension * sizeof(double));
+        add(&sum, model->annotators.region.data, model->annotators.region.size);
     }
     const struct {
         struct id space;
-        double scale, lambda, lapse, return_rate;
+        double scale, lambda, lapse, return_rate, left_bias;
         int64_t fit_id, fit_time;
-    } fit = {model->space.id,    model->space.scale, model->lambda,  model->lapse,
-             model->return_rate, model->fit_id,      model->fit_time};
+    } fit = {model->space.id,    model->space.scale, model->lambda, model->lapse,
+             model->return_rate, model->left_bias,   model->fit_id, model->fit_time};
     add(&sum, &fit, sizeof fit);
     for (int32_t k = 0; k < engine->partition_count; k++) {
         const int64_t pane[] = {k, engine->partitions[k].pane.from,

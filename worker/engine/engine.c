@@ -353,6 +353,7 @@ static void update_stats(struct engine *engine)
     stats->fit_id = model->fit_id;
     stats->lambda = model->lambda;
     stats->lapse = model->lapse;
+    stats->left_bias = model->left_bias;
     stats->label_loss = drift_loss(&model->drift);
     stats->label_surprise = drift_surprise(&model->drift);
     stats->return_rate = model->return_rate;

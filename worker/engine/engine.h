@@ -94,10 +94,11 @@ struct engine_options {
     enum labels_both_bad labels_both_bad;
     enum labels_skips labels_skips;
     int64_t fit_every;
-    double fit_lambda;     /* 0: by evidence */
-    double fit_lambda_max; /* 0: 2 d / .09 */
-    double labels_lapse;   /* NaN: estimated */
-    double labels_probes;  /* share of the slots that learn how often annotators err */
+    double fit_lambda;        /* 0: by evidence */
+    double fit_lambda_max;    /* 0: 2 d / .09 */
+    double labels_lapse;      /* NaN: estimated */
+    bool labels_by_annotator; /* a rate of each annotator's own, where it is estimated */
+    double labels_probes;     /* share of the slots that learn how often annotators err */
     struct selection_options selection;
     double control_share;
     double budget_per_second;
@@ -169,6 +170,7 @@ struct engine_stats {
     int64_t fit_id;
     double lambda;
     double lapse;
+    double left_bias;
     double label_loss;     /* of the last 200 labels as predicted before they came; NaN: too few */
     double label_surprise; /* how far that is above what the fit expects, in deviations; NaN */
     double return_rate;
@@ -281,6 +283,9 @@ struct engine_view {
     int64_t fit_id; /* 0: none yet */
     const double *psi;
     double lambda, lapse, return_rate;
+    double left_bias;
+    const struct fit_annotator *annotators; /* those with the most labels first */
+    size_t annotator_count;
     /* NULL unless engine_refresh has brought them up to date; policy also before there is an I. */
     const double *sigma, *inverse, *policy;
     const double *design; /* inverse of the matrix that the rule picks by: with w = 1 for some */

@@ -21,7 +21,9 @@ static void watch_drift(struct model *model, const struct request *request)
         return;
     double q = sel_information_variance(model->information, request->x);
     double margin = model_margin(model, request->x) / sqrt(1 + M_PI * q / 8);
-    double p = (1 - model->lapse) * sel_sigmoid(margin) + model->lapse / 2;
+    double lapse =
+        annotators_lapse(&model->annotators, model->requests, label.annotator, model->lapse);
+    double p = (1 - lapse) * sel_sigmoid(margin) + lapse / 2;
     drift_add(&model->drift, fmin(fmax(p, 1e-12), 1 - 1e-12), label.probability);
 }
 
@@ -59,26 +61,43 @@ bool model_fit_due(struct model *model, int64_t now)
 
 /* The labels of the window, in order of request id, as the fit wants them. */
 struct label_set {
+    const struct request **request;
     const float **x;
     double *y, *weight;
+    double *lapse;             /* that a label is taken at */
+    double *margin, *variance; /* without the label */
+    uint32_t *annotator;
     size_t count;
 };
 
 static void label_set_free(struct label_set *set)
 {
+    free(set->request);
     free(set->x);
-    free(set->y);
-    free(set->weight);
+    free(set->y); /* and what follows it */
+    free(set->annotator);
+}
+
+static bool label_set_init(struct label_set *set, size_t room)
+{
+    set->request = malloc(room * sizeof *set->request);
+    set->x = malloc(room * sizeof *set->x);
+    set->y = malloc(5 * room * sizeof *set->y);
+    set->annotator = malloc(room * sizeof *set->annotator);
+    if (set->request == NULL || set->x == NULL || set->y == NULL || set->annotator == NULL)
+        return false;
+    set->weight = set->y + room;
+    set->lapse = set->weight + room;
+    set->margin = set->lapse + room;
+    set->variance = set->margin + room;
+    return true;
 }
 
 static bool label_set_fill(const struct model *model, struct label_set *set, struct id *digest)
 {
     size_t room = model->member_count == 0 ? 1 : model->member_count;
-    set->x = malloc(room * sizeof *set->x);
-    set->y = malloc(room * sizeof *set->y);
-    set->weight = malloc(room * sizeof *set->weight);
     struct id *ids = malloc(room * 2 * sizeof *ids);
-    bool filled = set->x != NULL && set->y != NULL && set->weight != NULL && ids != NULL;
+    bool filled = ids != NULL && label_set_init(set, room);
     for (size_t k = 0; filled && k < model->member_count; k++) {
         const struct request *request = model->members[k];
         struct request_label label;
@@ -86,7 +105,9 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
             continue;
         ids[2 * set->count] = request->id;
         ids[2 * set->count + 1] = label.id;
+        set->request[set->count] = request;
         set->x[set->count] = request->x;
+        set->annotator[set->count] = label.annotator;
         set->y[set->count] = label.probability;
         set->weight[set->count] = label.confidence;
         set->count++;
@@ -116,12 +137,12 @@ static double find_return_rate(const struct model *model)
     return answered / decided;
 }
 
-/* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. */
+/* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. The
+ * same holds for what annotators are like. */
 static bool lapse_due(const struct model *model, int64_t labels)
 {
     enum { FOR_EACH_FEATURE = 10, OFTEN_BELOW = 2000 };
-    if (!isnan(model->options->labels_lapse) ||
-        labels < FOR_EACH_FEATURE * (int64_t)model->space.dimension)
+    if (labels < FOR_EACH_FEATURE * (int64_t)model->space.dimension)
         return false;
     return labels < OFTEN_BELOW || labels > model->lapse_labels + model->lapse_labels / 10 ||
            labels < model->lapse_labels;
@@ -134,7 +155,7 @@ static enum sel_status find_lapse(struct model *model, const struct label_set *s
     size_t d = model->space.dimension;
     options->lapse =
         isnan(model->options->labels_lapse) ? model->lapse : model->options->labels_lapse;
-    if (!lapse_due(model, (int64_t)set->count))
+    if (!isnan(model->options->labels_lapse) || !lapse_due(model, (int64_t)set->count))
         return SEL_OK;
     double *scratch = malloc(d * sizeof *scratch);
     if (scratch == NULL)
@@ -146,10 +167,93 @@ static enum sel_status find_lapse(struct model *model, const struct label_set *s
     free(scratch);
     if (status != SEL_OK)
         return status;
-    model->lapse_labels = (int64_t)set->count;
     model->lapse_deviation = lapse.deviation;
     options->lapse = lapse.rate;
     return SEL_OK;
+}
+
+static bool by_annotator(const struct model *model)
+{
+    return model->options->labels_by_annotator && isnan(model->options->labels_lapse);
+}
+
+/* The rate that each label is taken at, by the rows of a fit. */
+static void set_lapses(const struct model *model, const struct annotators *annotators,
+                       double overall, struct label_set *set)
+{
+    for (size_t k = 0; k < set->count; k++)
+        set->lapse[k] = annotators_lapse(annotators, model->requests, set->annotator[k], overall);
+}
+
+/* The rows of annotators, by a fit that is done; rates that differ call for another. */
+static enum sel_status describe_annotators(struct model *model, struct label_set *set,
+                                           const struct sel_preference_options *options,
+                                           double *psi, struct model_fit_result *result)
+{
+    enum sel_status status =
+        sel_preference_left_out(model->preference, set->x, set->y, set->weight, set->count, options,
+                                psi, result->preference.lambda, set->margin, set->variance);
+    if (status != SEL_OK)
+        return status;
+    const struct annotated labels = {set->request, set->annotator, set->y,    set->weight,
+                                     set->margin,  set->variance,  set->count};
+    struct annotators found = {0};
+    struct error ignored;
+    if (!annotators_estimate(model->requests, &labels, options->lapse, by_annotator(model),
+                             &result->annotators, &result->left_bias) ||
+        annotators_adopt(&found, (struct span){result->annotators.data, result->annotators.size},
+                         &ignored) != APPLIED_NEW)
+        return SEL_NO_MEMORY;
+    model->lapse_labels = (int64_t)set->count;
+    if (options->lapses != NULL) {
+        set_lapses(model, &found, options->lapse, set);
+        status = sel_preference_fit(model->preference, set->x, set->y, set->weight, set->count,
+                                    NULL, options, psi, &result->preference);
+    }
+    annotators_free(&found);
+    return status;
+}
+
+/* Those of the fit in force stay while nothing new was found. */
+static bool keep_annotators(const struct model *model, struct model_fit_result *result)
+{
+    const struct annotators *known = &model->annotators;
+    struct fit_annotator *rows = malloc((known->count + 1) * sizeof *rows);
+    if (rows == NULL)
+        return false;
+    for (size_t k = 0; k < known->count; k++) {
+        rows[k] = known->rows[k];
+        if (!by_annotator(model))
+            rows[k].lapse = result->lapse;
+    }
+    bool done = annotators_encode(rows, known->count, &result->annotators);
+    free(rows);
+    result->left_bias = model->left_bias;
+    return done;
+}
+
+/* psi, lambda and the rates from a set of labels. */
+static enum sel_status solve_fit(struct model *model, struct label_set *set, double *psi,
+                                 struct model_fit_result *result)
+{
+    struct sel_preference_options options = sel_preference_defaults(model->space.dimension);
+    options.lambda = model->options->fit_lambda;
+    options.lambda_start = model->lambda;
+    if (model->options->fit_lambda_max > 0)
+        options.lambda_max = model->options->fit_lambda_max;
+    enum sel_status status = find_lapse(model, set, &options);
+    if (status != SEL_OK)
+        return status;
+    result->lapse = options.lapse;
+    set_lapses(model, &model->annotators, options.lapse, set);
+    options.lapses = by_annotator(model) ? set->lapse : NULL;
+    status = sel_preference_fit(model->preference, set->x, set->y, set->weight, set->count, NULL,
+                                &options, psi, &result->preference);
+    if (status != SEL_OK && status != SEL_NOT_CONVERGED)
+        return status;
+    if (lapse_due(model, (int64_t)set->count))
+        return describe_annotators(model, set, &options, psi, result);
+    return keep_annotators(model, result) ? status : SEL_NO_MEMORY;
 }
 
 bool model_compute_fit(struct model *model, double *psi, struct model_fit_result *result,
@@ -162,17 +266,9 @@ bool model_compute_fit(struct model *model, double *psi, struct model_fit_result
         error_set(error, ERROR_FATAL, "out of memory for a fit");
         goto out;
     }
-    struct sel_preference_options options = sel_preference_defaults(d);
-    options.lambda = model->options->fit_lambda;
-    options.lambda_start = model->lambda;
-    if (model->options->fit_lambda_max > 0)
-        options.lambda_max = model->options->fit_lambda_max;
     memcpy(psi, model->psi, d * sizeof *psi);
-    enum sel_status status = find_lapse(model, &set, &options);
-    if (status == SEL_OK)
-        status = sel_preference_fit(model->preference, set.x, set.y, set.weight, set.count, NULL,
-                                    &options, psi, &result->preference);
-    result->lapse = options.lapse;
+    result->annotators.maximum = 2 * ANNOTATORS_BYTES_MAX;
+    enum sel_status status = solve_fit(model, &set, psi, result);
     result->return_rate = find_return_rate(model);
     result->labels = (int64_t)set.count;
     done = (status == SEL_OK || status == SEL_NOT_CONVERGED) && model_finite(psi, d);

@@ -430,7 +430,7 @@ bool fit_tick(struct engine *engine, struct error *error)
     double *psi = malloc(d * sizeof *psi);
     if (psi == NULL)
         return error_set(error, ERROR_FATAL, "out of memory for a fit");
-    struct model_fit_result result;
+    struct model_fit_result result = {0};
     bool done = model_compute_fit(model, psi, &result, error);
     if (done) {
         char digest[ID_TEXT_SIZE];
@@ -445,16 +445,18 @@ bool fit_tick(struct engine *engine, struct error *error)
                     .psi = {(const char *)psi, d * sizeof *psi},
                     .lambda = {(const char *)&result.preference.lambda, sizeof(double)},
                     .lapse = result.lapse,
-                    .left_bias = 0,
+                    .left_bias = result.left_bias,
                     .return_rate = result.return_rate,
                     .labels = result.labels,
                     .label_digest = span_of(digest),
                     .objective = result.preference.objective,
-                    .iterations = result.preference.iterations}};
+                    .iterations = result.preference.iterations,
+                    .annotators = {result.annotators.data, result.annotators.size}}};
         done = effect_entry(engine, &entry, 0, error) &&
                model_fit(model, &entry, error) == APPLIED_NEW;
         engine->stats.fits++;
     }
     free(psi);
+    buffer_free(&result.annotators);
     return done;
 }

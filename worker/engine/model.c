@@ -38,6 +38,7 @@ static void drop_dimension(struct model *model)
     free(model->psi);
     free(model->policy);
     free(model->space.centre);
+    annotators_free(&model->annotators);
     model->information = model->unweighted = NULL;
     model->preference = NULL;
     model->psi = model->policy = model->space.centre = NULL;
@@ -102,6 +103,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
     model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
+    model->left_bias = 0;
     model->lapse_labels = 0;
     model->lapse_deviation = (double)NAN;
     drift_clear(&model->drift);
@@ -208,6 +210,8 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (!(lambda > 0) || !isfinite(lambda) || !(fit->lapse >= 0 && fit->lapse < 1) ||
         !(fit->return_rate > 0 && fit->return_rate <= 1))
         return refused(error, "lambda, lapse or return_rate: out of range");
+    if (!isfinite(fit->left_bias))
+        return refused(error, "left_bias: is not finite");
     double *psi = malloc(fit->psi.size);
     if (psi == NULL)
         return APPLIED_NO_MEMORY;
@@ -216,6 +220,11 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
         free(psi);
         return refused(error, "psi: is not finite");
     }
+    enum applied rows = annotators_adopt(&model->annotators, fit->annotators, error);
+    if (rows != APPLIED_NEW) {
+        free(psi);
+        return rows;
+    }
     free(model->psi);
     model->psi = psi;
     model->fit_id = fit->fit_id;
@@ -223,6 +232,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     model->fit_labels = fit->labels < 0 ? 0 : fit->labels;
     model->lambda = lambda;
     model->lapse = fit->lapse;
+    model->left_bias = fit->left_bias;
     model->return_rate = fit->return_rate;
     model->stale = model->policy_stale = true;
     model->fresh = -1;
@@ -418,12 +428,21 @@ bool model_collect(struct model *model)
     return true;
 }
 
+double model_weight(const struct model *model, const struct request *request)
+{
+    struct request_label label;
+    double lapse = model->lapse;
+    if (seen_by_fit(model, request) && request_counting(request, &label))
+        lapse = annotators_lapse(&model->annotators, model->requests, label.annotator, lapse);
+    return sel_weight_lapse(model_margin(model, request->x), lapse);
+}
+
 /* w of a request under the newest fit. */
 static double current_weight(const struct model *model, const struct request *request)
 {
     if (request->selected && request->fit_id == model->fit_id)
         return request->weight;
-    return sel_weight_lapse(model_margin(model, request->x), model->lapse);
+    return model_weight(model, request);
 }
 
 /* Sums the members into `information`, weighted or with w = 1, and factors it. */
@@ -509,6 +528,10 @@ void model_follow(struct model *model, struct request *request)
     }
     double weight = current_weight(model, request);
     double target = request_share(request, model->return_rate) * weight;
+    /* w may have changed with the annotator, not only the share. */
+    if (model->unweighted != NULL && model->annotators.count > 0 &&
+        (request->counted || seen_by_fit(model, request)))
+        model->stale = true;
     model->counted += request_informative(request) - request->counted;
     request->counted = request_informative(request);
     double change = target - request->applied;
@@ -557,8 +580,10 @@ double model_trace(const struct model *model)
 
 size_t model_fit_bytes(void)
 {
-    /* members, and of struct label_set: x, y, weight and the ids of request and label. */
-    return sizeof(struct request *) + sizeof(float *) + 2 * sizeof(double) + 2 * sizeof(struct id);
+    /* members, and of struct label_set: request, x, five numbers, the annotator and the ids of
+     * request and label; while there are none of these, answers of annotators, an id and more. */
+    return 2 * sizeof(struct request *) + sizeof(float *) + 5 * sizeof(double) + sizeof(uint32_t) +
+           2 * sizeof(struct id);
 }
 
 int64_t model_slack(const struct engine_options *options)

@@ -5,13 +5,15 @@
  * Invariant: Sigma = lambda Id + sum over requests of share * w x x', where w is the weight of the
  * pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share is
  * request_share(). At a rebuild the sum runs in order of request id; in between it follows by
- * rank-one updates. I = sums / weight over the panes in the window of `policy.window`, summed in
- * sixteenths of that window. Requests issued more than `labels.window` before the largest time in
- * the ledger (in sixteenths of the window), or beyond the newest `labels.max` that the fit has
- * seen, do not count. */
+ * rank-one updates. A label that the newest fit has seen has the lapse rate of its annotator in
+ * that w, everything else the overall one. I = sums / weight over the panes in the window of
+ * `policy.window`, summed in sixteenths of that window. Requests issued more than `labels.window`
+ * before the largest time in the ledger (in sixteenths of the window), or beyond the newest
+ * `labels.max` that the fit has seen, do not count. */
 #ifndef INFOPAIR_MODEL_H
 #define INFOPAIR_MODEL_H
 
+#include "annotators.h"
 #include "drift.h"
 #include "engine.h"
 #include "requests.h"
@@ -68,6 +70,8 @@ struct model {
     int64_t fit_labels; /* behind it */
     int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */
     double lambda, lapse, return_rate;
+    double left_bias;
+    struct annotators annotators;
     double *psi;
     struct drift drift;
     /* Sigma. */
@@ -85,7 +89,7 @@ struct model {
     bool policy_stale;
     int64_t policy_pools; /* behind I */
     struct sel_preference *preference;
-    int64_t lapse_labels;   /* behind the last estimate of the lapse rate made here */
+    int64_t lapse_labels;   /* behind the last estimate of lapse rates made here */
     double lapse_deviation; /* of that estimate; NaN: none */
 };
 
@@ -119,6 +123,8 @@ double model_trace(const struct model *model);
 struct model_fit_result {
     struct sel_preference_result preference;
     double lapse; /* that it takes as known */
+    double left_bias;
+    struct buffer annotators; /* rows as FIT holds them; the caller's to free, also on failure */
     double return_rate;
     int64_t labels;
     struct id digest;
@@ -141,6 +147,8 @@ bool model_finite(const double *values, size_t count);
 
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);
+/* w of a request at the newest psi. */
+double model_weight(const struct model *model, const struct request *request);
 size_t model_bytes(const struct engine_options *options, size_t dimension);
 /* Memory that a fit borrows for each request. */
 size_t model_fit_bytes(void);

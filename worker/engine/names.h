@@ -16,8 +16,8 @@ struct name {
     struct id key; /* of text and value */
     int64_t value;
     uint32_t number, users;
-    size_t size;
-    char text[];
+    size_t size, note_size;
+    char text[]; /* then the note */
 };
 
 struct names {
@@ -34,7 +34,11 @@ void names_fini(struct names *names);
 /* The number of a text and a value, which stays until it is given back as often as it was taken.
  * False: no memory, or too many at a time. */
 bool names_take(struct names *names, struct span text, int64_t value, uint32_t *number);
+/* The same; a name that is new keeps a note beside its text. */
+bool names_take_noted(struct names *names, struct span text, int64_t value, struct span note,
+                      uint32_t *number);
 void names_give(struct names *names, uint32_t number);
 const struct name *names_get(const struct names *names, uint32_t number);
+struct span name_note(const struct name *name);
 
 #endif

@@ -426,15 +426,20 @@ static bool is_plain(const struct requests *requests, const struct request_label
            pack_place(label, &place);
 }
 
-/* Who gave a label has a number as long as one of theirs is kept; one of more than there are
- * numbers for is unknown. False: no memory. */
-static bool take_annotator(struct requests *requests, struct span annotator, uint32_t *number)
+/* Who gave a label has a number as long as one of theirs is kept, with the kind that the first of
+ * these names; one of more than there are numbers for, or with a longer id than is sent, is
+ * unknown. False: no memory. */
+static bool take_annotator(struct requests *requests, const struct entry_labelled *labelled,
+                           uint32_t *number)
 {
     *number = 0;
-    if (annotator.size == 0)
+    struct span kind = labelled->annotator_kind;
+    if (labelled->annotator_id.size == 0 || labelled->annotator_id.size > REQUEST_ID_MAX)
         return true;
+    if (kind.size > REQUEST_ID_MAX)
+        kind.size = 0;
     uint32_t taken;
-    if (!names_take(&requests->annotators, annotator, 0, &taken))
+    if (!names_take_noted(&requests->annotators, labelled->annotator_id, 0, kind, &taken))
         return requests->annotators.count == REQUEST_ANNOTATORS_MAX;
     *number = taken + 1;
     return true;
@@ -482,6 +487,11 @@ static bool superseded(const struct request *request, const struct listed_label 
             return true;
     }
     return false;
+}
+
+bool request_label_stands(const struct request *request, const struct listed_label *label)
+{
+    return !superseded(request, label);
 }
 
 int request_label_order(const struct request_label *left, const struct request_label *right)
@@ -566,9 +576,9 @@ static bool place_label(struct requests *requests, struct request *request,
 
 /* A label that the request did not have. False: no memory, and nothing has changed. */
 static bool add_label(struct requests *requests, struct request *request,
-                      struct request_label *said, struct span annotator)
+                      struct request_label *said, const struct entry_labelled *labelled)
 {
-    if (!take_annotator(requests, annotator, &said->annotator))
+    if (!take_annotator(requests, labelled, &said->annotator))
         return false;
     if (place_label(requests, request, said))
         return true;
@@ -637,11 +647,11 @@ static struct request_label label_of(const struct requests *requests, const stru
  * (another worker may have accepted the label before). */
 static enum applied label_again(struct requests *requests, struct request *request,
                                 struct listed_label *listed, const struct request_label *said,
-                                struct request_label *read, struct span annotator)
+                                struct request_label *read, const struct entry_labelled *labelled)
 {
     if (read->ledger_offset == INT64_MAX || said->ledger_offset != INT64_MAX)
         return APPLIED_KNOWN;
-    if (!take_annotator(requests, annotator, &read->annotator))
+    if (!take_annotator(requests, labelled, &read->annotator))
         return APPLIED_NO_MEMORY;
     struct request_label before = {0}, now = {0};
     request_counting(request, &before);
@@ -659,7 +669,7 @@ static enum applied label_again(struct requests *requests, struct request *reque
     give_annotator(requests, said->annotator);
     request_counting(request, &now);
     bool same = read->outcome == said->outcome && read->confidence == said->confidence &&
-                read->annotator == said->annotator &&
+                read->annotator == said->annotator && read->accepted_at == said->accepted_at &&
                 (read->probability == said->probability || isnan(said->probability));
     return same && identity_equal(now.id, before.id) ? APPLIED_KNOWN : APPLIED_NEW;
 }
@@ -701,13 +711,13 @@ enum applied requests_labelled(struct requests *requests, const struct entry *en
     struct listed_label *listed;
     if (find_label(*out, read.id, &said, &listed)) {
         read.order = said.order;
-        return label_again(requests, *out, listed, &said, &read, labelled->annotator_id);
+        return label_again(requests, *out, listed, &said, &read, labelled);
     }
     if (!(*out)->whole)
         result = body_of_labelled(requests, out, entry, error);
     else if (!same_pair(requests, *out, labelled, error))
         result = APPLIED_REFUSED;
-    if (result == APPLIED_NEW && !add_label(requests, *out, &read, labelled->annotator_id))
+    if (result == APPLIED_NEW && !add_label(requests, *out, &read, labelled))
         result = APPLIED_NO_MEMORY;
     if (result != APPLIED_NEW) {
         if (fresh)

@@ -165,6 +165,8 @@ bool requests_check_labelled(const struct entry_labelled *labelled, struct error
 double request_share(const struct request *request, double return_rate);
 /* The label that counts; false: none. */
 bool request_counting(const struct request *request, struct request_label *label);
+/* No other label of the request supersedes this one of its list. */
+bool request_label_stands(const struct request *request, const struct listed_label *label);
 /* The label of LABELS_PLAIN. */
 struct request_label request_plain_label(const struct request *request);
 /* True when its counting label tells left from right. */

@@ -18,6 +18,9 @@ struct engine_view engine_view(const struct engine *engine)
                                .lambda = model->lambda,
                                .lapse = model->lapse,
                                .return_rate = model->return_rate,
+                               .left_bias = model->left_bias,
+                               .annotators = model->annotators.rows,
+                               .annotator_count = model->annotators.count,
                                .time = engine->requests.time_last};
     if (model->information == NULL || model->stale)
         return view;
