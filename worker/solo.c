@@ -194,12 +194,19 @@ static bool answer(void *context, const struct entry_selected *selected, double 
                                 .left = solo_number(selected->left_id),
                                 .right = solo_number(selected->right_id)};
     double margin = world_margin(world, label.prompt, label.left, label.right);
-    double left = (1 - solo->plan->lapse) * sel_sigmoid(margin) + solo->plan->lapse / 2;
+    size_t who =
+        solo->plan->annotators > 0 ? (size_t)solo->label_offset % solo->plan->annotators : 0;
+    char annotator[SOLO_ID_SIZE] = "";
+    if (solo->plan->annotators > 0)
+        snprintf(annotator, sizeof annotator, "%zu", who);
+    double lapse = solo->plan->annotators > 0 ? solo->plan->lapses[who] : solo->plan->lapse;
+    double left = (1 - lapse) * sel_sigmoid(margin) + lapse / 2;
     label.y = sel_random_uniform(&solo->labels) < left ? 1 : 0;
     const struct label record = {.request_id = selected->request_id,
                                  .outcome = label.y > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT,
                                  .probability_left = (double)NAN,
                                  .confidence = 1,
+                                 .annotator_id = span_of(annotator),
                                  .lead_time = -1};
     if (result->count < solo->plan->labels) {
         result->seconds[result->count] = seconds;
@@ -268,11 +275,24 @@ static bool prepare(struct solo *solo, const struct options *options, struct err
     return solo->group != NULL;
 }
 
+static void take_lapses(struct solo *solo, const struct engine *fitter)
+{
+    const struct engine_view view = engine_view(fitter);
+    solo->result->lapse = view.lapse;
+    for (size_t who = 0; who < SOLO_ANNOTATORS; who++)
+        solo->result->lapses[who] = (double)NAN;
+    for (size_t k = 0; k < view.annotator_count; k++) {
+        size_t who = solo_number(view.annotators[k].id);
+        if (who < SOLO_ANNOTATORS)
+            solo->result->lapses[who] = view.annotators[k].lapse;
+    }
+}
+
 static void take_preference(struct solo *solo)
 {
     struct engine *fitter = solo_group_engine(solo->group, FITTER);
     const double *psi = engine_preference(fitter, &solo->result->scale);
-    solo->result->lapse = engine_stats(fitter)->lapse;
+    take_lapses(solo, fitter);
     if (psi != NULL)
         memcpy(solo->result->psi, psi, solo->world->dimension * sizeof(double));
 }

@@ -11,6 +11,8 @@
 #include "options.h"
 #include "world.h"
 
+enum { SOLO_ANNOTATORS = 8 };
+
 struct solo_plan {
     size_t labels;          /* until so many pairs are answered */
     size_t pool;            /* completions of a pool that is drawn; 0: whole prompts, each once */
@@ -27,6 +29,10 @@ struct solo_plan {
      * of the user's own. */
     double reward_deviation;
     double lapse; /* share of the answers that are coin flips */
+    /* More than 0: label k is given by annotator k modulo this, who has a lapse rate of their own.
+     */
+    size_t annotators;
+    double lapses[SOLO_ANNOTATORS];
     uint64_t seed;
 };
 
@@ -36,7 +42,8 @@ struct solo_result {
     size_t count;
     double *psi; /* owned: the engine's last, in the scale of its SPACE */
     double scale;
-    double lapse; /* as the engine's last fit has it */
+    double lapse;                   /* as the engine's last fit has it */
+    double lapses[SOLO_ANNOTATORS]; /* the same of each annotator; NaN: without a row */
 };
 
 /* Runs it under `options` (features, pools, fit, selection, control as given there; the budget is

@@ -6,8 +6,11 @@ is a coin flip. Arms, on the same worlds and pools and with the same random numb
   plain     policy_trace, answers taken as clean
   estimated policy_trace, the share estimated by evidence, 4 % of the slots on confident pairs
   known     policy_trace, the share given
+Then three annotators who answer in turn, of different shares and, to see what it costs, of one:
+  one       policy_trace, one share estimated for all
+  each      policy_trace, one share estimated for each
 Each line: mean gap of the last fit's policy with a 95 % interval, the mean estimate of the share,
-and the mean log of the gap over that of `known` of the same seed with its 95 % interval.
+and the mean log of the gap over that of `known` (of annotators: of `one`) of the same seed with its 95 % interval.
 """
 
 import json
@@ -30,6 +33,13 @@ WORLDS = [(8, 0.0), (8, 0.05), (8, 0.2), (32, 0.1)]  # features, true share
 # What is asked of `estimated`: the mean gap at most, or the ratio to `known`.
 ASKED = {(8, 0.0): ("gap", 1.4 * 0.0043), (8, 0.05): ("gap", 0.0075), (8, 0.2): ("gap", 0.022),
          (32, 0.1): ("ratio", 1.15)}
+
+TEAM_SEEDS = range(1, 25)
+TEAMS = [(0.0, 0.05, 0.5), (0.2, 0.2, 0.2), (0.0, 0.0, 0.0)]  # true shares, 8 features
+TEAM_ARMS = {"one": "policy_trace,labels.lapse=auto,labels.by_annotator=false",
+             "each": "policy_trace,labels.lapse=auto,labels.by_annotator=true"}
+# Mean log of the gap of `each` over that of `one`, at most.
+TEAM_ASKED = {TEAMS[0]: -0.3, TEAMS[1]: 0.1, TEAMS[2]: 0.1}
 
 
 def arms(share):
@@ -65,11 +75,38 @@ def measure(build, pool, dimension, share):
         print(json.dumps(line), flush=True)
 
 
+def measure_team(build, pool, shares):
+    def one(seed):
+        return rules.run(build, seed, LABELS, 8, TEAM_ARMS.values(),
+                         more=("--annotators", ",".join(map(str, shares))))
+    runs = {name: [] for name in TEAM_ARMS}
+    for lines in pool.map(one, TEAM_SEEDS):
+        for name, line in zip(TEAM_ARMS, lines):
+            runs[name].append(line)
+    for name, lines in runs.items():
+        gaps = [line["gap"] for line in lines]
+        logs = [log(line["gap"] / base["gap"]) for line, base in zip(lines, runs["one"])]
+        line = {"bench": "lapses", "d": 8, "shares": shares, "arm": name,
+                "gap": round(mean(gaps), 6), "gap_interval": interval(gaps),
+                "estimate": round(mean(line["lapse"] for line in lines), 4),
+                "estimates": [round(mean(values), 3)
+                              for values in zip(*(line["lapses"] for line in lines))],
+                "log_ratio_to_one": round(mean(logs), 4),
+                "log_ratio_interval": interval(logs) if name != "one" else 0, "seeds": len(gaps)}
+        if name == "each":
+            most = TEAM_ASKED[shares]
+            line.update(asked=f"log ratio <= {most}", value=line["log_ratio_to_one"],
+                        met=line["log_ratio_to_one"] <= most)
+        print(json.dumps(line), flush=True)
+
+
 def main():
     chosen = environment.arguments(__doc__)
     with ThreadPoolExecutor(rules.PROCESSES) as pool:
         for dimension, share in WORLDS:
             measure(chosen.build, pool, dimension, share)
+        for shares in TEAMS:
+            measure_team(chosen.build, pool, shares)
 
 
 if __name__ == "__main__":

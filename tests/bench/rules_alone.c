@@ -3,7 +3,7 @@
  *
  *   rules_alone --labels T --seed S --dimension D [--informed SHARE] [--lapse SHARE]
  *       [--round PAIRS] [--workers N] [--partitions N] [--lag SECONDS] [--spread-labels]
- *       [--pending-off] [--set NAME=VALUE] RULE[,NAME=VALUE]...
+ *       [--pending-off] [--annotators SHARE,...] [--set NAME=VALUE] RULE[,NAME=VALUE]...
  *
  * A NAME=VALUE behind a rule is an option of this rule's run; parameters without a default have
  * values here. `rules_alone --names` prints the rules of the library. --informed: the reference
@@ -19,6 +19,7 @@
  *   margin  mean absolute reward difference of the asked pairs
  *   likely  mean log pi_ref of the asked completions above their prompt's mean
  *   lapse   the last estimate of the share of the answers that are coin flips (--lapse: the truth)
+ *   lapses  the same of each annotator (--annotators: the truth; they answer in turn)
  *   seconds median over the labels: processor time of the tick that asked the pair, by its pairs */
 #include <getopt.h>
 #include <math.h>
@@ -50,6 +51,8 @@ struct arguments {
     bool spread_labels, pending_off;
     uint64_t seed;
     double informed, lapse;
+    size_t annotators;
+    double lapses[SOLO_ANNOTATORS];
     const char *sets[SETS];
     size_t set_count;
 };
@@ -138,12 +141,15 @@ static void print(const struct world *world, const struct arguments *arguments,
         "{\"rule\": \"%s\", \"seed\": %zu, \"labels\": %zu, \"c\": %.8g, \"gap\": %.8g, "
         "\"fitted\": %.8g, "
         "\"merit\": %.6g, \"margin\": %.6g, \"likely\": %.6g, \"seconds\": %.4g, \"lapse\": %.4g, "
-        "\"options\": [",
+        "\"lapses\": [",
         run->name, (size_t)arguments->seed, result->count,
         world_design(world, result->labels, result->count), world_gap(world, psi),
         fitted_gap(world, result), above(world, result, world->reward), mean_margin(world, result),
         above(world, result, world->log_reference), result->seconds[result->count / 2],
         result->lapse);
+    for (size_t k = 0; k < arguments->annotators; k++)
+        printf("%s%.4g", k == 0 ? "" : ", ", isnan(result->lapses[k]) ? -1 : result->lapses[k]);
+    printf("], \"options\": [");
     for (size_t k = 0; k < run->set_count; k++)
         printf("%s\"%s\"", k == 0 ? "" : ", ", run->sets[k]);
     printf("]}\n");
@@ -166,19 +172,21 @@ static bool run_case(const struct world *world, const struct arguments *argument
     for (size_t k = 0; k < run->set_count; k++)
         sets[count++] = run->sets[k];
     const struct options_input input = {.presets = PRESETS, .no_default_file = true, .sets = sets};
-    const struct solo_plan plan = {.labels = arguments->labels,
-                                   .pool = POOL,
-                                   .pools_per_round = arguments->round,
-                                   .pairs_per_round = arguments->round,
-                                   .partitions = arguments->partitions,
-                                   .workers = arguments->workers,
-                                   .labels_partitions =
-                                       arguments->spread_labels ? (int32_t)arguments->workers : 1,
-                                   .lag = (int64_t)(1000 * arguments->lag),
-                                   .pending_off = arguments->pending_off,
-                                   .reward_deviation = SECOND_DEVIATION,
-                                   .lapse = arguments->lapse,
-                                   .seed = arguments->seed};
+    struct solo_plan plan = {.labels = arguments->labels,
+                             .pool = POOL,
+                             .pools_per_round = arguments->round,
+                             .pairs_per_round = arguments->round,
+                             .partitions = arguments->partitions,
+                             .workers = arguments->workers,
+                             .labels_partitions =
+                                 arguments->spread_labels ? (int32_t)arguments->workers : 1,
+                             .lag = (int64_t)(1000 * arguments->lag),
+                             .pending_off = arguments->pending_off,
+                             .reward_deviation = SECOND_DEVIATION,
+                             .lapse = arguments->lapse,
+                             .annotators = arguments->annotators,
+                             .seed = arguments->seed};
+    memcpy(plan.lapses, arguments->lapses, sizeof plan.lapses);
     struct solo_result result = {0};
     struct options *options = options_new();
     bool done = options != NULL && options_load(options, &input, &error) &&
@@ -206,21 +214,26 @@ static bool run_named(const struct world *world, const struct arguments *argumen
     return run_case(world, arguments, &run);
 }
 
+/* "0,.05,.5" */
+static void add_annotators(struct arguments *arguments, char *text)
+{
+    for (char *next = text; arguments->annotators < SOLO_ANNOTATORS; next++) {
+        arguments->lapses[arguments->annotators++] = strtod(next, &next);
+        if (*next != ',')
+            return;
+    }
+}
+
 static bool parse(int argc, char **argv, struct arguments *arguments)
 {
-    static const struct option options[] = {{"labels", 1, NULL, 'l'},
-                                            {"seed", 1, NULL, 's'},
-                                            {"dimension", 1, NULL, 'd'},
-                                            {"informed", 1, NULL, 'i'},
-                                            {"lapse", 1, NULL, 'e'},
-                                            {"set", 1, NULL, 'o'},
-                                            {"round", 1, NULL, 'r'},
-                                            {"workers", 1, NULL, 'w'},
-                                            {"lag", 1, NULL, 'g'},
-                                            {"partitions", 1, NULL, 'p'},
-                                            {"spread-labels", 0, NULL, 'b'},
-                                            {"pending-off", 0, NULL, 'n'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"labels", 1, NULL, 'l'},        {"seed", 1, NULL, 's'},
+        {"dimension", 1, NULL, 'd'},     {"informed", 1, NULL, 'i'},
+        {"lapse", 1, NULL, 'e'},         {"set", 1, NULL, 'o'},
+        {"round", 1, NULL, 'r'},         {"workers", 1, NULL, 'w'},
+        {"lag", 1, NULL, 'g'},           {"partitions", 1, NULL, 'p'},
+        {"spread-labels", 0, NULL, 'b'}, {"pending-off", 0, NULL, 'n'},
+        {"annotators", 1, NULL, 'a'},    {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
             arguments->labels = strtoul(optarg, NULL, 10);
@@ -244,6 +257,8 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
             arguments->spread_labels = true;
         else if (option == 'n')
             arguments->pending_off = true;
+        else if (option == 'a')
+            add_annotators(arguments, optarg);
         else if (option == 'o' && arguments->set_count < SETS)
             arguments->sets[arguments->set_count++] = optarg;
         else
