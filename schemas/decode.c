@@ -125,6 +125,7 @@ enum { E_VERSION, E_DIGEST, E_WRITER, E_TIME, E_BODY, ENTRY_FIELDS(SLOT) E_COUNT
 #define TARGET_OUTCOME WANT_ENUM, false, OUTCOMES
 #define TARGET_ORIGIN WANT_ENUM, false, ORIGINS
 #define TARGET_LATER_ONE WANT_DOUBLE, false, NULL, .later = true
+#define TARGET_LATER_ZERO WANT_DOUBLE, false, NULL, .later = true
 #define TARGET_LATER_TEXT WANT_TEXT, false, NULL, .later = true
 #define TARGET_LATER_ANNOTATORS WANT_ROWS, false, ANNOTATOR, .later = true
 #define TARGET(member, record, field, kind)                                                        \
@@ -293,6 +294,8 @@ bool contracts_decode_label(struct contracts *contracts, struct span record, str
 #define PUT_OPTIONAL(member, field)                                                                \
     out->member.field = number_or(&value[E_##member##_##field], (double)NAN);
 #define PUT_LATER_ONE(member, field) out->member.field = number_or(&value[E_##member##_##field], 1);
+#define PUT_LATER_ZERO(member, field)                                                              \
+    out->member.field = number_or(&value[E_##member##_##field], 0);
 #define PUT_ARM(member, field)                                                                     \
     out->member.field = (enum pair_arm)value[E_##member##_##field].integer;
 #define PUT_OUTCOME(member, field)                                                                 \

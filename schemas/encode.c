@@ -365,6 +365,7 @@ static void put_annotators(struct encoding *encoding, avro_value_t *record, cons
 #define SET_TEXT(member, field) put_text(&encoding, &body, #field, entry->member.field);
 #define SET_BYTES(member, field) put_bytes(&encoding, &body, #field, entry->member.field);
 #define SET_LATER_ONE(member, field) SET_DOUBLE(member, field)
+#define SET_LATER_ZERO(member, field) SET_DOUBLE(member, field)
 #define SET_LATER_TEXT(member, field) SET_TEXT(member, field)
 #define SET_LATER_ANNOTATORS(member, field)                                                        \
     put_annotators(&encoding, &body, #field, entry->member.field);

@@ -1,6 +1,7 @@
 /* The fields of every kind of ledger entry: member of struct entry, record of ledger.avsc, field,
  * and how it is read and written. One table for both directions. LATER: a field that came after the
- * first version, at the end of its record; absent it is 1 (ONE) or empty. */
+ * first version, at the end of its record; absent it is 1 (ONE), 0 (ZERO) or
+ * empty. */
 #ifndef INFOPAIR_ENTRY_FIELDS_H
 #define INFOPAIR_ENTRY_FIELDS_H
 
@@ -81,6 +82,7 @@
     ROW(fit, Fit, objective, DOUBLE)                                                               \
     ROW(fit, Fit, iterations, INT)                                                                 \
     ROW(fit, Fit, annotators, LATER_ANNOTATORS)                                                    \
+    ROW(fit, Fit, tie, LATER_ZERO)                                                                 \
     ROW(price, Price, completions_partition, INT)                                                  \
     ROW(price, Price, price, DOUBLE)                                                               \
     ROW(space, Space, feature_space, TEXT)                                                         \

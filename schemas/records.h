@@ -282,6 +282,7 @@ struct entry_fit {
     double objective;
     int32_t iterations;
     struct span annotators; /* the array as encoded, see annotators_next; "": none */
+    double tie;             /* of Davidson's model; 0: a tie is half an answer for each side */
 };
 
 struct entry_price {

@@ -1,6 +1,6 @@
 /* How often each annotator answers by a coin flip, and how much each one likes the left side.
  *
- *   P(left | e) = (1-e) sigma(k m) + e/2,  k = (1 + pi q / 8)^-1/2
+ *   P(left | e) = (1-e) sigma(k m) + e/2,  k = (1 + pi q / 8)^-1/2;  with ties as in ties.c
  *   L_a(e)      = product over the labels of a of P(y | e)^weight
  *   e_a | s     ~ Beta(s mean, s (1 - mean)) L_a(e),  mean = the overall rate
  *   Z(s)        = product over a of the integral of the prior times L_a
@@ -69,10 +69,22 @@ static double shrunk_margin(const struct sel_answers *answers, size_t k)
     return answers->margin[k] / sqrt(1 + M_PI * answers->variance[k] / 8);
 }
 
-static double log_likelihood(double sigma, double y, double lapse)
+/* Of an answer whose honest chances are given. */
+static double log_likelihood(const struct sel_chances *honest, double y, double lapse)
 {
-    double left = (1 - lapse) * sigma + lapse / 2;
-    return (y > 0 ? y * log(left) : 0) + (y < 1 ? (1 - y) * log1p(-left) : 0);
+    if (honest->tie > 0 && y == .5)
+        return log1p(-lapse) + log(honest->tie);
+    return (y > 0 ? y * log((1 - lapse) * honest->left + lapse / 2) : 0) +
+           (y < 1 ? (1 - y) * log((1 - lapse) * honest->right + lapse / 2) : 0);
+}
+
+/* Away from 0, where an answer to the contrary would be impossible at rate 0. */
+static struct sel_chances honest_chances(const struct sel_answers *answers, double margin)
+{
+    struct sel_chances honest = sel_tie_chances(margin, 0, answers->tie);
+    honest.left = fmax(honest.left, 1e-12);
+    honest.right = fmax(honest.right, 1e-12);
+    return honest;
 }
 
 /* log L_a at every rate, the overall rate being the last: CELLS + 1 values for each annotator. */
@@ -84,12 +96,11 @@ static void add_likelihoods(const struct sel_answers *answers, size_t annotators
         if (who >= annotators)
             continue;
         double *row = log_likelihoods + who * (CELLS + 1);
-        /* Away from 0 and 1, where an answer to the contrary would be impossible at rate 0. */
-        double sigma = fmin(fmax(sel_sigmoid(shrunk_margin(answers, k)), 1e-12), 1 - 1e-12);
+        const struct sel_chances honest = honest_chances(answers, shrunk_margin(answers, k));
         double y = answers->y[k], weight = answers->weight[k];
         for (int cell = 0; cell < CELLS; cell++)
-            row[cell] += weight * log_likelihood(sigma, y, rate_of(cell));
-        row[CELLS] += weight * log_likelihood(sigma, y, overall);
+            row[cell] += weight * log_likelihood(&honest, y, rate_of(cell));
+        row[CELLS] += weight * log_likelihood(&honest, y, overall);
     }
 }
 
@@ -194,6 +205,21 @@ static void count(const struct sel_answers *answers, size_t annotators,
     }
 }
 
+/* What one answer says of a bias at its present value. Ties say nothing of sides. */
+static void add_answer(const struct sel_answers *answers, size_t k, double bias, double lapse,
+                       double *slope, double *information)
+{
+    double y = answers->y[k], weight = answers->weight[k];
+    if (answers->tie > 0 && y == .5)
+        return;
+    double margin = shrunk_margin(answers, k) + bias;
+    double left = (1 - lapse) * sel_sigmoid(margin) + lapse / 2;
+    double right = (1 - lapse) * sel_sigmoid(-margin) + lapse / 2;
+    *slope += weight * (1 - lapse) * sel_weight_plug(margin) *
+              (y / fmax(left, 1e-12) - (1 - y) / fmax(right, 1e-12));
+    *information += weight * sel_weight_lapse(margin, lapse);
+}
+
 /* Fisher scoring of all biases at once: those of the annotators, or the one of all labels. */
 static bool find_biases(const struct sel_answers *answers, size_t annotators, bool together,
                         struct sel_annotator *result)
@@ -214,16 +240,9 @@ static bool find_biases(const struct sel_answers *answers, size_t annotators, bo
         for (size_t k = 0; k < answers->n; k++) {
             size_t known = answers->annotator[k] < annotators ? answers->annotator[k] : annotators;
             size_t of = together ? annotators : known;
-            if (of >= to)
-                continue;
-            double margin = shrunk_margin(answers, k) + result[of].left_bias;
-            double lapse = result[known].lapse;
-            double left = (1 - lapse) * sel_sigmoid(margin) + lapse / 2;
-            double right = (1 - lapse) * sel_sigmoid(-margin) + lapse / 2;
-            double y = answers->y[k];
-            slope[of] += answers->weight[k] * (1 - lapse) * sel_weight_plug(margin) *
-                         (y / fmax(left, 1e-12) - (1 - y) / fmax(right, 1e-12));
-            information[of] += answers->weight[k] * sel_weight_lapse(margin, lapse);
+            if (of < to)
+                add_answer(answers, k, result[of].left_bias, result[known].lapse, &slope[of],
+                           &information[of]);
         }
         moved = 0;
         for (size_t a = from; a < to; a++) {

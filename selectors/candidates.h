@@ -26,7 +26,7 @@ struct candidates {
 struct candidates_round {
     const struct sel_picker_options *options;
     const double *psi;
-    double lapse;
+    double lapse, tie;
     double *policy_inverse; /* M = S I S, d x d */
     double *centred;        /* n_max x d */
     double *product;        /* n_max x d */

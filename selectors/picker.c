@@ -225,6 +225,14 @@ void sel_picker_free(struct sel_picker *picker)
 
 /* ---- rounds ---- */
 
+enum sel_status sel_picker_ties(struct sel_picker *picker, double tie)
+{
+    if (!(tie >= 0) || !isfinite(tie))
+        return SEL_INVALID;
+    picker->round.tie = tie;
+    return SEL_OK;
+}
+
 enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_information *information,
                                  const double *policy, const double *psi, double lapse)
 {

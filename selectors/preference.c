@@ -2,6 +2,7 @@
  *
  *   f(psi) = sum_k weight_k loss(y_k, m_k) + lambda/2 |psi - prior|^2,  m = psi' x
  *   loss   = -y log P - (1-y) log(1-P),  P = (1-e) sigma(m) + e/2, e one for all or of the label
+ *   or, with options->tie, that of three answers in ties.c, whose w then stands below
  *   F      = sum_k weight_k w_k x_k x_k', w = [(1-e) sigma']^2 / (P (1-P)): the Hessian of the sum
  *            for e = 0, the Fisher information otherwise;  Sigma = lambda Id + F
  * Newton: psi -= t Sigma^-1 gradient, t = 1, halved until f falls (Armijo).
@@ -114,7 +115,7 @@ struct label_loss {
     double weight;
 };
 
-static struct label_loss loss_of(double y, double margin, double lapse)
+static struct label_loss sided_loss_of(double y, double margin, double lapse)
 {
     double sigma = sel_sigmoid(margin);
     if (lapse <= 0) {
@@ -134,9 +135,44 @@ static struct label_loss loss_of(double y, double margin, double lapse)
     };
 }
 
+/* The same by Davidson's model; see ties.c. */
+static struct label_loss tie_loss_of(double y, double margin, double lapse, double tie)
+{
+    struct sel_chances honest = sel_tie_chances(margin, 0, tie);
+    double half = (honest.left - honest.right) / 2, weight = sel_weight_tie(margin, lapse, tie);
+    if (y == .5)
+        /* log T, which no subtraction has lost */
+        return (struct label_loss){-log1p(-lapse) - log(tie) + fabs(margin) / 2 +
+                                       log1p(exp(-fabs(margin)) + tie * exp(-fabs(margin) / 2)),
+                                   half, weight};
+    struct label_loss loss = {.weight = weight};
+    const struct {
+        double share, chance, change; /* change: of the logarithm of the honest chance */
+    } sides[] = {{y, honest.left, honest.right + honest.tie / 2},
+                 {1 - y, honest.right, -honest.left - honest.tie / 2}};
+    for (int side = 0; side < 2; side++) {
+        double answer = (1 - lapse) * sides[side].chance, all = answer + lapse / 2;
+        if (sides[side].share > 0 && all > 0) {
+            loss.value -= sides[side].share * log(all);
+            loss.slope -= sides[side].share * sides[side].change * (answer / all);
+        } else if (sides[side].share > 0) { /* e^-|m| is 0 */
+            loss.value += sides[side].share * fabs(margin);
+            loss.slope -= sides[side].share * sides[side].change;
+        }
+    }
+    return loss;
+}
+
 static double lapse_of(const struct fit *fit, size_t k)
 {
     return fit->options->lapses == NULL ? fit->options->lapse : fit->options->lapses[k];
+}
+
+static struct label_loss loss_of(const struct fit *fit, size_t k, double margin)
+{
+    double lapse = lapse_of(fit, k), tie = fit->options->tie;
+    return tie > 0 ? tie_loss_of(fit->y[k], margin, lapse, tie)
+                   : sided_loss_of(fit->y[k], margin, lapse);
 }
 
 /* Adds one block to the sum of losses; with `full` also to likelihood and fisher. */
@@ -153,8 +189,7 @@ static double add_block(const struct fit *fit, const double *psi, size_t from, s
     double sum = 0;
     for (size_t k = 0; k < rows; k++) {
         double weight = fit->weight[from + k];
-        struct label_loss loss =
-            loss_of(fit->y[from + k], preference->margin[k], lapse_of(fit, from + k));
+        struct label_loss loss = loss_of(fit, from + k, preference->margin[k]);
         sum += weight * loss.value;
         preference->slope[k] = weight * loss.slope;
         preference->margin[k] = sqrt(weight * loss.weight);
@@ -361,8 +396,9 @@ static bool options_are_valid(const struct sel_preference_options *options)
     bool evidence = options->lambda == 0 && options->lambda_start > 0 &&
                     isfinite(options->lambda_start) && options->lambda_min > 0 &&
                     options->lambda_max >= options->lambda_min && isfinite(options->lambda_max);
-    return (fixed || evidence) && options->lapse >= 0 && options->lapse < 1 &&
-           options->tolerance >= 0 && options->iterations_max >= 0 && options->evidence_rounds >= 0;
+    return (fixed || evidence) && options->lapse >= 0 && options->lapse < 1 && options->tie >= 0 &&
+           isfinite(options->tie) && options->tolerance >= 0 && options->iterations_max >= 0 &&
+           options->evidence_rounds >= 0;
 }
 
 static bool labels_are_valid(const double *y, const double *weight, const double *lapses, size_t n)
@@ -457,7 +493,7 @@ enum sel_status sel_preference_left_out(struct sel_preference *preference,
         measure_block(&fit, from, n - from < LINEAR_BLOCK ? n - from : LINEAR_BLOCK, margin,
                       variance);
     for (size_t k = 0; k < n; k++) {
-        struct label_loss loss = loss_of(y[k], margin[k], lapse_of(&fit, k));
+        struct label_loss loss = loss_of(&fit, k, margin[k]);
         /* The label alone may be all that is known of its direction. */
         variance[k] /= fmax(1 - weight[k] * loss.weight * variance[k], 1e-9);
         margin[k] += variance[k] * weight[k] * loss.slope;

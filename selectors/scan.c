@@ -210,7 +210,10 @@ WIDE_BODY void weigh(struct candidates *candidates, const struct candidates_roun
                 allow(candidates->allowed + from + k, round->variance + k, own, diagonal, count);
         }
         double *weight = candidates->weight + from;
-        if (weighted)
+        if (weighted && round->tie > 0)
+            weights_fill_ties(weight, round->policy, round->variance, block.count, probit,
+                              round->lapse, round->tie);
+        else if (weighted)
             weights_fill(weight, round->policy, round->variance, block.count, probit, round->lapse);
         for (k = 0; k < block.count; k++)
             weight[k] = !weighted ? 1 : weight[k] > least ? weight[k] : least;

@@ -47,6 +47,17 @@ double sel_weight_probit(double margin, double variance);
  * [(1-e) sigma']^2 / (P (1-P)), P = (1-e) sigma + e/2. */
 double sel_weight_lapse(double margin, double lapse);
 
+/* ---- ties.c: Davidson's model of ties ---- */
+
+/* Chances of the three answers where P(tie) = tie / (e^(m/2) + e^(-m/2) + tie) and one who lapses
+ * says left or right by a coin (Davidson 1970). tie >= 0; 0: there are no ties. */
+struct sel_chances {
+    double left, right, tie;
+};
+struct sel_chances sel_tie_chances(double margin, double lapse, double tie);
+/* Weight of such an answer; sel_weight_lapse where tie = 0. */
+double sel_weight_tie(double margin, double lapse, double tie);
+
 /* ---- random.c: counter-based random numbers (Philox4x32-10, Salmon et al. 2011) ---- */
 
 struct sel_random {
@@ -135,6 +146,8 @@ struct sel_preference_options {
     int iterations_max;   /* of one Newton solve; 50 */
     double tolerance;     /* of |gradient|_inf; 1e-8 */
     const double *lapses; /* one epsilon for each label, in place of `lapse`; NULL, the default */
+    double tie;           /* of Davidson's model, where y = 1/2 is a tie; 0, the default: y = 1/2
+                             counts as half an answer for each side */
 };
 
 /* The defaults above for dimension d. */
@@ -212,7 +225,13 @@ struct sel_answers {
     const double *y, *weight;
     const uint32_t *annotator; /* below `annotators`; from there on: unknown */
     size_t n;
+    double tie; /* of Davidson's model, as in struct sel_preference_options */
 };
+
+/* The most likely `tie` of Davidson's model, margins and rates being known: `lapses` one for each
+ * label or NULL for `lapse`; one answer at m = 0, half a tie, is added. 0 where nobody ties.
+ * `annotator` and `tie` of the answers are not read. See ties.c. */
+double sel_tie_estimate(const struct sel_answers *answers, const double *lapses, double lapse);
 
 /* Posterior lapse rates and biases of `annotators` annotators, result[annotators] being those of
  * all labels together. overall: the rate of sel_preference_lapse, in [0, 1); it is the mean of a
@@ -323,6 +342,9 @@ size_t sel_picker_bytes(const struct sel_picker_options *options);
  * taken; nobody else may change Sigma within a round. */
 enum sel_status sel_picker_begin(struct sel_picker *picker, struct sel_information *information,
                                  const double *policy, const double *psi, double lapse);
+/* Weights of the rounds to come are those of Davidson's model of ties; 0, as at first: there are
+ * none. SEL_INVALID, and no change, unless tie is finite and not negative. */
+enum sel_status sel_picker_ties(struct sel_picker *picker, double tie);
 /* Closes all pools and keeps S I S: enough for a new round while only sel_picker_take has changed
  * Sigma since the last begin and psi and I are the same. */
 void sel_picker_clear(struct sel_picker *picker);

@@ -9,5 +9,8 @@
  * is a normal number; 0 where a margin is infinite or not a number. */
 void weights_fill(double *weight, const double *margin, const double *variance, size_t count,
                   bool probit, double lapse);
+/* The same with sel_weight_tie, by libm. */
+void weights_fill_ties(double *weight, const double *margin, const double *variance, size_t count,
+                       bool probit, double lapse, double tie);
 
 #endif

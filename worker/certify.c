@@ -179,7 +179,8 @@ static double open_weight(const struct certificate_snapshot *snapshot, size_t po
                           size_t j)
 {
     const double *margins = snapshot->margins + snapshot->pools[pool].first;
-    return snapshot->share * sel_weight_lapse(margins[i] - margins[j], snapshot->lapse);
+    return snapshot->share *
+           sel_weight_tie(margins[i] - margins[j], snapshot->lapse, snapshot->tie);
 }
 
 /* ---- the list, block by block ---- */

@@ -57,6 +57,9 @@ static const struct command_usage USAGE = {
         "    psi' ((phi - centre) * scale)\n"
         "where centre and scale are those of the space; P(left is better) is\n"
         "    (1 - lapse) sigma(reward(left) - reward(right)) + lapse / 2.\n"
+        "With tie > 0 (labels.ties) that is so of answers that prefer a side; a tie comes with\n"
+        "    (1 - lapse) tie / (exp(m / 2) + exp(-m / 2) + tie), m = reward(left) - "
+        "reward(right).\n"
         "With --npy, FILE holds the vector psi * scale, so that a trainer's reward head is\n"
         "    numpy.load(FILE) @ phi\n"
         "with the features as they were sent. Of each annotator stand there the share of answers\n"
@@ -139,14 +142,15 @@ static json_t *numbers(const double *values, size_t count)
 static bool print(const struct model_command *model, const struct engine_view *view,
                   struct error *error)
 {
-    json_t *line = json_pack(
-        "{s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f, s:o}", "feature_space",
-        view->space, "fit_id", (json_int_t)model->fit_id, "time", (json_int_t)model->time,
-        "dimension", (json_int_t)view->dimension, "psi", numbers(view->psi, view->dimension),
-        "lambda", view->lambda, "lapse", view->lapse, "left_bias", view->left_bias, "return_rate",
-        view->return_rate, "labels", (json_int_t)model->labels, "objective", model->objective,
-        "centre", numbers(view->centre, view->dimension), "scale", view->scale, "annotators",
-        annotators_json(view));
+    json_t *line =
+        json_pack("{s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f, s:o}",
+                  "feature_space", view->space, "fit_id", (json_int_t)model->fit_id, "time",
+                  (json_int_t)model->time, "dimension", (json_int_t)view->dimension, "psi",
+                  numbers(view->psi, view->dimension), "lambda", view->lambda, "lapse", view->lapse,
+                  "left_bias", view->left_bias, "tie", view->tie, "return_rate", view->return_rate,
+                  "labels", (json_int_t)model->labels, "objective", model->objective, "centre",
+                  numbers(view->centre, view->dimension), "scale", view->scale, "annotators",
+                  annotators_json(view));
     bool good = line != NULL && json_dumpf(line, stdout, 0) == 0 && putchar('\n') != EOF &&
                 fflush(stdout) == 0;
     json_decref(line);

@@ -87,6 +87,7 @@ struct options {
     double labels_lapse; /* NaN: estimated */
     double labels_probes;
     bool labels_by_annotator;
+    enum labels_ties labels_ties;
     double labels_surprise;
     int64_t labels_deadline;
     int64_t labels_late;

@@ -36,6 +36,7 @@ static const char *const SAMPLINGS[] = {"reference", "current", "logged", NULL};
 static const char *const REPLICATES[] = {"all", "best", NULL};
 static const char *const BOTH_BADS[] = {"tie", "ignore", NULL};
 static const char *const SKIPS[] = {"exclude", "again", NULL};
+static const char *const TIES[] = {"half", "davidson", NULL};
 static const char *const WHENS[] = {"slots", "price", "pool", NULL};
 static const char *const DRAWS[] = {"best", "softmax", "power", "softrank", NULL};
 static const char *const PROMPTS[] = {"pair", "spread", "entropy", "maxminlcb", NULL};
@@ -201,6 +202,15 @@ const struct option_row OPTION_ROWS[] = {
      .shared = true,
      .text = "Each annotator's labels are taken at a rate of their own, which stays at the overall "
              "one where they are few; only while that is estimated."},
+    {.mark = "labels.more",
+     ROW(labels, ties),
+     TYPE_NAME,
+     .names = TIES,
+     .fallback = "half",
+     .shared = true,
+     .text =
+         "What a tie (and both_bad) says: half an answer for each side, or an answer of its own "
+         "by Davidson's model, for whose parameter 10 labels a feature are needed."},
     {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4",
      .text = "Standard deviations by which the last 200 labels may cost more log-loss than the fit "
              "expects, before /ready and the log say that they contradict it."},

@@ -37,7 +37,7 @@ def check_model(stage, run):
     said = json.loads(stage.command("model", "--npy", head).stdout)
     fit, space = information.newest_fit(run.entries), information.space_in_force(run.entries)
     assert said["fit_id"] == fit["fit_id"] > 1 and said["feature_space"] == "test", said
-    for name in ("lapse", "left_bias", "return_rate", "labels", "objective"):
+    for name in ("lapse", "left_bias", "tie", "return_rate", "labels", "objective"):
         assert said[name] == fit[name], (name, said[name], fit[name])
     assert [said["lambda"]] == list(numpy.frombuffer(fit["lambda"], "<f8"))
     psi = numpy.frombuffer(fit["psi"], "<f8")

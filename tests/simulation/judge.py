@@ -498,6 +498,7 @@ def check_annotators(log, run):
         for row in rows:
             assert 0 <= row["lapse"] < 1 and row["sided"] <= row["labels"], f"annotator {row}"
             assert row["kind"] == ("model" if row["id"] == "clicks" else ""), f"annotator {row}"
+        log.counts["fit with ties"] += entry.fields["tie"] > 0
         own = any(row["lapse"] != overall for row in rows)
         assert not own or log.options.by_annotator, "rates of annotators though nobody wants them"
         log.counts["fit by annotator"] += own
@@ -552,7 +553,8 @@ def check_variety(crashes, kinds):
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
                  "asked again", "replicas", "notice", "fenced", "abort", "poison", "restored alike",
-                 "carried", "must be carried", "carried anew", "fit by annotator"):
+                 "carried", "must be carried", "carried anew", "fit by annotator",
+                 "fit with ties"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 

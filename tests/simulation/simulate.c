@@ -493,6 +493,7 @@ static struct engine_options options_of(uint64_t seed)
                                    .labels_late = 10000,
                                    .labels_lapse = seed % 3 == 0 ? (double)NAN : 0,
                                    .labels_by_annotator = seed % 2 == 0,
+                                   .labels_ties = seed % 5 < 2 ? TIES_DAVIDSON : TIES_HALF,
                                    .labels_probes = .04,
                                    .fit_every = 10,
                                    .selection = selection_of(&random),

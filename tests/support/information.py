@@ -58,6 +58,20 @@ def weight_plug(margin):
     return small / (1 + small) ** 2
 
 
+def weight_tie(margin, lapse, tie):
+    """Of Davidson's three answers: the sum of (dP/dm)^2 / P."""
+    if tie == 0:
+        return weight_lapse(margin, lapse) if lapse > 0 else weight_plug(margin)
+    up, down = numpy.exp(margin / 2), numpy.exp(-margin / 2)
+    total = up + down + tie
+    left, right, even = up / total, down / total, tie / total
+    lean = (left - right) / 2
+    changes = (left * (.5 - lean), -right * (.5 + lean), -even * lean)
+    honest = 1 - lapse
+    chances = (honest * left + lapse / 2, honest * right + lapse / 2, honest * even)
+    return sum((honest * change) ** 2 / chance for change, chance in zip(changes, chances))
+
+
 def weight_lapse(margin, lapse):
     chosen = 1 / (1 + numpy.exp(-margin))
     answered = (1 - lapse) * chosen + lapse / 2
@@ -298,7 +312,7 @@ def labelled_information(entries, window=None, asking=DEFAULT):
         x = numpy.frombuffer(fields["x"], "<f4").astype(float)
         margin = float(psi @ x)
         lapse = lapse_of(fit, answered.get(fields["request_id"])) if fit is not None else 0.0
-        fresh = weight_lapse(margin, lapse) if lapse > 0 else weight_plug(margin)
+        fresh = weight_tie(margin, lapse, fit.get("tie", 0.0) if fit is not None else 0.0)
         weight = fields["weight"] if fields["fit_id"] == fit_id else fresh
         sigma += factor * weight * numpy.outer(x, x)
     return sigma

@@ -202,7 +202,7 @@ static void answers_to_one_pair_are_compared_whichever_side_they_stand_on(void *
     struct annotators found = {0};
     struct error error;
     double bias;
-    assert_true(annotators_estimate(&book.requests, &labels, .1, true, &region, &bias));
+    assert_true(annotators_estimate(&book.requests, &labels, .1, 0, true, &region, &bias));
     assert_int_equal(annotators_adopt(&found, (struct span){region.data, region.size}, &error),
                      APPLIED_NEW);
     assert_int_equal(found.count, 2);

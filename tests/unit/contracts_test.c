@@ -267,10 +267,12 @@ static void a_fit_names_annotators_or_ends_before_them(void **state)
                                          {.id = span_of("bob"), .kind = span_of("")}};
     assert_true(annotators_encode(rows, 2, &region));
     in.fit.annotators = taken(&region);
+    in.fit.tie = .5;
     assert_true(contracts_encode_entry(contracts, &in, &record, &error));
     assert_true(contracts_decode_entry(contracts, taken(&record), &out, NULL, &error));
     struct fit_annotator row;
     size_t position = 0;
+    assert_float_equal(out.fit.tie, .5, 0);
     assert_true(annotators_next(out.fit.annotators, &position, &row));
     assert_true(same_text(row.id, "ann") && same_text(row.kind, "human"));
     assert_true(row.labels == 700 && row.sided == 600 && row.compared == 300);
@@ -280,9 +282,10 @@ static void a_fit_names_annotators_or_ends_before_them(void **state)
     assert_true(same_text(row.id, "bob") && row.labels == 0);
     assert_false(annotators_next(out.fit.annotators, &position, &row));
     /* Written before there were any: the record ends with the iterations. */
-    const struct span older = {record.data, record.size - region.size};
+    const struct span older = {record.data, record.size - region.size - sizeof(double)};
     assert_true(contracts_decode_entry(contracts, older, &out, NULL, &error));
     assert_int_equal(out.fit.iterations, 6);
+    assert_float_equal(out.fit.tie, 0, 0);
     position = 0;
     assert_false(annotators_next(out.fit.annotators, &position, &row));
     buffer_free(&region);

@@ -178,8 +178,8 @@ static void a_label_left_out_is_as_if_it_had_never_come(void **state)
 
 static struct sel_answers answers_of(const struct labels *labels)
 {
-    return (struct sel_answers){labels->margin, labels->variance,  labels->y,
-                                labels->weight, labels->annotator, labels->n};
+    return (struct sel_answers){labels->margin,    labels->variance, labels->y, labels->weight,
+                                labels->annotator, labels->n,        0};
 }
 
 /* Fits at one rate for all, leaves out, and asks who errs; twice, as two fits do. */

@@ -38,9 +38,10 @@ struct annotated {
 };
 
 /* Appends the rows of the next FIT to `region`; by_annotator: their rates may differ from
- * `overall`. *left_bias: of all labels, in log-odds. False: out of memory. */
+ * `overall`. tie: of Davidson's model of the fit behind the margins. *left_bias: of all labels, in
+ * log-odds. False: out of memory. */
 bool annotators_estimate(const struct requests *requests, const struct annotated *labels,
-                         double overall, bool by_annotator, struct buffer *region,
+                         double overall, double tie, bool by_annotator, struct buffer *region,
                          double *left_bias);
 
 #endif

@@ -80,7 +80,7 @@ static bool choose(struct estimate *estimate)
     return true;
 }
 
-static bool find_rates(struct estimate *estimate, double overall)
+static bool find_rates(struct estimate *estimate, double overall, double tie)
 {
     const struct annotated *labels = estimate->labels;
     uint32_t *row = malloc((labels->count + 1) * sizeof *row);
@@ -90,7 +90,7 @@ static bool find_rates(struct estimate *estimate, double overall)
         for (size_t k = 0; k < labels->count; k++)
             row[k] = estimate->row_of[labels->annotator[k]];
         const struct sel_answers answers = {
-            labels->margin, labels->variance, labels->y, labels->weight, row, labels->count};
+            labels->margin, labels->variance, labels->y, labels->weight, row, labels->count, tie};
         done = sel_annotators(&answers, estimate->count, overall, estimate->found) == SEL_OK;
     }
     free(row);
@@ -230,11 +230,11 @@ static bool compare_annotators(struct estimate *estimate)
 }
 
 bool annotators_estimate(const struct requests *requests, const struct annotated *labels,
-                         double overall, bool by_annotator, struct buffer *region,
+                         double overall, double tie, bool by_annotator, struct buffer *region,
                          double *left_bias)
 {
     struct estimate estimate = {.requests = requests, .labels = labels};
-    bool done = choose(&estimate) && find_rates(&estimate, overall);
+    bool done = choose(&estimate) && find_rates(&estimate, overall, tie);
     if (done)
         estimate.rows = calloc(estimate.count + 1, sizeof *estimate.rows);
     done = done && estimate.rows != NULL;

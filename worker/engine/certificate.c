@@ -267,6 +267,7 @@ static bool copy_model(const struct model *model, struct certificate_snapshot *s
     size_t bytes = snapshot->dimension * snapshot->dimension * sizeof *snapshot->policy;
     snapshot->lambda = model->lambda;
     snapshot->lapse = model->lapse;
+    snapshot->tie = model->tie;
     snapshot->fit_id = model->fit_id;
     snapshot->policy = malloc(bytes);
     snapshot->space = strdup(model->space.name);

@@ -10,7 +10,7 @@
  * the certificate says how well the labels are spent on all pairs that can still be seen, and says
  * little when those are few beside the labels.
  *
- * All weights are those of one label at the present psi, w = sel_weight_lapse(psi' x), as a fit
+ * All weights are those of one label at the present psi, w = sel_weight_tie(psi' x), as a fit
  * recomputes them, whatever selection.weights made of them at the pick: pairs asked early and pairs
  * not asked at all are measured alike. So f is the engine's policy trace where no pair was weighted
  * otherwise since the newest fit. I is the present one. The best design knows that psi and that I
@@ -59,7 +59,7 @@ struct certificate_snapshot {
     uint32_t *known; /* i << 16 | j */
     size_t open;     /* such pairs, >= 1 */
     double share;    /* of w that an open pair counts for, `each` included */
-    double lapse;
+    double lapse, tie;
 
     double lambda;
     double *policy; /* d x d: I */

@@ -50,10 +50,11 @@ void engine_digest(const struct engine *engine, char text[ID_TEXT_SIZE])
     }
     const struct {
         struct id space;
-        double scale, lambda, lapse, return_rate, left_bias;
+        double scale, lambda, lapse, return_rate, left_bias, tie;
         int64_t fit_id, fit_time;
-    } fit = {model->space.id,    model->space.scale, model->lambda, model->lapse,
-             model->return_rate, model->left_bias,   model->fit_id, model->fit_time};
+    } fit = {model->space.id, model->space.scale, model->lambda,
+             model->lapse,    model->return_rate, model->left_bias,
+             model->tie,      model->fit_id,      model->fit_time};
     add(&sum, &fit, sizeof fit);
     for (int32_t k = 0; k < engine->partition_count; k++) {
         const int64_t pane[] = {k, engine->partitions[k].pane.from,

@@ -33,6 +33,9 @@ enum labels_replicate { REPLICATE_ALL, REPLICATE_BEST };
 enum labels_both_bad { BOTH_BAD_TIE, BOTH_BAD_IGNORE };
 enum labels_skips { SKIPS_EXCLUDE, SKIPS_AGAIN };
 
+/* What a tie says: half an answer for each side, or one of its own. */
+enum labels_ties { TIES_HALF, TIES_DAVIDSON };
+
 /* When a pair is asked, how it is drawn by its score, and which pools come first: the options
  * `selection.when`, `.draw` and `.prompts`, in the order of their names. */
 enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
@@ -94,9 +97,10 @@ struct engine_options {
     enum labels_both_bad labels_both_bad;
     enum labels_skips labels_skips;
     int64_t fit_every;
-    double fit_lambda;        /* 0: by evidence */
-    double fit_lambda_max;    /* 0: 2 d / .09 */
-    double labels_lapse;      /* NaN: estimated */
+    double fit_lambda;     /* 0: by evidence */
+    double fit_lambda_max; /* 0: 2 d / .09 */
+    double labels_lapse;   /* NaN: estimated */
+    enum labels_ties labels_ties;
     bool labels_by_annotator; /* a rate of each annotator's own, where it is estimated */
     double labels_probes;     /* share of the slots that learn how often annotators err */
     struct selection_options selection;
@@ -284,6 +288,7 @@ struct engine_view {
     const double *psi;
     double lambda, lapse, return_rate;
     double left_bias;
+    double tie;                             /* of Davidson's model; 0: none */
     const struct fit_annotator *annotators; /* those with the most labels first */
     size_t annotator_count;
     /* NULL unless engine_refresh has brought them up to date; policy also before there is an I. */

@@ -19,6 +19,8 @@ static void watch_drift(struct model *model, const struct request *request)
     if (model->fit_id == 0 || model->stale || !model_in_window(model, request) ||
         !request_informative(request) || !request_counting(request, &label) || label.replaces)
         return;
+    if (model->tie > 0 && label.probability == .5)
+        return; /* what is predicted is the side */
     double q = sel_information_variance(model->information, request->x);
     double margin = model_margin(model, request->x) / sqrt(1 + M_PI * q / 8);
     double lapse =
@@ -177,6 +179,21 @@ static bool by_annotator(const struct model *model)
     return model->options->labels_by_annotator && isnan(model->options->labels_lapse);
 }
 
+static bool has_ties(const struct model *model)
+{
+    return model->options->labels_ties == TIES_DAVIDSON;
+}
+
+static double find_tie(const struct label_set *set, const struct sel_preference_options *options)
+{
+    const struct sel_answers answers = {.margin = set->margin,
+                                        .variance = set->variance,
+                                        .y = set->y,
+                                        .weight = set->weight,
+                                        .n = set->count};
+    return sel_tie_estimate(&answers, options->lapses, options->lapse);
+}
+
 /* The rate that each label is taken at, by the rows of a fit. */
 static void set_lapses(const struct model *model, const struct annotators *annotators,
                        double overall, struct label_set *set)
@@ -185,10 +202,11 @@ static void set_lapses(const struct model *model, const struct annotators *annot
         set->lapse[k] = annotators_lapse(annotators, model->requests, set->annotator[k], overall);
 }
 
-/* The rows of annotators, by a fit that is done; rates that differ call for another. */
+/* The rows of annotators and the parameter of ties, by a fit that is done; where they change the
+ * likelihood they call for another. */
 static enum sel_status describe_annotators(struct model *model, struct label_set *set,
-                                           const struct sel_preference_options *options,
-                                           double *psi, struct model_fit_result *result)
+                                           struct sel_preference_options *options, double *psi,
+                                           struct model_fit_result *result)
 {
     enum sel_status status =
         sel_preference_left_out(model->preference, set->x, set->y, set->weight, set->count, options,
@@ -199,17 +217,20 @@ static enum sel_status describe_annotators(struct model *model, struct label_set
                                      set->margin,  set->variance,  set->count};
     struct annotators found = {0};
     struct error ignored;
-    if (!annotators_estimate(model->requests, &labels, options->lapse, by_annotator(model),
-                             &result->annotators, &result->left_bias) ||
+    if (!annotators_estimate(model->requests, &labels, options->lapse, options->tie,
+                             by_annotator(model), &result->annotators, &result->left_bias) ||
         annotators_adopt(&found, (struct span){result->annotators.data, result->annotators.size},
                          &ignored) != APPLIED_NEW)
         return SEL_NO_MEMORY;
     model->lapse_labels = (int64_t)set->count;
-    if (options->lapses != NULL) {
+    if (options->lapses != NULL)
         set_lapses(model, &found, options->lapse, set);
+    if (has_ties(model))
+        options->tie = find_tie(set, options);
+    if (options->lapses != NULL || has_ties(model))
         status = sel_preference_fit(model->preference, set->x, set->y, set->weight, set->count,
                                     NULL, options, psi, &result->preference);
-    }
+    result->tie = options->tie;
     annotators_free(&found);
     return status;
 }
@@ -241,6 +262,7 @@ static enum sel_status solve_fit(struct model *model, struct label_set *set, dou
     options.lambda_start = model->lambda;
     if (model->options->fit_lambda_max > 0)
         options.lambda_max = model->options->fit_lambda_max;
+    result->tie = options.tie = has_ties(model) ? model->tie : 0;
     enum sel_status status = find_lapse(model, set, &options);
     if (status != SEL_OK)
         return status;

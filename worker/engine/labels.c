@@ -451,7 +451,8 @@ bool fit_tick(struct engine *engine, struct error *error)
                     .label_digest = span_of(digest),
                     .objective = result.preference.objective,
                     .iterations = result.preference.iterations,
-                    .annotators = {result.annotators.data, result.annotators.size}}};
+                    .annotators = {result.annotators.data, result.annotators.size},
+                    .tie = result.tie}};
         done = effect_entry(engine, &entry, 0, error) &&
                model_fit(model, &entry, error) == APPLIED_NEW;
         engine->stats.fits++;

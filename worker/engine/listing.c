@@ -160,7 +160,8 @@ static void add_pair(struct engine *engine, struct listing *listing, const struc
         listing->x[k * d + axis] = (double)(left[axis] - right[axis]);
     bool unweighted = engine->model.unweighted != NULL;
     listing->weight[k] =
-        unweighted ? sel_weight_lapse(pair->pair.margin, engine->model.lapse) : pair->pair.weight;
+        unweighted ? sel_weight_tie(pair->pair.margin, engine->model.lapse, engine->model.tie)
+                   : pair->pair.weight;
     listing->margin[k] = pair->pair.margin;
     listing->group[k] = listing->groups;
     listing->places[k] =

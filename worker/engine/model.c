@@ -103,7 +103,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
     model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
-    model->left_bias = 0;
+    model->left_bias = model->tie = 0;
     model->lapse_labels = 0;
     model->lapse_deviation = (double)NAN;
     drift_clear(&model->drift);
@@ -210,8 +210,8 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (!(lambda > 0) || !isfinite(lambda) || !(fit->lapse >= 0 && fit->lapse < 1) ||
         !(fit->return_rate > 0 && fit->return_rate <= 1))
         return refused(error, "lambda, lapse or return_rate: out of range");
-    if (!isfinite(fit->left_bias))
-        return refused(error, "left_bias: is not finite");
+    if (!isfinite(fit->left_bias) || !(fit->tie >= 0 && fit->tie <= FIT_TIE_MAX))
+        return refused(error, "left_bias or tie: out of range");
     double *psi = malloc(fit->psi.size);
     if (psi == NULL)
         return APPLIED_NO_MEMORY;
@@ -233,6 +233,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     model->lambda = lambda;
     model->lapse = fit->lapse;
     model->left_bias = fit->left_bias;
+    model->tie = fit->tie;
     model->return_rate = fit->return_rate;
     model->stale = model->policy_stale = true;
     model->fresh = -1;
@@ -434,7 +435,7 @@ double model_weight(const struct model *model, const struct request *request)
     double lapse = model->lapse;
     if (seen_by_fit(model, request) && request_counting(request, &label))
         lapse = annotators_lapse(&model->annotators, model->requests, label.annotator, lapse);
-    return sel_weight_lapse(model_margin(model, request->x), lapse);
+    return sel_weight_tie(model_margin(model, request->x), lapse, model->tie);
 }
 
 /* w of a request under the newest fit. */

@@ -21,6 +21,9 @@
 /* Requests keep the fit of their pick in 32 bits; there is room for the fits to come. */
 #define FIT_ID_MAX (INT64_C(1) << 31)
 
+/* With it 99.8 % of the answers to a pair of equals are ties; an estimate is below e^6. */
+enum { FIT_TIE_MAX = 1000 };
+
 enum { MODEL_BUCKETS = 16, MODEL_POOLS_FOR_LATER = 50 };
 
 /* Sums over the panes of one slice of time; lower triangle, packed by rows. */
@@ -71,6 +74,7 @@ struct model {
     int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */
     double lambda, lapse, return_rate;
     double left_bias;
+    double tie; /* of Davidson's model; 0: a tie is half an answer for each side */
     struct annotators annotators;
     double *psi;
     struct drift drift;
@@ -123,7 +127,7 @@ double model_trace(const struct model *model);
 struct model_fit_result {
     struct sel_preference_result preference;
     double lapse; /* that it takes as known */
-    double left_bias;
+    double left_bias, tie;
     struct buffer annotators; /* rows as FIT holds them; the caller's to free, also on failure */
     double return_rate;
     int64_t labels;

@@ -180,9 +180,10 @@ static void name_decision(const struct engine *engine, struct decision *decision
     naming->left = swap ? decision->choice.j : decision->choice.i;
     naming->right = swap ? decision->choice.i : decision->choice.j;
     naming->time = entry_time(engine);
-    double weight = engine->model.unweighted == NULL
-                        ? decision->choice.pair.weight
-                        : sel_weight_lapse(decision->choice.pair.margin, engine->model.lapse);
+    double weight =
+        engine->model.unweighted == NULL
+            ? decision->choice.pair.weight
+            : sel_weight_tie(decision->choice.pair.margin, engine->model.lapse, engine->model.tie);
     naming->weight = fmin(weight, .25); /* rounding may go beyond */
     naming->part_count = 0;
     name_parts(engine, decision, swap, naming);

@@ -19,6 +19,7 @@ struct engine_view engine_view(const struct engine *engine)
                                .lapse = model->lapse,
                                .return_rate = model->return_rate,
                                .left_bias = model->left_bias,
+                               .tie = model->tie,
                                .annotators = model->annotators.rows,
                                .annotator_count = model->annotators.count,
                                .time = engine->requests.time_last};

@@ -34,8 +34,10 @@ bool working_start(struct engine *engine, struct error *error)
         return true;
     }
     seed_draws(engine);
-    enum sel_status status = sel_picker_begin(engine->picker, model_design(model), model->policy,
-                                              model->psi, model->lapse);
+    enum sel_status status = sel_picker_ties(engine->picker, model->tie);
+    if (status == SEL_OK)
+        status = sel_picker_begin(engine->picker, model_design(model), model->policy, model->psi,
+                                  model->lapse);
     model->moved = false;
     return status == SEL_OK ||
            error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
