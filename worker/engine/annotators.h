@@ -12,6 +12,8 @@
 #include "schemas/contracts.h"
 
 enum { ANNOTATORS_MAX = 1000, ANNOTATORS_BYTES_MAX = 128 << 10 };
+/* Memory of the rows in force, and of the likelihoods and the rows of the next while it is made. */
+enum { ANNOTATORS_MEMORY = 2 << 20 };
 
 struct annotators {
     struct span region;         /* as FIT holds it, a copy */

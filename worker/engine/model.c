@@ -67,8 +67,9 @@ size_t model_bytes(const struct engine_options *options, size_t dimension)
 {
     size_t square = dimension * dimension * sizeof(double);
     size_t unweighted = wants_unweighted(options) ? 2 : 0;
-    /* Sigma and S, I, S I S, the fit's matrices, and the buckets of I. */
-    return (8 + unweighted) * square + 2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
+    /* Sigma and S, I, S I S, the fit's matrices, the buckets of I, and annotators. */
+    return ANNOTATORS_MEMORY + (8 + unweighted) * square +
+           2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
 }
 
 /* Allocates what depends on the dimension. */
