@@ -16,6 +16,7 @@
  */
 #define SELECTION(member) .mark = "selection.*", ROW(selection, member)
 #define ASKING(member) .mark = "labels.attempts...skips", ROW(labels, member)
+#define ANSWERS(member) .mark = "labels.by_annotator...ties", ROW(labels, member)
 #define PARAMETER(member, least, most)                                                             \
     SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
                        .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
@@ -195,19 +196,10 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(labels, probes), TYPE_NUMBER, 0, .5, .fallback = "0.04", .shared = true,
      .text = "Share of the slots that ask the most confident pair, to learn that rate; only while "
              "it is estimated."},
-    {.mark = "labels.more",
-     ROW(labels, by_annotator),
-     TYPE_BOOL,
-     .fallback = "true",
-     .shared = true,
+    {ANSWERS(by_annotator), TYPE_BOOL, .fallback = "true", .shared = true,
      .text = "Each annotator's labels are taken at a rate of their own, which stays at the overall "
              "one where they are few; only while that is estimated."},
-    {.mark = "labels.more",
-     ROW(labels, ties),
-     TYPE_NAME,
-     .names = TIES,
-     .fallback = "half",
-     .shared = true,
+    {ANSWERS(ties), TYPE_NAME, .names = TIES, .fallback = "half", .shared = true,
      .text =
          "What a tie (and both_bad) says: half an answer for each side, or an answer of its own "
          "by Davidson's model, for whose parameter 10 labels a feature are needed."},

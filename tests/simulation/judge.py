@@ -423,6 +423,7 @@ def check_nothing_stays_behind(log, run):
             f"the label of request {answer['request_id']} was not carried, as {request_id}"
         assert held is None or judge.words_of(held) == judge.words_of(answer), \
             f"carried request {request_id} does not say what its label says now"
+        log.counts["carried by name"] += held is not None and held["annotator_id"] != ""
         log.counts["must be carried"] += held is not None
 
 
@@ -497,7 +498,7 @@ def check_annotators(log, run):
         assert labels == sorted(labels, reverse=True), f"labels of annotators {labels}"
         for row in rows:
             assert 0 <= row["lapse"] < 1 and row["sided"] <= row["labels"], f"annotator {row}"
-            assert row["kind"] == ("model" if row["id"] == "clicks" else ""), f"annotator {row}"
+            assert row["kind"] == ("model" if row["id"] == "annotator 4" else ""), f"annotator {row}"
         log.counts["fit with ties"] += entry.fields["tie"] > 0
         own = any(row["lapse"] != overall for row in rows)
         assert not own or log.options.by_annotator, "rates of annotators though nobody wants them"
@@ -553,7 +554,7 @@ def check_variety(crashes, kinds):
     assert not missing, f"no crash at: {', '.join(sorted(missing))}"
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
                  "asked again", "replicas", "notice", "fenced", "abort", "poison", "restored alike",
-                 "carried", "must be carried", "carried anew", "fit by annotator",
+                 "carried", "must be carried", "carried anew", "carried by name", "fit by annotator",
                  "fit with ties"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 

@@ -21,6 +21,8 @@ static bool happens(struct world *world, double probability)
     return sel_random_uniform(&world->chance) < probability;
 }
 
+enum { CLICKER = 4 }; /* of five who label */
+
 static int below(struct world *world, int bound)
 {
     return (int)sel_random_below(&world->chance, (uint64_t)bound);
@@ -106,24 +108,17 @@ static enum label_outcome outcome_of(struct world *world, const struct asked *as
     return sel_random_uniform(&world->chance) < sel_sigmoid(margin) ? OUTCOME_LEFT : OUTCOME_RIGHT;
 }
 
-/* One of three who label, by the request and how often it was answered; of the rest nobody says who
- * it was. The third looks at nothing. */
-static const char *annotator_of(const struct asked *asked)
-{
-    static const char *const NAMES[] = {"ann", "bob", "clicks", ""};
-    return NAMES[(asked->id[31] + asked->answers) % 4];
-}
-
 static void answer(struct world *world, struct asked *asked, int64_t now)
 {
     char label_id[64] = "", annotator[32];
     enum label_outcome outcome = outcome_of(world, asked);
-    const char *annotator = annotator_of(asked);
-    if (outcome <= OUTCOME_RIGHT && strcmp(annotator, "clicks") == 0)
-        outcome = asked->id[30] % 2 == 0 ? OUTCOME_LEFT : OUTCOME_RIGHT;
     bool corrects = asked->first_label[0] != '\0' && happens(world, .7);
     bool by_pair = happens(world, .1);
-    snprintf(annotator, sizeof annotator, "annotator %d", below(world, 5));
+    int who = below(world, 5);
+    snprintf(annotator, sizeof annotator, "annotator %d", who);
+    /* One of them looks at nothing. */
+    if (outcome <= OUTCOME_RIGHT && who == CLICKER)
+        outcome = asked->id[30] % 2 == 0 ? OUTCOME_LEFT : OUTCOME_RIGHT;
     asked->answers++;
     if (corrects || happens(world, .5))
         snprintf(label_id, sizeof label_id, "label %s %d", asked->id, asked->answers);
@@ -135,9 +130,8 @@ static void answer(struct world *world, struct asked *asked, int64_t now)
                                     outcome == OUTCOME_PROBABILITY ? .75 : (double)NAN,
                                 .confidence = happens(world, .1) ? .5 : 1,
                                 .annotator_id = span_of(annotator),
+                                .annotator_kind = span_of(who == CLICKER ? "model" : ""),
                                 .supersedes = span_of(corrects ? asked->first_label : ""),
-                                .annotator_id = span_of(annotator),
-                                .annotator_kind = span_of(annotator[0] == 'c' ? "model" : ""),
                                 .lead_time = -1};
     append_label(world, &label, now);
     if (asked->first_label[0] == '\0')
