@@ -81,6 +81,19 @@ static bool (*const CHECKS[])(const struct options *options, struct error *error
     check_memory,
 };
 
+/* Not wrong, but perhaps not what was meant. */
+static void note_attempts(const struct options *options)
+{
+    char age[64], deadline[64];
+    if (options->labels_attempts < 2 || options->pool_age > options->labels_deadline)
+        return;
+    options_text(options, "pool.age", age, sizeof age);
+    options_text(options, "labels.deadline", deadline, sizeof deadline);
+    printf("# nothing is asked again (labels.attempts): pools close after pool.age = %s, before a "
+           "request runs out after labels.deadline = %s\n",
+           age, deadline);
+}
+
 static int check_alone(const struct options *options)
 {
     char digest[OPTIONS_DIGEST_SIZE];
@@ -92,6 +105,7 @@ static int check_alone(const struct options *options)
     options_needs(options->rule, needs);
     if (needs[0] != '\0')
         printf("# %s needs of every completion: %s\n", options->rule->name, needs);
+    note_attempts(options);
     fflush(stdout);
     struct error error = {ERROR_NONE, ""};
     for (size_t k = 0; k < sizeof CHECKS / sizeof *CHECKS; k++)

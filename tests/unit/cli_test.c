@@ -181,6 +181,10 @@ static void test_check_accepts_the_example(void **state)
     assert_non_null(strstr(output, "sasl.password=********"));
     assert_non_null(strstr(output, "beta = 0.1; # file"));
     assert_non_null(strstr(output, "digest of the shared options: "));
+    static const char NOTE[] = "# nothing is asked again (labels.attempts): pools close after";
+    assert_non_null(strstr(output, NOTE));
+    expect("check " EXAMPLE SCHEMAS " -s pool.age=2d", EXIT_DONE, "configuration is good");
+    assert_null(strstr(output, NOTE));
 }
 
 static void test_check_says_what_a_rule_needs(void **state)
