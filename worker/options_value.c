@@ -47,7 +47,9 @@ const char *option_expected(const struct option_row *row)
     case TYPE_DURATION:
         return "a duration such as \"250ms\", \"5m\" or \"7d\"";
     case TYPE_NUMBER:
-        return row->automatic != NULL ? "a number or \"auto\"" : "a number";
+        return row->automatic == NULL                ? "a number"
+               : strcmp(row->automatic, "none") == 0 ? "a number or \"none\""
+                                                     : "a number or \"auto\"";
     }
     return "a value";
 }
@@ -232,7 +234,7 @@ static bool append(struct string_list *list, const char *text, size_t size)
     return true;
 }
 
-/* Every list of ours holds "name=value". The value is not shown: it may be a secret. */
+/* Most lists of ours hold "name=value". The value is not shown: it may be a secret. */
 static bool check_items(const struct string_list *list, struct error *error)
 {
     for (size_t k = 0; k < list->count; k++) {
@@ -248,7 +250,7 @@ static bool check_items(const struct string_list *list, struct error *error)
 static bool replace_list(struct options *options, const struct option_row *row,
                          struct string_list list, struct error *error)
 {
-    if (!check_items(&list, error)) {
+    if (!row->plain && !check_items(&list, error)) {
         free_list(&list);
         return false;
     }
@@ -268,6 +270,38 @@ bool option_assign_list(struct options *options, const struct option_row *row,
             return error_set(error, ERROR_FATAL, "out of memory");
         }
     return replace_list(options, row, list, error);
+}
+
+static size_t scalar_size(const struct option_row *row)
+{
+    switch (row->type) {
+    case TYPE_BOOL:
+        return sizeof(bool);
+    case TYPE_NAME:
+        return sizeof(int);
+    default:
+        return 8; /* int64_t, size_t and double */
+    }
+}
+
+bool option_copy(struct options *to, const struct options *from, const struct option_row *row,
+                 struct error *error)
+{
+    const void *member = option_member(from, row);
+    if (row->type == TYPE_STRING) {
+        char *copy = strdup(*(char *const *)member);
+        if (copy == NULL)
+            return error_set(error, ERROR_FATAL, "out of memory");
+        option_clear(to, row);
+        *(char **)option_member(to, row) = copy;
+        return true;
+    }
+    if (row->type == TYPE_LIST) {
+        const struct string_list *list = member;
+        return option_assign_list(to, row, (const char *const *)list->items, list->count, error);
+    }
+    memcpy(option_member(to, row), member, scalar_size(row));
+    return true;
 }
 
 /* One item in quotes, with \" and \\; *text moves behind it. */

@@ -57,6 +57,9 @@ struct pool {
     bool declined;  /* and that is the rule's word: another fit may change it */
     bool skipped;   /* the rule drew that nothing is asked of it, as of the last scoring */
     bool prompt_cut;
+    uint8_t quota;        /* its domain's place in budget.domains, plus 1; 0: none */
+    float dearest;        /* most that a pair of it may cost, as of the last scoring */
+    int64_t prompt_again; /* when its prompt may be asked again, or looked at anew; 0: now */
     double score;
     int64_t score_fit;                          /* the fit it was made under */
     struct span prompt_id, prompt_text, domain; /* one block */

@@ -226,14 +226,14 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
     return true;
 }
 
-/* The pick is taken: the bucket and the pool follow. */
-static void follow(struct engine *engine, const struct decision *decision, int64_t time)
+/* The pick is taken: the budget and the pool follow. */
+static bool follow(struct engine *engine, const struct decision *decision,
+                   const struct request *request, struct error *error)
 {
     struct pool *pool = decision->pool;
     const struct sel_pair *pair = &decision->choice.pair;
-    struct bucket *bucket = &engine->partitions[pool->partition].bucket;
-    budget_charge(&engine->budget, bucket, time);
-    bucket->open++;
+    if (!spend_charge(engine, pool, request, decision->slot, error))
+        return false;
     engine->stats.pairs[decision->arm]++;
     if (engine->model.unweighted == NULL)
         engine->stats.policy_trace -=
@@ -243,6 +243,7 @@ static void follow(struct engine *engine, const struct decision *decision, int64
     working_judge(engine, pool, decision->choice.pool, &best);
     if (working_ranks_by_pair(&engine->options.selection))
         pool->score = pool->exhausted ? 0 : best.score;
+    return true;
 }
 
 bool publish_decision(struct engine *engine, struct decision *decision, bool *fits,
@@ -271,8 +272,5 @@ bool publish_decision(struct engine *engine, struct decision *decision, bool *fi
         return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));
     if (!model_picked(&engine->model, request, error))
         return false;
-    if (!working_follow(engine, decision, error))
-        return false;
-    follow(engine, decision, naming.time);
-    return true;
+    return working_follow(engine, decision, error) && follow(engine, decision, request, error);
 }
