@@ -20,14 +20,14 @@ struct sums {
 };
 
 struct recent {
-    int64_t slot;
+    int64_t time, slot;
     uint64_t domain; /* of its identity */
 };
 
 struct budget_past {
     struct sums hour, day, window;
     size_t count;
-    struct recent recent[BUDGET_RECENT - 1]; /* in order of slot */
+    struct recent recent[BUDGET_RECENT - 1]; /* in order of time and slot */
 };
 
 void budget_init(struct budget *budget, const struct budget_options *options, int64_t window,
@@ -116,13 +116,18 @@ static uint64_t domain_key(struct id name)
     return name.low;
 }
 
-static void add_recent(struct budget_past *past, int64_t slot, uint64_t domain)
+static bool is_later(const struct recent *left, const struct recent *right)
+{
+    if (left->time != right->time)
+        return left->time > right->time;
+    return left->slot != right->slot ? left->slot > right->slot : left->domain > right->domain;
+}
+
+static void add_recent(struct budget_past *past, const struct recent *recent)
 {
     enum { MOST = BUDGET_RECENT - 1 };
     size_t place = past->count;
-    while (place > 0 &&
-           (past->recent[place - 1].slot > slot ||
-            (past->recent[place - 1].slot == slot && past->recent[place - 1].domain > domain)))
+    while (place > 0 && is_later(&past->recent[place - 1], recent))
         place--;
     if (past->count == MOST) {
         if (place == 0)
@@ -132,7 +137,7 @@ static void add_recent(struct budget_past *past, int64_t slot, uint64_t domain)
         memmove(past->recent + place + 1, past->recent + place,
                 (past->count++ - place) * sizeof *past->recent);
     }
-    past->recent[place] = (struct recent){slot, domain};
+    past->recent[place] = *recent;
 }
 
 bool budget_note(const struct budget *budget, struct bucket *bucket, int64_t time, int64_t slot,
@@ -145,7 +150,7 @@ bool budget_note(const struct budget *budget, struct bucket *bucket, int64_t tim
     add(&bucket->past->hour, HOUR, time, cost);
     add(&bucket->past->day, DAY, time, cost);
     add(&bucket->past->window, budget->window, time, cost);
-    add_recent(bucket->past, slot, domain_key(identity_of(domain)));
+    add_recent(bucket->past, &(struct recent){time, slot, domain_key(identity_of(domain))});
     return true;
 }
 
@@ -287,6 +292,8 @@ int64_t budget_most(const struct budget *budget, int32_t number)
 
 uint8_t budget_domain(const struct budget_limits *limits, struct span domain)
 {
+    if (limits->domain_count == 0)
+        return 0;
     struct id name = identity_of(domain);
     for (size_t k = 0; k < limits->domain_count; k++)
         if (domain_key(limits->domains[k].name) == domain_key(name))

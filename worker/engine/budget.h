@@ -13,10 +13,10 @@
  * the span begins included. What is spent in any hour, day or window is never above the limit; a
  * slice frees what was spent in it all at once, when its end is an hour (day, window) ago.
  *
- * Domains: the requests of the largest BUDGET_RECENT - 1 slots, and the next one. A domain is below
- * its floor while it has fewer than floor x of them, and at its cap when one more would be above
- * cap x of them, rounded up. So of any BUDGET_RECENT requests in a row of a partition at most so
- * many are of one domain.
+ * Domains: the last BUDGET_RECENT - 1 requests, by time and slot, and the next one. A domain is
+ * below its floor while it has fewer than floor x of them, and at its cap when one more would be
+ * above cap x of them, rounded up. So of any BUDGET_RECENT requests in a row of a partition at most
+ * so many are of one domain.
  *
  * A token is a label, or a unit of cost with budget.unit = cost. */
 #ifndef INFOPAIR_BUDGET_H
