@@ -64,9 +64,6 @@ bool option_parse(struct options *options, const struct option_row *row, const c
 /* Replaces a list with copies of the `count` items. */
 bool option_assign_list(struct options *options, const struct option_row *row,
                         const char *const *items, size_t count, struct error *error);
-/* Copies the member of `row` from one to the other. */
-bool option_copy(struct options *to, const struct options *from, const struct option_row *row,
-                 struct error *error);
 /* Puts "name=value" in the list, in place of an item of the same name. */
 bool option_put_property(struct options *options, const struct option_row *row,
                          const char *property, struct error *error);

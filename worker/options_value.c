@@ -272,38 +272,6 @@ bool option_assign_list(struct options *options, const struct option_row *row,
     return replace_list(options, row, list, error);
 }
 
-static size_t scalar_size(const struct option_row *row)
-{
-    switch (row->type) {
-    case TYPE_BOOL:
-        return sizeof(bool);
-    case TYPE_NAME:
-        return sizeof(int);
-    default:
-        return 8; /* int64_t, size_t and double */
-    }
-}
-
-bool option_copy(struct options *to, const struct options *from, const struct option_row *row,
-                 struct error *error)
-{
-    const void *member = option_member(from, row);
-    if (row->type == TYPE_STRING) {
-        char *copy = strdup(*(char *const *)member);
-        if (copy == NULL)
-            return error_set(error, ERROR_FATAL, "out of memory");
-        option_clear(to, row);
-        *(char **)option_member(to, row) = copy;
-        return true;
-    }
-    if (row->type == TYPE_LIST) {
-        const struct string_list *list = member;
-        return option_assign_list(to, row, (const char *const *)list->items, list->count, error);
-    }
-    memcpy(option_member(to, row), member, scalar_size(row));
-    return true;
-}
-
 /* One item in quotes, with \" and \\; *text moves behind it. */
 static bool take_quoted(struct string_list *list, const char **text)
 {

@@ -7,43 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool text_of(const struct options *options, const struct option_row *row, char **text)
+/* A value as text, owned by the caller; NULL: out of memory. */
+static char *text_of(const struct options *options, const struct option_row *row, bool mask)
 {
+    char *text = NULL;
     size_t size;
-    *text = NULL;
-    FILE *out = open_memstream(text, &size);
+    FILE *out = open_memstream(&text, &size);
     if (out == NULL)
-        return false;
-    option_write(options, row, true, out);
-    return fclose(out) == 0;
+        return NULL;
+    option_write(options, row, mask, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
 }
 
 /* Without the masks: values that are shown alike may differ. */
 static bool same(const struct options *left, const struct options *right,
                  const struct option_row *row)
 {
-    char *text[2] = {NULL, NULL};
-    size_t size[2] = {0, 0};
-    const struct options *sides[] = {left, right};
-    for (int k = 0; k < 2; k++) {
-        FILE *out = open_memstream(&text[k], &size[k]);
-        if (out == NULL)
-            break;
-        option_write(sides[k], row, false, out);
-        fclose(out);
-    }
-    bool equal = text[0] != NULL && text[1] != NULL && strcmp(text[0], text[1]) == 0;
-    free(text[0]);
-    free(text[1]);
+    char *first = text_of(left, row, false), *second = text_of(right, row, false);
+    bool equal = first != NULL && second != NULL && strcmp(first, second) == 0;
+    free(first);
+    free(second);
     return equal;
 }
 
 static void tell(const struct options *running, const struct options *fresh,
                  const struct option_row *row)
 {
-    char *before, *after;
-    bool told = text_of(running, row, &before);
-    told = text_of(fresh, row, &after) && told;
+    char *before = text_of(running, row, true), *after = text_of(fresh, row, true);
+    bool told = before != NULL && after != NULL;
     if (told && row->live)
         log_write(LOG_LEVEL_INFO, "options", "%s: %s -> %s", row->name, before, after);
     else if (told)
@@ -53,13 +47,45 @@ static void tell(const struct options *running, const struct options *fresh,
     free(after);
 }
 
+static size_t scalar_size(const struct option_row *row)
+{
+    switch (row->type) {
+    case TYPE_BOOL:
+        return sizeof(bool);
+    case TYPE_NAME:
+        return sizeof(int);
+    default:
+        return sizeof(int64_t); /* as size_t and double */
+    }
+}
+
+static bool copy(struct options *to, const struct options *from, const struct option_row *row,
+                 struct error *error)
+{
+    const void *member = option_member(from, row);
+    if (row->type == TYPE_LIST) {
+        const struct string_list *list = member;
+        return option_assign_list(to, row, (const char *const *)list->items, list->count, error);
+    }
+    if (row->type != TYPE_STRING) {
+        memcpy(option_member(to, row), member, scalar_size(row));
+        return true;
+    }
+    char *text = strdup(*(char *const *)member);
+    if (text == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory");
+    option_clear(to, row);
+    *(char **)option_member(to, row) = text;
+    return true;
+}
+
 bool reload_merge(struct options *fresh, const struct options *running, struct error *error)
 {
     for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++) {
         if (same(running, fresh, row))
             continue;
         tell(running, fresh, row);
-        if (!row->live && !option_copy(fresh, running, row, error))
+        if (!row->live && !copy(fresh, running, row, error))
             return false;
     }
     return true;

@@ -59,6 +59,24 @@ static void an_hour_is_used_up_and_comes_back(void **state)
     cluster_free(cluster);
 }
 
+static void requests_under_way_are_named_as_what_is_in_the_way(void **state)
+{
+    (void)state;
+    struct engine_options options = generous();
+    options.budget_in_flight = 6;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = run_with(cluster, &options, 1000000, 5);
+    char text[256];
+    assert_int_equal(cluster->pairs, 6);
+    assert_true(engine_obstacle(shell.engine, text, sizeof text));
+    assert_string_equal(text, "budget.in_flight: all of 6 requests wait for their label");
+    answer_all(&shell, 0, 0);
+    turn(&shell, 500);
+    assert_int_equal(cluster->pairs, 12);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_prompt_is_asked_no_more_than_it_may(void **state)
 {
     (void)state;
@@ -332,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_hour_is_used_up_and_comes_back),
+        cmocka_unit_test(requests_under_way_are_named_as_what_is_in_the_way),
         cmocka_unit_test(a_prompt_is_asked_no_more_than_it_may),
         cmocka_unit_test(costs_add_up_to_the_total),
         cmocka_unit_test(domains_keep_to_their_shares),
