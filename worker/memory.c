@@ -86,8 +86,8 @@ struct engine_options memory_engine_options(const struct options *options,
     };
 }
 
-/* Labels that may be asked for within a time, beyond what gathers before. With costs it is as if
- * each were 1. */
+/* Labels that may be asked for within a time, beyond what gathers before; 0: no budget is given.
+ * With costs it is as if each were 1. */
 static double most_within(const struct options *options, int64_t time)
 {
     double most = INFINITY, hours = ceil((double)time / 3600000);
@@ -97,13 +97,15 @@ static double most_within(const struct options *options, int64_t time)
         most = fmin(most, options->budget_per_hour * hours);
     if (options->budget_per_day > 0)
         most = fmin(most, options->budget_per_day * ceil(hours / 24));
-    return most;
+    return isinf(most) ? 0 : most;
 }
 
 /* And at once. */
 static size_t most_at_once(const struct options *options)
 {
     double most = (double)options->budget_in_flight;
+    if (options->budget_unit == UNIT_COST)
+        return (size_t)most;
     if (options->budget_per_second > 0)
         return (size_t)fmin(most, (double)options->budget_burst);
     return (size_t)fmin(most, fmax(1, most_within(options, 1)));

@@ -484,8 +484,8 @@ static struct budget_limits limits_of(uint64_t seed)
         limits.domains[0] = (struct budget_domain){identity_of(span_of("code")), .1, .15};
         limits.domains[1] = (struct budget_domain){identity_of(span_of("chat")), 0, .3};
     }
-    if (sel_random_below(&random, 4) == 0) { /* a run begins a quarter past midnight, a Thursday */
-        limits.quiet_count = 2;
+    if (sel_random_below(&random, 4) == 0 && lasts) {
+        limits.quiet_count = 2; /* a run begins a quarter past midnight, a Thursday */
         limits.quiet[0] = (struct budget_quiet){1 << 3, 18, 19};
         limits.quiet[1] = (struct budget_quiet){0x7F, 20, 21};
     }

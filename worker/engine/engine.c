@@ -21,7 +21,8 @@ static bool usable(const struct engine_options *options, struct error *error)
     if (!(options->policy_beta > 0) || !spend_is_limited(&budget) ||
         options->selection.rule == NULL || options->digest == NULL || options->writer == NULL)
         return error_set(error, ERROR_FATAL,
-                         "policy.beta, a budget in time and selection.rule are required");
+                         "policy.beta, selection.rule and one of budget.per_second, per_hour and "
+                         "per_day are required");
     return true;
 }
 

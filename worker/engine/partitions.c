@@ -137,12 +137,12 @@ bool engine_budget(struct engine *engine, const struct budget_options *options, 
 {
     if (digest.size >= sizeof engine->digest)
         return error_set(error, ERROR_FATAL, "a digest of %zu bytes is too long", digest.size);
+    if (!spend_is_limited(options))
+        return error_set(error, ERROR_FATAL, "a budget without any limit in time");
     engine->options.budget_per_second = options->per_second;
     engine->options.budget_burst = options->burst;
     engine->options.budget_in_flight = options->in_flight;
     engine->options.budget_limits = options->limits;
-    if (!spend_is_limited(options))
-        return error_set(error, ERROR_FATAL, "a budget without any limit in time");
     snprintf(engine->digest_before, sizeof engine->digest_before, "%s", engine->options.digest);
     snprintf(engine->digest, sizeof engine->digest, "%.*s", (int)digest.size, digest.data);
     engine->options.digest = engine->digest;
