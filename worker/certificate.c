@@ -26,6 +26,7 @@ struct outcome {
 
 struct certificate {
     const struct options *options;
+    int64_t interval;
     struct metrics *metrics;
     struct certificate_limits limits;
     int64_t began; /* the last snapshot, or the try; the engine's thread only */
@@ -117,6 +118,7 @@ struct certificate *certificate_new(const struct options *options, size_t bytes,
         return NULL;
     }
     certificate->options = options;
+    certificate->interval = options->certificate_interval;
     certificate->metrics = metrics;
     certificate->limits =
         (struct certificate_limits){.candidates = options->certificate_candidates, .bytes = bytes};
@@ -157,12 +159,17 @@ void certificate_free(struct certificate *certificate)
 
 static bool is_due(struct certificate *certificate, int64_t since)
 {
-    int64_t interval = certificate->options->certificate_interval;
+    int64_t interval = certificate->interval;
     pthread_mutex_lock(&certificate->lock);
     bool due = !certificate->busy && since >= PAUSE &&
                (certificate->wanted || (interval > 0 && since >= interval));
     pthread_mutex_unlock(&certificate->lock);
     return due;
+}
+
+void certificate_set_interval(struct certificate *certificate, int64_t interval)
+{
+    certificate->interval = interval;
 }
 
 void certificate_tick(struct certificate *certificate, const struct engine *engine)

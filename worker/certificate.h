@@ -19,6 +19,9 @@ void certificate_free(struct certificate *certificate);
 
 /* Hands a snapshot to the thread when one is due and the last one is done. Call it right after a
  * tick, on the engine's thread; it begins at most once a second. */
+/* How often one is computed from now on, in milliseconds; 0: when asked for. One thread: that of
+ * certificate_tick. */
+void certificate_set_interval(struct certificate *certificate, int64_t interval);
 void certificate_tick(struct certificate *certificate, const struct engine *engine);
 
 /* Asks for a new one unless one is under way, and writes what is known now as JSON. Returns 200

@@ -187,7 +187,7 @@ static int parse_line(struct parse *parse, int argc, char **argv)
     return code;
 }
 
-static int load(struct parse *parse, struct options **options)
+static struct options *load(struct parse *parse, struct error *error)
 {
     if (parse->level[0] != '\0')
         parse->sets[parse->set_count++] = parse->level;
@@ -199,35 +199,55 @@ static int load(struct parse *parse, struct options **options)
         .environment = (const char *const *)environ,
         .sets = parse->sets,
     };
-    struct error error = {ERROR_FATAL, "out of memory"};
-    *options = options_new();
-    if (*options != NULL && options_load(*options, &input, &error)) {
-        log_set_level((*options)->log_level);
-        return COMMAND_GO_ON;
-    }
-    options_free(*options);
-    *options = NULL;
-    return command_fail(parse->usage->name, &error, EXIT_USAGE);
+    struct options *options = options_new();
+    error_set(error, ERROR_FATAL, "out of memory");
+    if (options != NULL && options_load(options, &input, error))
+        return options;
+    options_free(options);
+    return NULL;
+}
+
+/* False: out of memory. */
+static bool begin(struct parse *parse, bool configured, int argc)
+{
+    add_options(parse, parse->usage->options);
+    parse->own = parse->count;
+    if (configured)
+        add_options(parse, CONFIGURED);
+    add_options(parse, COMMON);
+    parse->sets = calloc((size_t)argc + 2, sizeof *parse->sets);
+    return parse->sets != NULL;
 }
 
 int command_parse(const struct command_usage *usage, int argc, char **argv, void *closure,
                   struct options **options)
 {
     struct parse parse = {.usage = usage, .closure = closure};
-    add_options(&parse, usage->options);
-    parse.own = parse.count;
-    if (options != NULL)
-        add_options(&parse, CONFIGURED);
-    add_options(&parse, COMMON);
-    parse.sets = calloc((size_t)argc + 2, sizeof *parse.sets);
     struct error error = {ERROR_FATAL, "out of memory"};
-    if (parse.sets == NULL)
+    if (!begin(&parse, options != NULL, argc))
         return command_fail(usage->name, &error, EXIT_FAILED);
     int code = parse_line(&parse, argc, argv);
-    if (code == COMMAND_GO_ON && options != NULL)
-        code = load(&parse, options);
+    if (code == COMMAND_GO_ON && options != NULL) {
+        *options = load(&parse, &error);
+        if (*options == NULL)
+            code = command_fail(usage->name, &error, EXIT_USAGE);
+        else
+            log_set_level((*options)->log_level);
+    }
     free(parse.sets);
     return code;
+}
+
+struct options *command_reload(const struct command_usage *usage, int argc, char **argv,
+                               void *closure, struct error *error)
+{
+    struct parse parse = {.usage = usage, .closure = closure};
+    struct options *options = NULL;
+    error_set(error, ERROR_FATAL, "out of memory");
+    if (begin(&parse, true, argc) && parse_line(&parse, argc, argv) == COMMAND_GO_ON)
+        options = load(&parse, error);
+    free(parse.sets);
+    return options;
 }
 
 int command_fail(const char *name, const struct error *error, int code)

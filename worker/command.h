@@ -80,6 +80,11 @@ struct command_usage {
 int command_parse(const struct command_usage *usage, int argc, char **argv, void *closure,
                   struct options **options);
 
+/* The configuration that the same command line gives now: the file may be another one. NULL with
+ * the reason, and nothing is printed. `closure` takes the command's own options once more. */
+struct options *command_reload(const struct command_usage *usage, int argc, char **argv,
+                               void *closure, struct error *error);
+
 /* Prints "infopair NAME: message" to stderr and returns the exit code that fits the class: fenced
  * 3, others `code`. */
 int command_fail(const char *name, const struct error *error, int code);

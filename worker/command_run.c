@@ -34,7 +34,9 @@ static const struct command_usage USAGE = {
     .summary =
         "Reads completions and labels, publishes the pairs that are worth a label, and learns "
         "from\nthe labels that come back. SIGTERM and SIGINT commit what was read and end "
-        "with exit code\n0; a second signal ends at once. Status: http.address, /live /ready "
+        "with exit code\n0; a second signal ends at once. SIGHUP reads the configuration again: a "
+        "new "
+        "budget holds at\nonce. Status: http.address, /live /ready "
         "/metrics /certificate.",
     .examples = "  infopair run --config /etc/infopair/infopair.cfg\n"
                 "  infopair run --set kafka.brokers=localhost:9092 --set policy.beta=0.1 \\\n"
@@ -42,6 +44,19 @@ static const struct command_usage USAGE = {
     .options = OPTIONS,
     .take = take,
 };
+
+/* The command line, which is read again on SIGHUP. */
+struct command_line {
+    int argc;
+    char **argv;
+};
+
+static struct options *reload(void *closure, struct error *error)
+{
+    const struct command_line *line = closure;
+    struct worker_flags ignored = {0};
+    return command_reload(&USAGE, line->argc, line->argv, &ignored, error);
+}
 
 /* The worker that a signal stops; set once, before the handlers are. */
 static struct worker *signalled;
@@ -55,19 +70,28 @@ static void on_signal(int number)
     worker_stop(signalled);
 }
 
+static void on_hangup(int number)
+{
+    (void)number;
+    worker_reload(signalled);
+}
+
 static void catch_signals(struct worker *worker)
 {
     signalled = worker;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    struct sigaction again = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    sigaction(SIGHUP, &again, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
 int command_run(int argc, char **argv)
 {
-    struct worker_flags flags = {0};
+    struct command_line line = {argc, argv};
+    struct worker_flags flags = {.reload = reload, .reload_closure = &line};
     struct options *options = NULL;
     int code = command_parse(&USAGE, argc, argv, &flags, &options);
     if (code != COMMAND_GO_ON)

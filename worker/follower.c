@@ -76,13 +76,27 @@ static void name_foreign(struct session *session)
     if (strcmp(foreign, session->foreign_digest) == 0)
         return;
     snprintf(session->foreign_digest, sizeof session->foreign_digest, "%s", foreign);
-    options_digest_differs(session->options, digest, names, sizeof names);
+    options_digest_differs(session_settings(session), digest, names, sizeof names);
     if (strcmp(names, session->foreign) == 0)
         return;
     memcpy(session->foreign, names, sizeof names);
     log_write(LOG_LEVEL_ERROR, "ledger",
               "entries were written under other values of options that all workers must share: %s",
               names);
+}
+
+/* Workers of a group read their options again one after the other: once nothing has come under
+ * other values for a minute, they agree. */
+static void watch_foreign(struct session *session, bool foreign, int64_t time)
+{
+    enum { AGREED = 60000 };
+    if (foreign) {
+        session->foreign_time = time;
+        name_foreign(session);
+    } else if (session->foreign[0] != '\0' && time - session->foreign_time > AGREED) {
+        session->foreign[0] = session->foreign_digest[0] = '\0';
+        log_write(LOG_LEVEL_INFO, "ledger", "all workers have the same shared options again");
+    }
 }
 
 /* How long another worker's decision took to come here; what a restore reads is old anyway. */
@@ -108,8 +122,8 @@ static bool take_entry(struct session *session, const rd_kafka_message_t *messag
     if (stats->entries_refused > refused)
         log_write(LOG_LEVEL_ERROR, "ledger", "an entry was refused: %s",
                   engine_refusal(session->engine));
-    if (stats->foreign_entries > foreign)
-        name_foreign(session);
+    if (stats->foreign_entries > foreign || stats->others_entries > others)
+        watch_foreign(session, stats->foreign_entries > foreign, stats->others_time);
     if (stats->others_entries > others)
         observe_age(session, stats->others_time);
     return true;

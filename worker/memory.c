@@ -2,6 +2,7 @@
 
 #include "engine/certificate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,6 +83,7 @@ struct engine_options memory_engine_options(const struct options *options,
         .budget_per_second = options->budget_per_second,
         .budget_burst = options->budget_burst,
         .budget_in_flight = options->budget_in_flight,
+        .budget_limits = options->budget_limits,
         .seed = options->seed,
         .pools_bytes = plan->pools_bytes,
         .window_bytes = plan->window_bytes,
@@ -89,6 +91,31 @@ struct engine_options memory_engine_options(const struct options *options,
         .waiting_max = plan->waiting_max,
         .waiting_bytes = plan->waiting_bytes,
     };
+}
+
+/* Labels that may be asked for within a time, beyond what gathers before; 0: no budget is given.
+ * With costs it is as if each were 1. */
+static double most_within(const struct options *options, int64_t time)
+{
+    double most = INFINITY, hours = ceil((double)time / 3600000);
+    if (options->budget_per_second > 0)
+        most = options->budget_per_second * (double)time / 1000;
+    if (options->budget_per_hour > 0)
+        most = fmin(most, options->budget_per_hour * hours);
+    if (options->budget_per_day > 0)
+        most = fmin(most, options->budget_per_day * ceil(hours / 24));
+    return isinf(most) ? 0 : most;
+}
+
+/* And at once. */
+static size_t most_at_once(const struct options *options)
+{
+    double most = (double)options->budget_in_flight;
+    if (options->budget_unit == UNIT_COST)
+        return (size_t)most;
+    if (options->budget_per_second > 0)
+        return (size_t)fmin(most, (double)options->budget_burst);
+    return (size_t)fmin(most, fmax(1, most_within(options, 1)));
 }
 
 /* Requests that the window may hold: those that count, those that the fit has not seen, those that
@@ -99,7 +126,7 @@ static int64_t window_requests(const struct options *options)
     int64_t most = options->labels_max;
     int64_t kept = engine_labels_kept(&(struct engine_options){.labels_max = options->labels_max,
                                                                .fit_every = options->fit_every});
-    double recent = options->budget_per_second * (double)options->pool_age / 1000;
+    double recent = most_within(options, options->pool_age);
     double more = recent - (double)kept;
     return kept + options->budget_in_flight +
            (more <= 0             ? 0
@@ -114,9 +141,7 @@ static size_t tick_bytes(const struct options *options, size_t d)
     enum { ROOM = 4096 }; /* ids, reason, headers and the like of a pair and its entry */
     size_t partitions = (size_t)options->topics_partitions;
     size_t pair = at_most(3 * options->limits_text + ROOM, options->limits_record);
-    int64_t picks = options->budget_burst < options->budget_in_flight ? options->budget_burst
-                                                                      : options->budget_in_flight;
-    return ((size_t)picks + partitions) * (pair + d * sizeof(float) + ROOM) +
+    return (most_at_once(options) + partitions) * (pair + d * sizeof(float) + ROOM) +
            partitions * engine_moments_bytes(d);
 }
 

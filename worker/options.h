@@ -28,6 +28,9 @@ struct string_list {
 
 enum kafka_assignment { ASSIGNMENT_RANGE, ASSIGNMENT_COOPERATIVE };
 
+/* What a token of the budget is. */
+enum budget_unit { UNIT_LABELS, UNIT_COST };
+
 /* Where a value came from. */
 enum option_source { OPTION_DEFAULT, OPTION_COMMAND, OPTION_FILE, OPTION_ENVIRONMENT, OPTION_SET };
 
@@ -132,9 +135,16 @@ struct options {
     struct sel_plugin *plugin; /* NULL: none */
     double control_share;
 
-    double budget_per_second; /* 0 when not given */
+    double budget_per_second; /* 0: none, as the next three */
     int64_t budget_burst;
     int64_t budget_in_flight;
+    double budget_per_hour, budget_per_day, budget_total;
+    int64_t budget_per_prompt; /* 0: no limit */
+    enum budget_unit budget_unit;
+    struct string_list budget_domains; /* "name=FLOOR..CAP" each */
+    struct string_list budget_quiet;   /* "Mon-Fri 18:00-08:00" each */
+    char *budget_utc_offset;
+    struct budget_limits budget_limits; /* what those come to, from options_load on */
 
     int64_t certificate_interval; /* 0: only when asked for */
     size_t certificate_candidates;
@@ -173,6 +183,9 @@ bool options_require(const struct options *options, struct error *error, ...)
 /* Fails unless a worker can run with them: what has no default is given, and the rule works outside
  * of simulations. */
 bool options_require_worker(const struct options *options, struct error *error);
+
+/* The budget as the engine takes it. */
+struct budget_options options_budget(const struct options *options);
 
 /* Fields of a completion that the rule needs, "policy_logprob, reward"; "" when none. */
 enum { OPTIONS_NEEDS_SIZE = 128 };

@@ -128,9 +128,9 @@ static bool check_replicas(const struct options *options, struct error *error)
 bool options_check(struct options *options, struct error *error)
 {
     return check_pools(options, error) && check_features(options, error) &&
-           options_check_rule(options, error) && check_replicas(options, error) &&
-           check_topics(options, error) && check_kafka(options, error) &&
-           check_ids(options, error) &&
+           options_check_budget(options, error) && options_check_rule(options, error) &&
+           check_replicas(options, error) && check_topics(options, error) &&
+           check_kafka(options, error) && check_ids(options, error) &&
            (http_check_address(options->http_address, error) ||
             error_prefix(error, "http.address"));
 }

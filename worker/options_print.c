@@ -91,7 +91,9 @@ static const char *type_text(const struct option_row *row)
     case TYPE_DURATION:
         return "duration";
     case TYPE_NUMBER:
-        return row->automatic != NULL ? "number or `auto`" : "number";
+        return row->automatic == NULL                ? "number"
+               : strcmp(row->automatic, "none") == 0 ? "number or `none`"
+                                                     : "number or `auto`";
     }
     return "";
 }
@@ -212,7 +214,11 @@ static const char INTRODUCTION[] =
     "`\"1MiB\"`, `\"1GiB\"`; a bare number is bytes).\n\n"
     "*Shared*: all workers of one group need the same value; the ledger's entries carry a digest "
     "of\n"
-    "these. All options are read at the start. Values of\n"
+    "these. All options are read at the start. On SIGHUP a running worker reads them again: "
+    "`budget.*`,\n"
+    "`labels.surprise`, `certificate.interval` and `log.level` change at once, the log names what "
+    "else is\n"
+    "different and waits for a restart, and a file with an error changes nothing. Values of\n"
     "`kafka.properties` whose name speaks of a password, secret, token or key are never printed.\n";
 
 bool options_reference(FILE *out)

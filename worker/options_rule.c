@@ -245,6 +245,6 @@ bool options_require_worker(const struct options *options, struct error *error)
         return error_set(error, ERROR_FATAL,
                          "selection.rule: %s looks at true rewards, which only a simulation has",
                          options->rule->name);
-    return options_require(options, error, "kafka.brokers", "policy.beta", "budget.per_second",
-                           NULL);
+    return options_require(options, error, "kafka.brokers", "policy.beta", NULL) &&
+           options_require_budget(options, error);
 }

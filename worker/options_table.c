@@ -22,6 +22,9 @@
                        .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
                        .shared = true, .parameter = true
 
+/* The same for what limits the budget further. */
+#define LIMIT(member) .mark = "budget.*", ROW(budget, member)
+
 #define SECOND 1e3
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -42,6 +45,7 @@ static const char *const WHENS[] = {"slots", "price", "pool", NULL};
 static const char *const DRAWS[] = {"best", "softmax", "power", "softrank", NULL};
 static const char *const PROMPTS[] = {"pair", "spread", "entropy", "maxminlcb", NULL};
 static const char *const WEIGHTINGS[] = {"probit", "plug", NULL};
+static const char *const UNITS[] = {"labels", "cost", NULL};
 static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
 
 static char *host_name(void)
@@ -203,7 +207,7 @@ const struct option_row OPTION_ROWS[] = {
      .text =
          "What a tie (and both_bad) says: half an answer for each side, or an answer of its own "
          "by Davidson's model, for whose parameter 10 labels a feature are needed."},
-    {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4",
+    {ROW(labels, surprise), TYPE_NUMBER, 1, 1000, .fallback = "4", .live = true,
      .text = "Standard deviations by which the last 200 labels may cost more log-loss than the fit "
              "expects, before /ready and the log say that they contradict it."},
 
@@ -287,15 +291,54 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(control, share), TYPE_NUMBER, 0, 1, .fallback = "0.05", .shared = true,
      .text = "Share of the slots that go to uniform pairs, against which the rule is measured."},
 
-    {ROW(budget, per_second), TYPE_NUMBER, 0, 1e6, .above_minimum = true, .required = true,
-     .shared = true, .text = "Label slots that open each second, over all workers."},
-    {ROW(budget, burst), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
-     .text = "Most slots that may gather while none are used; at least one a partition."},
-    {ROW(budget, in_flight), TYPE_INTEGER, 1, MANY, .fallback = "500", .shared = true,
+    {ROW(budget, per_second), TYPE_NUMBER, 0, 1e6, .above_minimum = true, .automatic = "none",
+     .fallback = "none", .shared = true, .live = true,
+     .text = "Label slots that open each second, over all workers. This, `budget.per_hour` or "
+             "`budget.per_day` must be given; of several all hold."},
+    {ROW(budget, burst), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true, .live = true,
+     .text = "Most slots of `budget.per_second` that may gather while none are used; at least one "
+             "a partition."},
+    {ROW(budget, in_flight), TYPE_INTEGER, 1, MANY, .fallback = "500", .shared = true, .live = true,
      .text =
          "Most requests that wait for their label, over all workers; at least one a partition."},
+    {LIMIT(per_hour), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "none",
+     .fallback = "none", .shared = true, .live = true,
+     .text = "Most labels that are asked for within any hour, over all workers; whole labels, at "
+             "least one a partition. It may all be asked at once: then nothing follows until that "
+             "is an hour ago (to the minute)."},
+    {LIMIT(per_day), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "none",
+     .fallback = "none", .shared = true, .live = true,
+     .text = "The same within any 24 hours (to 24 minutes)."},
+    {LIMIT(per_prompt), TYPE_INTEGER, 0, MANY, .fallback = "0", .shared = true, .live = true,
+     .text = "Most requests of one prompt within `labels.window`, as far back as `labels.max` "
+             "lets the worker remember; 0: no limit."},
+    {LIMIT(unit), TYPE_NAME, .names = UNITS, .fallback = "labels", .shared = true, .live = true,
+     .text = "What `per_second`, `burst`, `per_hour` and `per_day` count: labels, or the `cost` of "
+             "pairs (the mean of their completions'). With costs each partition holds its exact "
+             "part, and a pair is asked when the hour and the day have room for the dearest of its "
+             "pool."},
+    {LIMIT(total), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "none",
+     .fallback = "none", .shared = true, .live = true,
+     .text = "Most that the requests of `labels.window` may cost together, over all workers (each "
+             "partition its part); what leaves the window is free again."},
+    {LIMIT(domains), TYPE_LIST, .fallback = "[]", .shared = true, .live = true,
+     .text = "`\"name=FLOOR..CAP\"` each, as in `\"code=0.2..0.5\"`, `\"chat=..0.3\"`, "
+             "`\"math=0.1..\"`: shares of a domain (field `domain`) in any 200 requests in a row "
+             "of a partition. At its cap (rounded up) its pools do not compete; below its floor, "
+             "and with a pool to ask, only domains below theirs do. This holds for the arms "
+             "alike: uniform pairs come from the pools that may be asked. Floors need "
+             "`selection.when = slots`. `selection.domain_quota` is another thing: how many pools "
+             "of a domain are compared."},
+    {LIMIT(quiet), TYPE_LIST, .fallback = "[]", .plain = true, .shared = true, .live = true,
+     .text = "Times at which nothing is asked: `\"22:00-07:00\"`, `\"Sat 00:00-24:00\"`, "
+             "`\"Mon-Fri 18:00-08:00\"`. The days are those on which it begins. Slots gather up "
+             "to the burst; deadlines run on."},
+    {LIMIT(utc_offset), TYPE_STRING, .minimum = 1, .fallback = "+00:00", .shared = true,
+     .live = true,
+     .text = "Of the clock of `budget.quiet`, as `\"+02:00\"`. It is fixed: where summer time "
+             "comes and goes, it must be changed."},
 
-    {ROW(certificate, interval), TYPE_DURATION, 0, 365 * DAY, .fallback = "10m",
+    {ROW(certificate, interval), TYPE_DURATION, 0, 365 * DAY, .fallback = "10m", .live = true,
      .text = "A certificate of the pairs asked so far is computed so often; `0s`: only when "
              "/certificate is asked for it."},
     {ROW(certificate, candidates), TYPE_COUNT, 100, 1e5, .fallback = "10000",
@@ -309,7 +352,7 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(http, address), TYPE_STRING, .fallback = "127.0.0.1:8080",
      .text = "`HOST:PORT` of /live, /ready, /metrics and /certificate; port 0: a free one; empty: "
              "none."},
-    {ROW(log, level), TYPE_NAME, .names = LEVELS, .fallback = "info",
+    {ROW(log, level), TYPE_NAME, .names = LEVELS, .fallback = "info", .live = true,
      .text = "Least severity that is logged."},
     {.name = NULL},
 };

@@ -32,6 +32,8 @@ struct option_row {
     bool required;            /* no default: the commands that need it demand it */
     bool shared;              /* enters the digest */
     bool secret;              /* values may have to be masked */
+    bool plain;               /* of TYPE_LIST: items need not be "name=value" */
+    bool live;                /* takes effect while the worker runs (reload.h) */
     bool parameter;           /* of rules of selection: its text is theirs */
     const char *mark; /* what it is called in a digest, with the rows beside it that have the
                          same mark; NULL: by its own name */
@@ -88,6 +90,14 @@ bool options_read_file(struct options *options, const char *path, struct error *
 
 /* What one option demands of another; puts the rule's own name in place of an alias. */
 bool options_check(struct options *options, struct error *error);
+
+/* ---- options_budget.c ---- */
+
+/* Reads domains, quiet hours and the rest into options->budget_limits, and finds what does not go
+ * together. */
+bool options_check_budget(struct options *options, struct error *error);
+/* Fails unless something limits the requests of a time. */
+bool options_require_budget(const struct options *options, struct error *error);
 
 /* ---- options_rule.c ---- */
 

@@ -47,7 +47,9 @@ const char *option_expected(const struct option_row *row)
     case TYPE_DURATION:
         return "a duration such as \"250ms\", \"5m\" or \"7d\"";
     case TYPE_NUMBER:
-        return row->automatic != NULL ? "a number or \"auto\"" : "a number";
+        return row->automatic == NULL                ? "a number"
+               : strcmp(row->automatic, "none") == 0 ? "a number or \"none\""
+                                                     : "a number or \"auto\"";
     }
     return "a value";
 }
@@ -232,7 +234,7 @@ static bool append(struct string_list *list, const char *text, size_t size)
     return true;
 }
 
-/* Every list of ours holds "name=value". The value is not shown: it may be a secret. */
+/* Most lists of ours hold "name=value". The value is not shown: it may be a secret. */
 static bool check_items(const struct string_list *list, struct error *error)
 {
     for (size_t k = 0; k < list->count; k++) {
@@ -248,7 +250,7 @@ static bool check_items(const struct string_list *list, struct error *error)
 static bool replace_list(struct options *options, const struct option_row *row,
                          struct string_list list, struct error *error)
 {
-    if (!check_items(&list, error)) {
+    if (!row->plain && !check_items(&list, error)) {
         free_list(&list);
         return false;
     }

@@ -144,7 +144,7 @@ static void set_notes(struct session *session)
     char surprise[64];
     size_t used = 0;
     const struct engine_stats *stats = engine_stats(session->engine);
-    bool drift = stats->label_surprise > session->options->labels_surprise;
+    bool drift = stats->label_surprise > session_settings(session)->labels_surprise;
     snprintf(surprise, sizeof surprise, "by %.1f standard deviations", stats->label_surprise);
     if (drift && !session->drift)
         log_write(LOG_LEVEL_WARN, "labels", "the last labels contradict the fit %s", surprise);

@@ -223,7 +223,7 @@ static bool make_engine(struct session *session, struct error *error)
     if (session->engine != NULL && session->ledger == NULL)
         return error_set(error, ERROR_FATAL, "out of memory for the ledger's positions");
     session->committer = session->engine == NULL ? NULL : committer_new(session, error);
-    return session->committer != NULL && tick(session, error);
+    return session->committer != NULL && session_budget(session, error) && tick(session, error);
 }
 
 /* What the ledger has lost by retention: said, and refused where a pair could be asked again. */
@@ -397,9 +397,10 @@ static bool loop(struct session *session, struct error *error)
             *error = session->failed;
             return false;
         }
-        if (!assignment_takeover(session, error) || !follower_unknown_labels(session, error) ||
-            !look_at_topics(session, error) || !let_time_pass(session, error) ||
-            !commit_collect(session, 0, error) || !commit_start(session, error))
+        if (!session_reload(session, error) || !assignment_takeover(session, error) ||
+            !follower_unknown_labels(session, error) || !look_at_topics(session, error) ||
+            !let_time_pass(session, error) || !commit_collect(session, 0, error) ||
+            !commit_start(session, error))
             return false;
         certificate_tick(session->certificate, session->engine);
         flow_update(session);

@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "metrics.h"
 #include "options.h"
+#include "reload.h"
 #include "worker.h"
 
 #include <librdkafka/rdkafka.h>
@@ -31,7 +32,8 @@ enum takeover { TAKEOVER_NONE, TAKEOVER_OFFSETS, TAKEOVER_BARRIER, TAKEOVER_LEDG
 struct committer;
 
 struct session {
-    const struct options *options;
+    const struct options *options; /* of the start */
+    struct reload *reload;
     const struct worker_flags *flags;
     const struct memory_plan *plan;
     const atomic_bool *stopping;
@@ -61,6 +63,7 @@ struct session {
     int64_t looked_at;      /* when the topics were last looked at */
     int64_t unknown_ticket; /* labels up to this are decided at unknown_goal; 0: nobody waits */
     char foreign_digest[OPTIONS_DIGEST_SIZE]; /* the last one that was not ours */
+    int64_t foreign_time;                     /* event time of its last entry */
     bool drift;                               /* the last labels contradict the fit */
     char foreign[512];  /* options that differ from those of another worker; "" */
     char obstacle[512]; /* why nothing is asked, as logged last */
@@ -79,6 +82,14 @@ void session_not_ready(struct session *session, const char *format, ...)
 bool session_stopping(const struct session *session);
 /* Gives the engine an event, and the journal. */
 bool session_event(struct session *session, const struct event *event, struct error *error);
+
+/* ---- reload.c ---- */
+/* Reads the options again if somebody asked for it. */
+bool session_reload(struct session *session, struct error *error);
+/* The options in force, where they may change while the worker runs. */
+const struct options *session_settings(const struct session *session);
+/* Gives a new engine the budget in force, if that is not the one of the start. */
+bool session_budget(struct session *session, struct error *error);
 
 /* ---- follower.c ---- */
 /* Assigns the follower to the whole ledger. */

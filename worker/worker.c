@@ -16,6 +16,7 @@ struct worker {
     struct worker_flags flags;
     struct memory_plan plan;
     atomic_bool stopping;
+    struct reload reload;
     struct metrics *metrics;
     struct http *http;
     struct certificate *certificate;
@@ -69,12 +70,18 @@ void worker_free(struct worker *worker)
     contracts_free(worker->contracts);
     journal_free(worker->journal);
     metrics_free(worker->metrics);
+    options_free(worker->reload.options);
     free(worker);
 }
 
 void worker_stop(struct worker *worker)
 {
     atomic_store(&worker->stopping, true);
+}
+
+void worker_reload(struct worker *worker)
+{
+    atomic_store(&worker->reload.asked, true);
 }
 
 uint16_t worker_port(const struct worker *worker)
@@ -99,6 +106,7 @@ bool worker_run(struct worker *worker, struct error *error)
 {
     for (int round = 0;; round++) {
         struct session session = {.options = worker->options,
+                                  .reload = &worker->reload,
                                   .flags = &worker->flags,
                                   .plan = &worker->plan,
                                   .stopping = &worker->stopping,

@@ -8,6 +8,7 @@
 
 #include "metrics.h"
 #include "options.h"
+#include "reload.h"
 #include "schemas/error.h"
 
 #include <stdint.h>
@@ -15,9 +16,11 @@
 struct worker;
 
 struct worker_flags {
-    bool no_wait;        /* fail when no broker answers at the start */
-    bool accept_loss;    /* go on although records were deleted before they were read */
-    const char *journal; /* file for every event of the engine; NULL: none. Borrowed. */
+    bool no_wait;          /* fail when no broker answers at the start */
+    bool accept_loss;      /* go on although records were deleted before they were read */
+    const char *journal;   /* file for every event of the engine; NULL: none. Borrowed. */
+    reload_source *reload; /* NULL: options stay as they are */
+    void *reload_closure;
 };
 
 /* `options` is borrowed and must outlive the worker. Starts the HTTP server. Errors are
@@ -29,6 +32,8 @@ struct worker *worker_new(const struct options *options, const struct worker_fla
 bool worker_run(struct worker *worker, struct error *error);
 /* Asks for the end: what was read is committed first. Any thread, and signal handlers. */
 void worker_stop(struct worker *worker);
+/* Asks for the options to be read again. Any thread, and signal handlers. */
+void worker_reload(struct worker *worker);
 void worker_free(struct worker *worker);
 
 /* Port of the status server, 0 without one. */

@@ -1,6 +1,7 @@
-"""topics, send and tail against a real broker."""
+"""topics, send, tail and a configuration that is read again, against a real broker."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import numpy  # noqa: E402
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # noqa: E402
 
 from support import contracts  # noqa: E402
-from support.ledger import TOPICS  # noqa: E402
+from support.conditions import eventually, steadily  # noqa: E402
+from support.ledger import TOPICS, read_entries  # noqa: E402
 from support.stage import Stage  # noqa: E402
-from support.topics import partitions_of, read_topic, reader  # noqa: E402
+from support.topics import Writer, partitions_of, read_topic, reader  # noqa: E402
 from support.worker import json_lines  # noqa: E402
 
 DAY = 24 * 3600 * 1000
@@ -162,6 +164,86 @@ def find(line, name):
     return next(inner[name] for inner in line.values() if isinstance(inner, dict) and name in inner)
 
 
+CONFIGURATION = """policy: {{ beta = 0.5; }};
+features: {{ scale = 1.0; }};
+pool: {{ size = {size}; age = "2d"; }};
+budget: {{ per_second = 0.00001; burst = {burst}; in_flight = 50; quiet = [{quiet}]; }};
+"""
+
+
+def members(admin, group):
+    return admin.describe_consumer_groups([group])[group].result(30).members
+
+
+def check_reload(stage):
+    """SIGHUP: a new budget holds at once, other options wait, a bad file changes nothing; a journal
+    repeats all of it."""
+    topics = {f"topics.{name}": f"again.{name}" for name in TOPICS}
+    stage.command("topics", options=topics)
+    worker, file = stage.add_worker({**topics, "kafka.group": "again",
+                                       "kafka.session_timeout": "6s"}), stage.folder / "again.cfg"
+    for name in list(worker.options):  # what --set says would win over the file
+        if name.partition(".")[0] in ("budget", "features", "policy", "pool"):
+            del worker.options[name]
+    journal = stage.folder / "again.journal"
+    worker.arguments = ("--config", file, "--journal", journal)
+    generator, writer = numpy.random.default_rng(1), Writer(stage.brokers)
+    for prompt in range(30):
+        for completion in range(5):
+            record = contracts.completion(f"prompt {prompt}", f"{completion}",
+                                          generator.normal(size=4))
+            writer.send(topics["topics.completions"],
+                                    contracts.encode("completion", record),
+                                    key=f"prompt {prompt}".encode())
+    writer.flush()
+
+    def write(**values):
+        file.write_text(CONFIGURATION.format(**{"size": 5, "burst": 3, "quiet": "", **values}),
+                        encoding="utf-8")
+
+    def asked():
+        return [entry for entry in read_entries(stage.brokers, topics["topics.ledger"])
+                if entry.kind == "selected"]
+
+    def says(words):
+        eventually(lambda: words in worker.log.read_text(encoding="utf-8"), 30, words)
+
+    def hang_up():
+        worker.process.signal(signal.SIGHUP)
+
+    write()
+    worker.start(ready=True)
+    eventually(lambda: len(asked()) == 3, 60, "3 requests")
+    write(burst=9, size=6)
+    hang_up()
+    says("budget.burst: 3 -> 9")
+    says("pool.size: 6 waits for a restart; 5 is in force")
+    eventually(lambda: len(asked()) == 9, 60, "6 more")
+    digests = [entry.digest for entry in asked()]
+    assert len(set(digests)) == 2, "the digest did not follow the budget"
+    write(burst='"many"')
+    hang_up()
+    says(f"nothing has changed: {file}:4: budget.burst: expected a whole number")
+    write(burst=15, quiet='"00:00-23:59", "23:58-00:01"')
+    hang_up()
+    says("nothing has changed: budget.quiet: leaves no time of the week")
+    write(burst=15)
+    hang_up()
+    says("budget.burst: 9 -> 15")
+    eventually(lambda: len(asked()) == 15, 60, "6 more")
+    steadily(lambda: len(asked()) == 15, 1, "the burst is all there is")
+    admin = AdminClient({"bootstrap.servers": stage.brokers})
+    # A session that begins anew knows the budget in force, and so does the replay.
+    worker.freeze()
+    eventually(lambda: not members(admin, "again"), 60, "the group forgets the worker")
+    worker.thaw()
+    says("starting anew")
+    worker.wait_ready()
+    steadily(lambda: len(asked()) == 15, 1, "the burst is all there is")
+    assert worker.terminate() == 0
+    print("read again, then:", stage.command("replay", "--journal", journal).stdout.strip())
+
+
 def main():
     chosen = environment.arguments(__doc__)
     with Stage(chosen.build, keep=chosen.keep) as stage:
@@ -170,6 +252,7 @@ def main():
         check_send_labels(stage)
         check_send_refuses(stage)
         check_tail(stage)
+        check_reload(stage)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ environment.enter()
 
 import numpy  # noqa: E402
 
-from support import contracts, information, judge, ledger  # noqa: E402
+from support import budget, contracts, information, judge, ledger  # noqa: E402
 
 BOUNDARIES = {"before the begin", "before an effect", "before the offsets", "before the commit",
               "unknown outcome", "before the confirm", "closed", "revoked", "taking over",
               "restoring", "restored", "before a tick"}
 FAULTS = ("crash", "abort", "freeze", "timeout", "rebalance", "clock", "poison", "growth", "cut",
-          "leave")
+          "leave", "reload")
 MANY = 200  # with so many seeds, every boundary and every kind of event must have come
 TURNS = 20000
 
@@ -68,6 +68,8 @@ class Log:
                     SimpleNamespace(**event, transactions=len(self.transactions)))
             elif kind == "run":
                 self.options = SimpleNamespace(**event)
+            elif kind == "limits":
+                self.limits = SimpleNamespace(**event)
             elif kind == "end":
                 self.ended, self.events = True, event["events"]
         spaces = {record.value["feature_space"] for record in self.completions.values()
@@ -335,40 +337,6 @@ def check_notices(log):
             assert of_request[request] in closed, f"request {request} is taken back, and open"
 
 
-def share(total, partitions, number):
-    return total // partitions + (number < total % partitions)
-
-
-def check_budget(log):
-    """Each partition's requests keep to its share of the rate, the burst and the requests under
-    way; partitions that were added later only make shares smaller."""
-    options = log.options
-    rate = options.per_second / 1000 / options.partitions
-    for number in range(options.partitions):
-        burst = max(1, share(options.burst, options.partitions, number))
-        level, last, under_way, replica_of, answered = burst, None, set(), {}, set()
-        for transaction in log.transactions:
-            for entry in transaction.entries:
-                request = entry.fields.get("request_id")
-                if entry.kind in ("labelled", "expired"):
-                    under_way.discard(request)
-                if entry.kind == "labelled" and log.asking.answers(entry.fields):
-                    answered.add(replica_of.get(request))
-                    under_way = {other for other in under_way
-                                 if replica_of[other] not in answered}
-                if entry.kind != "selected" or entry.fields["completions_partition"] != number:
-                    continue
-                issued = entry.fields["issued_at"]
-                level = min(burst, level + rate * (issued - (last or issued)))
-                assert level >= 1 - 1e-6, f"partition {number}: request {request} is over budget"
-                level, last = level - 1, issued
-                replica_of[request] = information.replica_of(entry.fields)
-                if replica_of[request] not in answered:
-                    under_way.add(request)
-                assert len(under_way) <= share(options.in_flight, options.partitions, number), \
-                    f"partition {number}: {len(under_way)} requests under way"
-
-
 # ---- what holds at the end ----
 
 def ready_pools(log):
@@ -531,7 +499,7 @@ def check_log(log):
     judge.check_fits(run)
     check_annotators(log, run)
     judge.check_one_digest(run)
-    check_budget(log)
+    budget.check(log)
     if run.of("space"):
         judge.check_differences(run, features_of)
         judge.check_carried(run, features_of)

@@ -299,6 +299,15 @@ bool shell_tick(struct shell *shell, int64_t now)
     return !dies(shell, "closed");
 }
 
+void shell_budget(struct shell *shell, const struct budget_options *budget)
+{
+    if (shell->phase == PHASE_DOWN)
+        return;
+    apply(shell, &(struct event){.kind = EVENT_BUDGET,
+                                 .source = {.key = span_of(shell->options->digest),
+                                            .value = {(const char *)budget, sizeof *budget}}});
+}
+
 /* ---- the transaction in flight ---- */
 
 static void decide(struct shell *shell, bool commit)

@@ -63,7 +63,9 @@ bool shell_follow(struct shell *shell, int most);   /* the same, once it runs */
 bool shell_group(struct shell *shell, int64_t now); /* what the group asks of it */
 bool shell_takeover(struct shell *shell);
 bool shell_deliver(struct shell *shell, enum input input, int32_t partition, int most);
-bool shell_tick(struct shell *shell, int64_t now);   /* and closes a batch when none is in flight */
+bool shell_tick(struct shell *shell, int64_t now); /* and closes a batch when none is in flight */
+/* The options were read again. */
+void shell_budget(struct shell *shell, const struct budget_options *budget);
 bool shell_flight(struct shell *shell, int64_t now); /* one step of the transaction in flight */
 /* Commits all that was decided; false: the process died. */
 bool shell_commit_all(struct shell *shell, int64_t now);

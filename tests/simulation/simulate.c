@@ -27,6 +27,7 @@ enum fault {
     FAULT_GROWTH,
     FAULT_CUT,
     FAULT_LEAVE,
+    FAULT_RELOAD,
     FAULTS
 };
 
@@ -34,8 +35,9 @@ static const struct {
     const char *name;
     double probability; /* a turn, or a boundary */
 } FAULT_ROWS[FAULTS] = {
-    {"crash", .0006}, {"abort", .002},  {"freeze", .0008}, {"timeout", .01}, {"rebalance", .002},
-    {"clock", .0005}, {"poison", .001}, {"growth", .0003}, {"cut", .01},     {"leave", .0006},
+    {"crash", .0006},    {"abort", .002},  {"freeze", .0008}, {"timeout", .01},
+    {"rebalance", .002}, {"clock", .0005}, {"poison", .001},  {"growth", .0003},
+    {"cut", .01},        {"leave", .0006}, {"reload", .001},
 };
 
 struct simulation {
@@ -183,6 +185,25 @@ static void cut(struct simulation *simulation)
     }
 }
 
+/* A worker reads its options again, which are those of the start or half of them. */
+static void reload(struct simulation *simulation, struct shell *shell)
+{
+    const struct engine_options *options = &simulation->options;
+    struct budget_options budget = {.per_second = options->budget_per_second,
+                                    .burst = options->budget_burst,
+                                    .in_flight = options->budget_in_flight,
+                                    .limits = options->budget_limits};
+    if (happens(simulation, .5)) {
+        budget.per_second /= 2;
+        budget.burst /= 2;
+        budget.in_flight /= 2;
+        budget.limits.per_hour /= 2;
+        budget.limits.per_day /= 2;
+        budget.limits.total /= 2;
+    }
+    shell_budget(shell, &budget);
+}
+
 static void surroundings(struct simulation *simulation)
 {
     struct cluster *cluster = simulation->cluster;
@@ -211,6 +232,8 @@ static void surroundings(struct simulation *simulation)
         cluster->partitions[INPUT_COMPLETIONS]++;
         deal_out(simulation);
     }
+    if (strikes(simulation, FAULT_RELOAD))
+        reload(simulation, shell);
     if (simulation->cuts && strikes(simulation, FAULT_CUT))
         cut(simulation);
     if (shell->phase == PHASE_RUNNING && !shell->frozen && strikes(simulation, FAULT_LEAVE) &&
@@ -461,6 +484,33 @@ static void set_asking(struct engine_options *options, uint64_t seed)
         options->labels_deadline = 6000;
 }
 
+/* Each further limit in some seeds. */
+static struct budget_limits limits_of(uint64_t seed)
+{
+    struct sel_random random = sel_random_init(seed, 80);
+    bool lasts = seed % 8 < 6; /* else nothing would be left of a ledger that is cut meanwhile */
+    struct budget_limits limits = {.by_cost = sel_random_below(&random, 4) == 0};
+    if (sel_random_below(&random, 5) == 0 && lasts)
+        limits.per_hour = 20 + (double)sel_random_below(&random, 60);
+    if (sel_random_below(&random, 5) == 0 && lasts)
+        limits.per_day = 20 + (double)sel_random_below(&random, 60);
+    if (sel_random_below(&random, 4) == 0)
+        limits.per_prompt = 1 + (int64_t)sel_random_below(&random, 8);
+    if (sel_random_below(&random, 5) == 0)
+        limits.total = 40 + (double)sel_random_below(&random, 200);
+    if (sel_random_below(&random, 4) == 0) {
+        limits.domain_count = 2;
+        limits.domains[0] = (struct budget_domain){identity_of(span_of("code")), .1, .15};
+        limits.domains[1] = (struct budget_domain){identity_of(span_of("chat")), 0, .3};
+    }
+    if (sel_random_below(&random, 4) == 0 && lasts) {
+        limits.quiet_count = 2; /* a run begins a quarter past midnight, a Thursday */
+        limits.quiet[0] = (struct budget_quiet){1 << 3, 18, 19};
+        limits.quiet[1] = (struct budget_quiet){0x7F, 20, 21};
+    }
+    return limits;
+}
+
 static struct engine_options options_of(uint64_t seed)
 {
     struct sel_random random = sel_random_init(seed, 77);
@@ -501,6 +551,7 @@ static struct engine_options options_of(uint64_t seed)
                                    .budget_per_second = 5 + sel_random_uniform(&random) * 20,
                                    .budget_burst = 10,
                                    .budget_in_flight = 24,
+                                   .budget_limits = limits_of(seed),
                                    .seed = seed,
                                    .pools_bytes = short_lives && seed % 5 == 0 ? 3 << 17 : 0,
                                    .waiting_max = 12};

@@ -37,6 +37,19 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
            truth(options->labels_both_bad == BOTH_BAD_IGNORE),
            truth(options->labels_skips == SKIPS_AGAIN),
            truth(options->labels_by_annotator && isnan(options->labels_lapse)));
+    const struct budget_limits *limits = &options->budget_limits;
+    printf("{\"event\":\"limits\",\"labels_max\":%" PRId64 ",\"per_hour\":%.17g,\"per_day\":%.17g,"
+           "\"total\":%.17g,\"per_prompt\":%" PRId64 ",\"by_cost\":%s,\"caps\":[",
+           options->labels_max, limits->per_hour, limits->per_day, limits->total,
+           limits->per_prompt, limits->by_cost ? "true" : "false");
+    static const char *const DOMAINS[] = {"code", "chat"};
+    for (size_t k = 0; k < limits->domain_count; k++)
+        printf("%s[\"%s\",%.17g]", k == 0 ? "" : ",", DOMAINS[k], limits->domains[k].cap);
+    fputs("],\"quiet\":[", stdout);
+    for (size_t k = 0; k < limits->quiet_count; k++)
+        printf("%s[%d,%d,%d]", k == 0 ? "" : ",", limits->quiet[k].days, limits->quiet[k].from,
+               limits->quiet[k].to);
+    puts("]}");
 }
 
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,

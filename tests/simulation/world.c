@@ -71,6 +71,9 @@ void world_completion(struct world *world, int64_t now)
     completion.policy_version = span_of(version);
     completion.policy_epoch = now / 20000;
     completion.candidate = !old || (number + row) % 2 == 0;
+    static const char *const DOMAINS[] = {"", "code", "chat", "math"};
+    completion.domain = span_of(DOMAINS[number % 4]);
+    completion.cost = 1 + (number + row) % 5 * .5;
     struct buffer record = {.maximum = 4096};
     check(contracts_encode_completion(world->contracts, &completion, &record, &error), &error);
     int64_t time = now - below(world, 500);

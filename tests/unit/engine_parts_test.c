@@ -1,4 +1,4 @@
-/* The small parts of the engine: identities, memory, budgets, batches, requests. */
+/* The small parts of the engine: identities, memory, batches, requests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "worker/engine/batch.h"
-#include "worker/engine/budget.h"
 #include "worker/engine/identity.h"
 #include "worker/engine/index.h"
 #include "worker/engine/names.h"
@@ -271,62 +270,6 @@ static void a_name_is_kept_once_and_as_long_as_it_is_used(void **state)
     names_fini(&names);
     assert_int_equal(store.used, 0);
     store_fini(&store);
-}
-
-/* ---- budget ---- */
-
-static void a_bucket_gives_its_burst_and_then_its_rate(void **state)
-{
-    (void)state;
-    struct budget budget;
-    struct bucket bucket = {0};
-    budget_init(&budget, 10, 5, 1000, 1);
-    int64_t now = 1000000;
-    int given = 0;
-    while (budget_allows(&budget, &bucket, 0, now)) {
-        budget_charge(&budget, &bucket, now);
-        given++;
-    }
-    assert_int_equal(given, 5);
-    for (int64_t later = now; later < now + 10000; later += 10) {
-        while (budget_allows(&budget, &bucket, 0, later)) {
-            budget_charge(&budget, &bucket, later);
-            given++;
-        }
-    }
-    assert_in_range(given, 5 + 99, 5 + 100);
-}
-
-static void shares_of_partitions_add_up_to_the_whole(void **state)
-{
-    (void)state;
-    struct budget budget;
-    budget_init(&budget, 1, 50, 17, 6);
-    int64_t burst = 0, in_flight = 0;
-    for (int32_t number = 0; number < 6; number++) {
-        struct bucket bucket = {0};
-        burst += (int64_t)budget_level(&budget, &bucket, number, 1000);
-        while (budget_level(&budget, &bucket, number, 1000) >= 1 &&
-               budget_allows(&budget, &(struct bucket){.open = bucket.open}, number, 1000)) {
-            bucket.open++;
-            in_flight++;
-        }
-    }
-    assert_int_equal(burst, 50);
-    assert_int_equal(in_flight, 17);
-}
-
-static void a_partition_can_always_hold_one_label(void **state)
-{
-    (void)state;
-    struct budget budget;
-    struct bucket bucket = {0};
-    budget_init(&budget, 1, 1, 100, 64);
-    assert_true(budget_allows(&budget, &bucket, 63, 5));
-    budget_init(&budget, 1, 100, 5, 64);
-    assert_true(budget_allows(&budget, &bucket, 63, 5));
-    bucket.open = 1;
-    assert_false(budget_allows(&budget, &bucket, 63, 5));
 }
 
 /* ---- batch ---- */
@@ -757,9 +700,6 @@ int main(void)
         cmocka_unit_test(an_index_finds_what_is_there_and_nothing_else),
         cmocka_unit_test(things_of_one_key_go_one_by_one),
         cmocka_unit_test(a_name_is_kept_once_and_as_long_as_it_is_used),
-        cmocka_unit_test(a_bucket_gives_its_burst_and_then_its_rate),
-        cmocka_unit_test(shares_of_partitions_add_up_to_the_whole),
-        cmocka_unit_test(a_partition_can_always_hold_one_label),
         cmocka_unit_test(metadata_is_read_back_and_damage_is_noticed),
         cmocka_unit_test(effects_keep_their_bytes_while_the_batch_grows),
         cmocka_unit_test(a_cut_never_splits_a_character),

@@ -420,9 +420,9 @@ static void test_required_options(void **state)
     struct error error = {ERROR_NONE, ""};
     struct options *options = load_set("policy.beta=0.1", NULL);
     assert_true(options_require(options, &error, "policy.beta", "pool.size", NULL));
-    assert_false(options_require(options, &error, "policy.beta", "budget.per_second", NULL));
-    assert_contains(error.message, "budget.per_second: has no default");
-    assert_contains(error.message, "INFOPAIR_BUDGET_PER_SECOND");
+    assert_false(options_require(options, &error, "policy.beta", "kafka.brokers", NULL));
+    assert_contains(error.message, "kafka.brokers: has no default");
+    assert_contains(error.message, "INFOPAIR_KAFKA_BROKERS");
     options_free(options);
 }
 
@@ -759,8 +759,7 @@ static void test_example_configuration_loads(void **state)
     struct error error = {ERROR_NONE, ""};
     struct options *options =
         load_good(&(struct options_input){.file = TEST_SOURCE_DIRECTORY "/config/infopair.cfg"});
-    assert_true(options_require(options, &error, "kafka.brokers", "policy.beta",
-                                "budget.per_second", NULL));
+    assert_true(options_require_worker(options, &error));
     options_free(options);
 }
 

@@ -182,11 +182,12 @@ static bool find_again(struct engine *engine, struct error *error)
         bool idle = pool->again_looked && pool->again_due == 0;
         if (idle || !space_is_current(engine, pool))
             continue;
-        if (!working_may_spend(engine, pool->partition)) {
+        if (!spend_allows_partition(engine, pool->partition)) {
             stale = stale || !pool->again_looked;
             due = due || pool->again_due > 0;
             continue;
         }
+        spend_look_at(engine, pool);
         if (!look_at(engine, pool))
             return error_set(error, ERROR_FATAL, "out of memory for what is asked again");
         due = due || pool->again_due > 0;
@@ -206,8 +207,9 @@ bool again_tick(struct engine *engine, struct error *error)
         return false;
     for (size_t k = 0; k < engine->again_count; k++) {
         const struct again *again = &engine->again[k];
-        if (!working_may_spend(engine, again->pool->partition) ||
-            again->pool->held[again->i]->too_large || again->pool->held[again->j]->too_large)
+        spend_quotas(engine);
+        if (!spend_allows(engine, again->pool) || again->pool->held[again->i]->too_large ||
+            again->pool->held[again->j]->too_large)
             continue;
         if (!publish_again(engine, again, error))
             return false;

@@ -174,8 +174,7 @@ static bool stands(const struct engine *engine, const struct pool *only, size_t 
 {
     const struct pool *pool = engine->working[number];
     return pool != NULL && !pool->exhausted && !pool->skipped &&
-           (only == NULL ? number < engine->compared : pool == only) &&
-           working_may_spend(engine, pool->partition);
+           (only == NULL ? number < engine->compared : pool == only) && spend_allows(engine, pool);
 }
 
 /* The pair of the largest |psi' x|, the first of those alike; or the first that is found above

@@ -18,10 +18,12 @@ static bool usable(const struct engine_options *options, struct error *error)
     if (options->pool_max < 2 || options->pool_min < 2 || options->pool_size < options->pool_min ||
         options->pool_max < options->pool_size)
         return error_set(error, ERROR_FATAL, "pool: 2 <= pool.min <= pool.size <= pool.max");
-    if (!(options->policy_beta > 0) || !(options->budget_per_second > 0) ||
+    const struct budget_options budget = spend_options(options);
+    if (!(options->policy_beta > 0) || !spend_is_limited(&budget) ||
         options->selection.rule == NULL || options->digest == NULL || options->writer == NULL)
         return error_set(error, ERROR_FATAL,
-                         "policy.beta, budget.per_second and selection.rule are required");
+                         "policy.beta, selection.rule and one of budget.per_second, per_hour and "
+                         "per_day are required");
     return true;
 }
 
@@ -59,8 +61,8 @@ struct engine *engine_new(const struct engine_options *options, struct contracts
     engine->requests.skips_again = options->labels_skips == SKIPS_AGAIN;
     engine->requests.keeps_propensity = keeps_propensity(options);
     model_init(&engine->model, &engine->options, &engine->requests);
-    budget_init(&engine->budget, options->budget_per_second, options->budget_burst,
-                options->budget_in_flight, options->completions_partitions);
+    const struct budget_options budget = spend_options(options);
+    budget_init(&engine->budget, &budget, options->labels_window, options->completions_partitions);
     batch_init(&engine->batches[0], BATCH_BYTES_MAX);
     batch_init(&engine->batches[1], BATCH_BYTES_MAX);
     engine->open = &engine->batches[0];
@@ -76,6 +78,7 @@ void engine_free(struct engine *engine)
         engine_lose(engine, INPUT_COMPLETIONS, k);
         free(engine->partitions[k].pane.sums);
         buffer_free(&engine->partitions[k].pane.chunks);
+        budget_fini(&engine->partitions[k].bucket);
     }
     for (int32_t k = 0; k < engine->labels_count; k++)
         labels_drop(engine, &engine->labels[k]);
@@ -190,6 +193,8 @@ static bool request_entry(struct engine *engine, const struct entry *entry, int3
     if (entry->kind == ENTRY_SELECTED) {
         *applied = requests_selected(&engine->requests, entry, &request, error);
         engine->arrivals = engine->arrivals || *applied == APPLIED_NEW;
+        if (*applied == APPLIED_NEW && !spend_note(engine, &entry->selected, error))
+            return false;
     } else if (entry->kind == ENTRY_LABELLED) {
         *applied = requests_labelled(&engine->requests, entry, partition, offset, &request, error);
         if (*applied == APPLIED_NEW)
@@ -285,6 +290,15 @@ static bool has_its_place(const struct engine *engine, const struct entry *entry
                      partition, place);
 }
 
+/* What was decided here before the budget changed is no other worker's word. */
+static bool own_digest(const struct engine *engine, const struct entry *entry)
+{
+    return span_equal(entry->digest, span_of(engine->options.digest)) ||
+           (engine->digest_before[0] != '\0' &&
+            span_equal(entry->writer, span_of(engine->options.writer)) &&
+            span_equal(entry->digest, span_of(engine->digest_before)));
+}
+
 bool engine_entry(struct engine *engine, const struct entry *entry, int32_t partition,
                   int64_t offset, struct error *error)
 {
@@ -296,7 +310,7 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         engine_refuse(engine, partition, offset, error->message);
         return true;
     }
-    if (!span_equal(entry->digest, span_of(engine->options.digest))) {
+    if (!own_digest(engine, entry)) {
         engine->stats.foreign_entries++;
         snprintf(engine->foreign, sizeof engine->foreign, "%.*s", (int)entry->digest.size,
                  entry->digest.data);
@@ -484,7 +498,8 @@ double engine_budget_level(const struct engine *engine)
     double level = 0;
     for (int32_t k = 0; k < engine->partition_count; k++) {
         if (partition_live(&engine->partitions[k]))
-            level += budget_level(&engine->budget, &engine->partitions[k].bucket, k, engine->now);
+            level +=
+                budget_level(&engine->budget, &engine->partitions[k].bucket, k, entry_time(engine));
     }
     return level;
 }
@@ -536,6 +551,8 @@ bool engine_obstacle(struct engine *engine, char *text, size_t size)
                  "memory.limit: the window of requests and labels is full (%zu MiB); lower "
                  "labels.max, pool.age or labels.late, or raise memory.limit",
                  engine->window.limit >> 20);
+    else if (spend_obstacle(engine, text, size))
+        return true;
     else if (select_declined(engine) > 0)
         snprintf(text, size, "the rule %s takes no pair of the %zu ready pools",
                  engine->options.selection.rule->name, select_declined(engine));

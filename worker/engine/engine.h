@@ -22,6 +22,7 @@
 #define INFOPAIR_ENGINE_H
 
 #include "batch.h"
+#include "budget.h"
 #include "schemas/contracts.h"
 #include "selectors/selectors.h"
 
@@ -105,9 +106,10 @@ struct engine_options {
     double labels_probes;     /* share of the slots that learn how often annotators err */
     struct selection_options selection;
     double control_share;
-    double budget_per_second;
+    double budget_per_second; /* 0: no rate */
     int64_t budget_burst;
     int64_t budget_in_flight;
+    struct budget_limits budget_limits;
     uint64_t seed;
     size_t model_bytes;   /* most that engine_fixed_bytes of a space may be; 0: no limit */
     size_t pools_bytes;   /* memory for open pools; 0: no limit */
@@ -261,6 +263,9 @@ size_t engine_fit_bytes(void);
 int64_t engine_labels_kept(const struct engine_options *options);
 /* The partitions of completions are this many from now on: each has its part of the budget. */
 bool engine_resize(struct engine *engine, int32_t completions_partitions, struct error *error);
+/* The budget is another one from now on, and with it the digest of the shared options. */
+bool engine_budget(struct engine *engine, const struct budget_options *options, struct span digest,
+                   struct error *error);
 /* Digest of what all engines must agree on once they have read the same ledger: requests, labels
  * and what counts of them, the fit, the space, the panes. 32 hex digits and a NUL. */
 void engine_digest(const struct engine *engine, char text[33]);

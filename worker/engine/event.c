@@ -1,6 +1,7 @@
 #include "event.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* A record becomes a completion or a label, or is rejected with the reason. */
 static bool apply_record(struct engine *engine, struct contracts *contracts,
@@ -43,6 +44,17 @@ static bool apply_gain(struct engine *engine, const struct event *event, struct 
                        event->now, waiting, error);
 }
 
+static bool apply_budget(struct engine *engine, const struct event *event, struct error *error)
+{
+    struct budget_options options;
+    const struct span *bytes = &event->source.value;
+    if (bytes->size != sizeof options)
+        return error_set(error, ERROR_FATAL, "a budget of %zu bytes is of another build",
+                         bytes->size);
+    memcpy(&options, bytes->data, sizeof options);
+    return engine_budget(engine, &options, event->source.key, error);
+}
+
 bool event_apply(struct engine *engine, struct contracts *contracts, const struct event *event,
                  struct error *error)
 {
@@ -69,6 +81,8 @@ bool event_apply(struct engine *engine, struct contracts *contracts, const struc
     case EVENT_CONFIRM:
         engine_confirm(engine);
         return true;
+    case EVENT_BUDGET:
+        return apply_budget(engine, event, error);
     case EVENTS:
         break;
     }

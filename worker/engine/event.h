@@ -17,6 +17,7 @@ enum event_kind {
     EVENT_PASSED,  /* offset: the ticket up to which the ledger was passed */
     EVENT_RESIZE,  /* partition: completions partitions from now on */
     EVENT_CONFIRM, /* the batch is committed */
+    EVENT_BUDGET,  /* source.key: the digest, source.value: struct budget_options */
     EVENTS,
 };
 

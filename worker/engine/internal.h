@@ -46,6 +46,10 @@ struct partition {
     int64_t price_time; /* of its last entry */
     bool price_moved;
     struct bucket bucket;
+    struct budget_room room; /* what it may spend, as of the last look (spend.c) */
+    /* Bits of domains: below their floor; of those the ones that have the slot to themselves; at
+     * their cap. */
+    uint32_t wanting, below, full;
 };
 
 /* A label that waits for its pair. */
@@ -91,6 +95,8 @@ struct engine {
     struct engine_stats stats;
     int64_t now;
     struct budget budget;
+    char digest[256]; /* of the shared options, once they have changed */
+    char digest_before[256];
     struct partition *partitions;
     int32_t partition_count;
     struct labels_partition *labels;
@@ -118,6 +124,7 @@ struct engine {
     struct pool **eligible; /* that compete, best first */
     size_t eligible_count, eligible_capacity;
     size_t refresh_at;
+    uint64_t quotas;         /* of the domains, as they were when those were found */
     int64_t skips;           /* pools of which the rule took nothing for a slot that is its own */
     uint64_t skips_coin;     /* which slot */
     struct listing *listing; /* NULL: the rule takes no list */
@@ -226,6 +233,17 @@ bool fit_tick(struct engine *engine, struct error *error);
 /* Adopts a price: that of a partition's owner before. */
 bool price_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
                  struct error *error);
+
+/* ---- spend.c ---- */
+/* Notes what a request of the ledger has spent. False: out of memory. */
+bool spend_note(struct engine *engine, const struct entry_selected *selected, struct error *error);
+/* The bucket of a partition from the issue times of its requests. */
+bool spend_restore(struct engine *engine, int32_t number, struct error *error);
+/* Some limit in time is given. */
+bool spend_is_limited(const struct budget_options *options);
+struct budget_options spend_options(const struct engine_options *options);
+/* Which limit keeps every pool from being asked, for longer than the rate does; false: none. */
+bool spend_obstacle(const struct engine *engine, char *text, size_t size);
 
 /* ---- select.c ---- */
 /* Allocates what selection needs at the dimension of the space. */

@@ -327,7 +327,8 @@ static int64_t slots_open(const struct engine *engine)
     int64_t slots = 0;
     for (int32_t k = 0; k < engine->partition_count; k++)
         if (partition_live(&engine->partitions[k]))
-            slots += budget_slots(&engine->budget, &engine->partitions[k].bucket, k, engine->now);
+            slots +=
+                budget_slots(&engine->budget, &engine->partitions[k].bucket, k, entry_time(engine));
     return slots;
 }
 
@@ -365,7 +366,7 @@ static bool next_chosen(struct engine *engine, struct listing *listing, size_t *
     for (; *next < selection->count; ++*next) {
         size_t k = selection->chosen[*next], number;
         const struct place *place = &listing->places[k];
-        if (place->pool->exhausted || !working_may_spend(engine, place->pool->partition))
+        if (place->pool->exhausted || !spend_allows(engine, place->pool))
             continue;
         if (!working_number(engine, place->pool, &number, error))
             return false;
@@ -414,6 +415,7 @@ static bool fill_slot(struct engine *engine, struct listing *listing, size_t *ne
     /* A rule may weigh all pairs with 0, as one of margins does before the first fit: without a
      * label it would never weigh them otherwise. */
     bool none = listing->selection.count == 0;
+    spend_quotas(engine);
     bool found = arm == DRAW_PROBE ? draw_probe(engine, NULL, &decision)
                  : arm == DRAW_BY_RULE && !none
                      ? next_chosen(engine, listing, next, &decision, error)

@@ -1,8 +1,9 @@
 /* Partitions of completions and labels: gained, live behind their barrier, lost. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "selection.h"
 
 enum { PARTITIONS_MAX = 100000 };
 
@@ -68,33 +69,6 @@ bool engine_gain(struct engine *engine, enum input input, int32_t number, int64_
     return true;
 }
 
-static int compare_time(const void *left, const void *right)
-{
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
-/* The bucket of a partition from the issue times of its requests. */
-static bool restore_bucket(struct engine *engine, int32_t number, struct error *error)
-{
-    struct bucket *bucket = &engine->partitions[number].bucket;
-    size_t count = 0;
-    int64_t *times = malloc(((size_t)engine->requests.count + 1) * sizeof *times);
-    if (times == NULL)
-        return error_set(error, ERROR_FATAL, "out of memory for a budget");
-    const struct request *request;
-    for (size_t at = 0; (request = requests_next(&engine->requests, &at)) != NULL; at++) {
-        if (request->selected && request->partition == number)
-            times[count++] = request->issued_at;
-    }
-    qsort(times, count, sizeof *times, compare_time);
-    bucket->arrival = 0;
-    for (size_t k = 0; k < count; k++)
-        budget_charge(&engine->budget, bucket, times[k]);
-    free(times);
-    return true;
-}
-
 bool engine_barrier(struct engine *engine, enum input input, int32_t number, struct error *error)
 {
     if (input == INPUT_LABELS) {
@@ -112,7 +86,7 @@ bool engine_barrier(struct engine *engine, enum input input, int32_t number, str
         partition->pane.from = partition->next;
         partition->pane.from_time = partition->pane.from_record_time = partition->record_time;
     }
-    return restore_bucket(engine, number, error) &&
+    return spend_restore(engine, number, error) &&
            completions_end(engine, number, partition->next, error);
 }
 
@@ -140,17 +114,41 @@ void engine_lose(struct engine *engine, enum input input, int32_t number)
     partition->carried = false;
 }
 
+static bool restore_buckets(struct engine *engine, struct error *error)
+{
+    const struct budget_options options = spend_options(&engine->options);
+    budget_init(&engine->budget, &options, engine->options.labels_window,
+                engine->options.completions_partitions);
+    for (int32_t k = 0; k < engine->partition_count; k++) {
+        if (engine->partitions[k].barrier && !spend_restore(engine, k, error))
+            return false;
+    }
+    return true;
+}
+
 bool engine_resize(struct engine *engine, int32_t completions_partitions, struct error *error)
 {
     if (completions_partitions <= engine->options.completions_partitions)
         return true;
     engine->options.completions_partitions = completions_partitions;
-    const struct engine_options *options = &engine->options;
-    budget_init(&engine->budget, options->budget_per_second, options->budget_burst,
-                options->budget_in_flight, options->completions_partitions);
-    for (int32_t k = 0; k < engine->partition_count; k++) {
-        if (engine->partitions[k].barrier && !restore_bucket(engine, k, error))
-            return false;
-    }
-    return true;
+    return restore_buckets(engine, error);
+}
+
+bool engine_budget(struct engine *engine, const struct budget_options *options, struct span digest,
+                   struct error *error)
+{
+    if (digest.size >= sizeof engine->digest)
+        return error_set(error, ERROR_FATAL, "a digest of %zu bytes is too long", digest.size);
+    if (!spend_is_limited(options))
+        return error_set(error, ERROR_FATAL, "a budget without any limit in time");
+    engine->options.budget_per_second = options->per_second;
+    engine->options.budget_burst = options->burst;
+    engine->options.budget_in_flight = options->in_flight;
+    engine->options.budget_limits = options->limits;
+    snprintf(engine->digest_before, sizeof engine->digest_before, "%s", engine->options.digest);
+    snprintf(engine->digest, sizeof engine->digest, "%.*s", (int)digest.size, digest.data);
+    engine->options.digest = engine->digest;
+    for (size_t k = 0; k < engine->pools.ready_count; k++)
+        spend_look_at(engine, engine->pools.ready[k]);
+    return restore_buckets(engine, error);
 }

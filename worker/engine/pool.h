@@ -57,11 +57,14 @@ struct pool {
     bool declined;  /* and that is the rule's word: another fit may change it */
     bool skipped;   /* the rule drew that nothing is asked of it, as of the last scoring */
     bool prompt_cut;
-    bool again_looked; /* again_due is not older than its completions and requests */
-    bool settled;      /* asked pool by pool, and open for its replicas only */
-    size_t again_due;  /* requests that are to be asked again */
-    size_t repeats;    /* pairs that were asked and compete again, as of the last opening */
-    size_t unasked;    /* pairs that may be asked and were not, as of then */
+    bool again_looked;    /* again_due is not older than its completions and requests */
+    bool settled;         /* asked pool by pool, and open for its replicas only */
+    size_t again_due;     /* requests that are to be asked again */
+    size_t repeats;       /* pairs that were asked and compete again, as of the last opening */
+    size_t unasked;       /* pairs that may be asked and were not, as of then */
+    uint8_t quota;        /* its domain's place in budget.domains, plus 1; 0: none */
+    float dearest;        /* most that a pair of it may cost, as of the last scoring */
+    int64_t prompt_again; /* when its prompt may be asked again, or looked at anew; 0: now */
     double score;
     int64_t score_fit;                          /* the fit it was made under */
     struct span prompt_id, prompt_text, domain; /* one block */

@@ -294,12 +294,14 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
     return true;
 }
 
-static void charge(struct engine *engine, const struct decision *decision, int64_t time)
+/* The request is written: the budget follows, and counts it among those under way. */
+static bool charge(struct engine *engine, const struct decision *decision,
+                   const struct request *request, struct error *error)
 {
-    budget_charge(&engine->budget, &engine->partitions[decision->pool->partition].bucket, time);
     engine->stats.pairs[decision->arm]++;
     engine->stats.asked_again += decision->attempt > 1;
     engine->stats.replicas += decision->replica > 1;
+    return spend_charge(engine, decision->pool, request, decision->slot, error);
 }
 
 /* The pick is taken: the pool follows. */
@@ -351,8 +353,7 @@ static bool write(struct engine *engine, struct decision *decision, struct reque
     }
     if (!write_selected(engine, decision, &naming, request, error))
         return false;
-    charge(engine, decision, naming.time);
-    return true;
+    return charge(engine, decision, *request, error);
 }
 
 /* The request enters Sigma by way of the picker, which holds its pair. */
@@ -360,7 +361,6 @@ static bool take(struct engine *engine, const struct decision *decision, struct 
                  struct error *error)
 {
     double share = engine->model.return_rate;
-    engine->partitions[decision->pool->partition].bucket.open++;
     request->applied = request_share(request, share) * request->weight;
     enum sel_status status = sel_picker_take(engine->picker, &decision->choice, share);
     if (status != SEL_OK)
@@ -378,7 +378,7 @@ static bool take_replicas(struct engine *engine, const struct decision *picked, 
         return true;
     for (int32_t k = 2; k <= engine->options.labels_replicas; k++) {
         struct decision decision = *picked;
-        if (!working_may_spend(engine, pool->partition))
+        if (!spend_allows(engine, pool))
             return true;
         decision.slot = draw_slot(engine);
         decision.replica = k;
@@ -466,6 +466,6 @@ bool publish_again(struct engine *engine, const struct again *again, struct erro
         !write(engine, &decision, &request, error))
         return false;
     if (request != NULL)
-        engine_follow_request(engine, request, false);
+        engine_follow_request(engine, request, true); /* counted when it was charged */
     return true;
 }

@@ -128,6 +128,9 @@ static bool fill_slots(struct engine *engine, struct error *error)
         return false;
     while (true) {
         bool fits = true;
+        /* A domain reached its floor or its cap: other pools compete. */
+        if (spend_quotas(engine) != engine->quotas && !working_fill(engine, error))
+            return false;
         if (draw_pair(engine, NULL, false, &decision, error)) {
             if (!publish_decision(engine, &decision, &fits, error) ||
                 (!fits && !working_fill(engine, error)))
@@ -159,6 +162,7 @@ static bool tick_slots(struct engine *engine, struct error *error)
 {
     if (!working_refresh(engine, error))
         return false;
+    spend_quotas(engine);
     bool list = selection_lists(&engine->options.selection);
     if (list) {
         if (!listing_tick(engine, error))
@@ -194,7 +198,7 @@ static bool ask_pool(struct engine *engine, struct pool *pool, enum pool_end *en
     while (!pool->exhausted) {
         struct decision decision;
         bool fits = true, declined = price_declines(engine, pool, number);
-        if (!working_may_spend(engine, pool->partition))
+        if (!spend_allows(engine, pool))
             return true;
         bool by_rule = draw_arm(engine, draw_slot(engine)) == DRAW_BY_RULE;
         if (by_rule && declined) {
@@ -225,8 +229,12 @@ static bool tick_partition(struct engine *engine, int32_t number, struct error *
         next = pool->next;
         if (!pool->ready || pool->count < 2 || !space_is_current(engine, pool))
             continue;
-        if (waits && !working_may_spend(engine, number))
+        if (waits && !spend_allows_partition(engine, number))
             return true;
+        if (waits)
+            spend_look_at(engine, pool);
+        if (waits && !spend_allows(engine, pool))
+            continue; /* its prompt, its domain or its cost must wait */
         enum pool_end end = POOL_PICKS;
         if (!pool->settled && !ask_pool(engine, pool, &end, error))
             return false;
@@ -253,9 +261,10 @@ bool select_tick(struct engine *engine, struct error *error)
         return error->class == ERROR_NONE;
     if (engine_window_full(engine))
         return true;
+    engine->stats.policy_trace = model_trace(&engine->model);
+    spend_refresh(engine);
     if (!again_tick(engine, error))
         return false;
-    engine->stats.policy_trace = model_trace(&engine->model);
     if (engine->options.selection.when == WHEN_SLOTS)
         return tick_slots(engine, error);
     return tick_pools(engine, error);

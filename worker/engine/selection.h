@@ -58,11 +58,28 @@ bool working_number(struct engine *engine, struct pool *pool, size_t *number, st
 /* True when a pair of the pool may be asked now. */
 bool working_candidate(const struct engine *engine, const struct pool *pool);
 size_t working_candidates(const struct engine *engine);
-bool working_may_spend(const struct engine *engine, int32_t partition);
+/* True when it has a pair that may be asked, whatever the budget says. */
+bool working_stands(const struct engine *engine, const struct pool *pool);
 /* Pools are ranked by the score of their best pair. */
 bool working_ranks_by_pair(const struct selection_options *options);
 /* Picks that a pool may have; 0: any number. */
 int64_t working_picks(const struct engine *engine);
+
+/* ---- spend.c ---- */
+
+/* Looks anew at what may be spent: time has passed, or the ledger said more. */
+void spend_refresh(struct engine *engine);
+/* Finds which domains have the next slot to themselves. The number differs when they, or those at
+ * their cap, are others: then other pools compete. */
+uint64_t spend_quotas(struct engine *engine);
+/* Finds what the limits must know of a pool. */
+void spend_look_at(struct engine *engine, struct pool *pool);
+/* True when a partition may ask a pair of no cost, and when a pool may be asked. */
+bool spend_allows_partition(const struct engine *engine, int32_t number);
+bool spend_allows(const struct engine *engine, const struct pool *pool);
+/* A request of this pool was decided: what it takes is spent. */
+bool spend_charge(struct engine *engine, struct pool *pool, const struct request *request,
+                  int64_t slot, struct error *error);
 
 /* ---- draw.c ---- */
 

@@ -1,6 +1,6 @@
 /* The pools that are compared: opened in the picker, scored, ranked.
  *
- * Candidates are the ready pools of live partitions whose bucket holds a label. They are scored
+ * Candidates are the ready pools that the budget allows to be asked (spend.c). They are scored
  * when they become ready, when they change, and after each fit, at most SELECT_REFRESH a tick. By
  * that score, or what selection.prompts names instead, they are ranked; the first share of them
  * competes, and of those at most selection.shortlist are looked at in full. */
@@ -353,6 +353,7 @@ void working_judge(const struct engine *engine, struct pool *pool, size_t number
 bool working_open(struct engine *engine, struct pool *pool, size_t *number, struct error *error)
 {
     completions_gather(engine, pool);
+    spend_look_at(engine, pool);
     mark_near(engine, pool);
     int64_t asked = mark_forbidden(engine, pool);
     if (asked > pool->picks)
@@ -376,17 +377,15 @@ bool working_open(struct engine *engine, struct pool *pool, size_t *number, stru
 
 /* ---- candidates ---- */
 
-bool working_may_spend(const struct engine *engine, int32_t partition)
+bool working_stands(const struct engine *engine, const struct pool *pool)
 {
-    return partition_live(&engine->partitions[partition]) &&
-           budget_allows(&engine->budget, &engine->partitions[partition].bucket, partition,
-                         engine->now);
+    return pool->scored && !pool->exhausted && !pool->skipped && pool->count >= 2 &&
+           space_is_current(engine, pool);
 }
 
 bool working_candidate(const struct engine *engine, const struct pool *pool)
 {
-    return pool->scored && !pool->exhausted && !pool->skipped && pool->count >= 2 &&
-           space_is_current(engine, pool) && working_may_spend(engine, pool->partition);
+    return working_stands(engine, pool) && spend_allows(engine, pool);
 }
 
 size_t working_candidates(const struct engine *engine)
@@ -486,6 +485,7 @@ static bool find_eligible(struct engine *engine, struct error *error)
         engine->eligible_capacity = room;
     }
     engine->eligible_count = 0;
+    engine->quotas = spend_quotas(engine);
     for (size_t k = 0; k < engine->pools.ready_count; k++) {
         if (working_candidate(engine, engine->pools.ready[k]))
             engine->eligible[engine->eligible_count++] = engine->pools.ready[k];
