@@ -138,6 +138,8 @@ struct options {
 
     int64_t certificate_interval; /* 0: only when asked for */
     size_t certificate_candidates;
+    int64_t accounting_interval; /* 0: only when asked for */
+    size_t accounting_memory;    /* 0: no shadows */
 
     size_t memory_limit;
     uint64_t seed;

@@ -349,6 +349,8 @@ static bool write(struct engine *engine, struct decision *decision, struct reque
         decision->pool->scored = false;
         return true;
     }
+    if (decision->again == NULL)
+        shadows_follow(engine, decision);
     if (!write_selected(engine, decision, &naming, request, error))
         return false;
     charge(engine, decision, naming.time);

@@ -95,6 +95,8 @@ void select_fini(struct engine *engine)
 bool select_prepare(struct engine *engine, struct error *error)
 {
     size_t d = engine->model.space.dimension;
+    if (d > 0 && !shadows_prepare(engine))
+        return error_set(error, ERROR_FATAL, "out of memory for shadows");
     if (d == 0 || engine->picker_dimension == d)
         return true;
     select_fini(engine);
@@ -256,6 +258,7 @@ bool select_tick(struct engine *engine, struct error *error)
     if (!again_tick(engine, error))
         return false;
     engine->stats.policy_trace = model_trace(&engine->model);
+    shadows_forget(&engine->shadows);
     if (engine->options.selection.when == WHEN_SLOTS)
         return tick_slots(engine, error);
     return tick_pools(engine, error);
