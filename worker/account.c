@@ -8,7 +8,7 @@
 
 #undef I /* of complex.h, which cblas.h brings along */
 
-enum { DRAWS = 96, SHADOWS_A_DRAW = 4 };
+enum { DRAWS = 128, SHADOWS_A_DRAW = 2 };
 static const double TAIL = .05;
 
 void dsyev_(const char *job, const char *triangle, const blasint *n, double *a,

@@ -13,7 +13,7 @@
  * by which the pairs of either kind are weighted; I at that psi, of a sample with replacement of
  * the pools, a uniform part of the way from the covariance within small pools (too small by the
  * share sum p^2) to that over 1 - sum p^2 (too large); and the shadows, of which m is the mean of
- * four. So it is for the mean over orders of uniform labels; one order varies a little more. Where
+ * two. So it is for the mean over orders of uniform labels; one order varies a little more. Where
  * policy.sampling is not `reference`, or there are fewer than 50 pools, I is that of the fit.
  *
  * It rests on the model: that labels follow sigma(psi' x). Control labels, which no rule has
@@ -57,7 +57,7 @@ struct account {
     char reason[160]; /* why it is not; "" */
 };
 
-/* False: ERROR_RETRY, *stop was set; ERROR_DATA, why there is none. Takes about 300 factorisations
+/* False: ERROR_RETRY, *stop was set; ERROR_DATA, why there is none. Takes about 500 factorisations
  * of d x d and as many sums over the pairs. Any thread. */
 bool account(const struct accounting_snapshot *snapshot, const atomic_bool *stop,
              struct account *account, struct error *error);

@@ -2,8 +2,7 @@
  * worker/world.h through the engine alone: 100 prompts of 64 completions, pools of 16, 50 pools and
  * 50 labels a round, which last for it.
  *
- *   accounting_alone --labels T --seed S --runs N --dimension D [--lapse SHARE]
- *                    [--set NAME=VALUE]...
+ *   accounting_alone --labels T --seed S --runs N --dimension D [--set NAME=VALUE]...
  *   accounting_alone --cost D
  *
  * Prints a JSON line for each of N runs (seeds S, S + 1, ...):
@@ -15,8 +14,6 @@
  *   supported, surprise  of the control arm
  *   gap, gap_low, gap_high  of the policy at the last psi: the truth, and the bracket
  *   each, trace_selected, trace_control  of the arms at equal label counts
- * --lapse: that share of the answers is a coin flip, which the fit does not know of
- * (labels.lapse=0).
  *
  * --cost prints processor time of a pick over 10,000 open pools of 16, without and with shadows,
  * some pairs of runs in turn. */
@@ -40,7 +37,6 @@ static const char *const PRESETS[] = {
 struct arguments {
     size_t labels, dimension, runs, cost;
     uint64_t seed;
-    double lapse;
     const char *sets[SETS];
     size_t set_count;
 };
@@ -181,7 +177,6 @@ static bool run(const struct arguments *arguments, uint64_t seed)
                                    .pools_per_round = ROUND,
                                    .pairs_per_round = ROUND,
                                    .partitions = 1,
-                                   .lapse = arguments->lapse,
                                    .seed = seed,
                                    .account = true};
     struct solo_result result = {0};
@@ -243,7 +238,7 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {{"labels", 1, NULL, 'l'},    {"seed", 1, NULL, 's'},
                                             {"dimension", 1, NULL, 'd'}, {"runs", 1, NULL, 'r'},
-                                            {"lapse", 1, NULL, 'e'},     {"set", 1, NULL, 'o'},
+                                                 {"set", 1, NULL, 'o'},
                                             {"cost", 1, NULL, 'c'},      {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
@@ -256,8 +251,6 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
             arguments->runs = strtoul(optarg, NULL, 10);
         else if (option == 'c')
             arguments->cost = strtoul(optarg, NULL, 10);
-        else if (option == 'e')
-            arguments->lapse = strtod(optarg, NULL);
         else if (option == 'o' && arguments->set_count < SETS)
             arguments->sets[arguments->set_count++] = optarg;
         else
