@@ -382,6 +382,56 @@ static void labels_come_with_their_arms(void **state)
     cluster_free(cluster);
 }
 
+/* Answers the pairs of the ledger from entry `from` on the other way round. */
+static int64_t contradict_all(struct shell *shell, size_t from, int64_t offset)
+{
+    struct error error;
+    for (size_t k = from; k < shell->cluster->entries; k++) {
+        struct entry entry;
+        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
+                                     NULL, &error),
+              &error);
+        if (entry.kind != ENTRY_SELECTED)
+            continue;
+        float x;
+        char request_id[64];
+        memcpy(&x, entry.selected.x.data, sizeof x);
+        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
+                 entry.selected.request_id.data);
+        give_label(shell, offset++, request_id, x > 0 ? OUTCOME_RIGHT : OUTCOME_LEFT);
+    }
+    return offset;
+}
+
+static void a_change_of_mind_takes_its_support(void **state)
+{
+    (void)state;
+    struct error error;
+    const struct engine_options options = options_with(MIB);
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct accounting_snapshot before, after;
+    check(engine_accounting(shell.engine, 4 * MIB, &before, &error), &error);
+    assert_true(account_of(&before).supported);
+    size_t answered = cluster->entries;
+    int64_t labels = 100000;
+    for (int k = 0; k < 20; k++) {
+        turn(&shell, 500);
+        size_t entries = cluster->entries;
+        labels = contradict_all(&shell, answered, labels);
+        answered = entries;
+    }
+    check(engine_tick(shell.engine, shell.now, &error), &error);
+    check(engine_accounting(shell.engine, 4 * MIB, &after, &error), &error);
+    struct account found = account_of(&after);
+    assert_false(found.supported);
+    assert_non_null(strstr(found.reason, "contradict the fit"));
+    accounting_snapshot_free(&before);
+    accounting_snapshot_free(&after);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void expect_reason(const struct shell *shell, size_t bytes, const char *part)
 {
     struct error error = {ERROR_NONE, ""};
@@ -576,6 +626,7 @@ int main(void)
         cmocka_unit_test(control_labels_must_support_it),
         cmocka_unit_test(it_stops_when_told_to),
         cmocka_unit_test(labels_come_with_their_arms),
+        cmocka_unit_test(a_change_of_mind_takes_its_support),
         cmocka_unit_test(what_stands_in_the_way_is_said),
         cmocka_unit_test(a_restart_begins_the_shadows_anew),
         cmocka_unit_test(a_report_is_told_when_asked_for),
