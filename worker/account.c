@@ -114,6 +114,8 @@ static bool accounting_init(struct accounting *accounting,
         at += snapshot->held[k];
         rows = snapshot->held[k] > rows ? snapshot->held[k] : rows;
     }
+    for (size_t k = 0; k < RIVALS; k++)
+        rows = snapshot->rival_held[k] > rows ? snapshot->rival_held[k] : rows;
     accounting->information = sel_information_new(d);
     accounting->x = malloc(rows * sizeof *accounting->x);
     accounting->y = doubles(rows);
@@ -181,29 +183,40 @@ static enum sel_status trace_of(struct accounting *accounting, size_t count, con
     return status;
 }
 
+/* matrix += sum of w x x' over `count` rows of d, divided by `total`. */
+static enum sel_status add_pairs(struct accounting *accounting, const float *rows, size_t count,
+                                 double total, const double *psi)
+{
+    size_t d = accounting->snapshot->dimension;
+    for (size_t k = 0; k < count; k++) {
+        accounting->x[k] = rows + k * d;
+        accounting->weight[k] = weight_at(accounting, psi, accounting->x[k]) / total;
+    }
+    enum sel_status status = sum(accounting, 1, count);
+    if (status != SEL_OK)
+        return status;
+    const double *sigma = sel_information_sigma(accounting->information);
+    for (size_t place = 0; place < d * d; place++)
+        accounting->matrix[place] += sigma[place] - (place % (d + 1) == 0);
+    return SEL_OK;
+}
+
 /* Mean of w x x' over the pairs of `span` shadows from `shadow` on. */
 static enum sel_status sum_shadows(struct accounting *accounting, size_t shadow, size_t span,
                                    const double *psi)
 {
     const struct accounting_snapshot *snapshot = accounting->snapshot;
     size_t d = snapshot->dimension, rows = 0;
+    enum sel_status status = SEL_OK;
     memset(accounting->matrix, 0, d * d * sizeof(double));
     for (size_t k = 0; k < span; k++)
         rows += snapshot->held[(shadow + k) % snapshot->shadows];
-    for (size_t k = 0; k < span; k++) {
-        size_t at = (shadow + k) % snapshot->shadows, count = snapshot->held[at];
-        for (size_t row = 0; row < count; row++) {
-            accounting->x[row] = snapshot->shadow_x + (accounting->first[at] + row) * d;
-            accounting->weight[row] = weight_at(accounting, psi, accounting->x[row]) / (double)rows;
-        }
-        enum sel_status status = sum(accounting, 1, count);
-        if (status != SEL_OK)
-            return status;
-        const double *sigma = sel_information_sigma(accounting->information);
-        for (size_t place = 0; place < d * d; place++)
-            accounting->matrix[place] += sigma[place] - (place % (d + 1) == 0);
+    for (size_t k = 0; k < span && status == SEL_OK; k++) {
+        size_t at = (shadow + k) % snapshot->shadows;
+        status = add_pairs(accounting, snapshot->shadow_x + accounting->first[at] * d,
+                           snapshot->held[at], (double)rows, psi);
     }
-    return SEL_OK;
+    return status;
 }
 
 /* How many shadows from `shadow` on hold so many pairs; all of them at most. */
@@ -410,6 +423,27 @@ static enum sel_status compare_arms(struct accounting *accounting, struct accoun
     return status;
 }
 
+/* ---- rivals ---- */
+
+static enum sel_status find_rivals(struct accounting *accounting, struct account *account)
+{
+    const struct accounting_snapshot *snapshot = accounting->snapshot;
+    size_t d = snapshot->dimension, at = 0;
+    enum sel_status status = SEL_OK;
+    for (size_t k = 0; k < RIVALS && snapshot->rival_held[k] > 0 && status == SEL_OK; k++) {
+        size_t held = snapshot->rival_held[k];
+        memset(accounting->matrix, 0, d * d * sizeof(double));
+        status =
+            add_pairs(accounting, snapshot->rival_x + at * d, held, (double)held, snapshot->psi);
+        if (status == SEL_OK)
+            account->rivals[k] =
+                account_solve(accounting->matrix, snapshot->policy, d, snapshot->lambda,
+                              account->trace, accounting->scratch);
+        at += held;
+    }
+    return status;
+}
+
 /* ---- the whole ---- */
 
 static void judge(const struct accounting_snapshot *snapshot, struct account *account)
@@ -440,6 +474,8 @@ bool account(const struct accounting_snapshot *snapshot, const atomic_bool *stop
     bool whole = accounting.value_count == DRAWS;
     if (status == SEL_OK && whole)
         status = compare_arms(&accounting, account);
+    if (status == SEL_OK && whole)
+        status = find_rivals(&accounting, account);
     accounting_fini(&accounting);
     if (status == SEL_OK && !whole)
         return error_set(error, ERROR_RETRY, "told to stop");

@@ -25,6 +25,10 @@
  * arm; psi and lambda from those, by the rule of a fit; tr(I Sigma^-1). Probes and imported labels
  * are of neither.
  *
+ * Rivals (rival.h): labels that would reach the selected arm's tr(I Sigma^-1) at psi, by the same
+ * equation with M of the pairs that a rule has taken. Both had the same sample of pools to choose
+ * from, which is less than what the selected arm has: compare them with each other.
+ *
  * The gap of the policy is tr(I S) / (2 beta) of all labels. I of small pools is too small: the
  * policy's weights p concentrate on few of the drawn completions, and their covariance misses the
  * share sum p^2. The bracket is from I as it is to I / (1 - 1/e), e the mean of 1 / sum p^2. */
@@ -53,6 +57,7 @@ struct account {
     struct account_range gap;    /* low and high of the bracket; mid is not set */
     size_t each;                 /* labels of each arm that are compared; 0: there are none */
     struct account_arm selected, control;
+    double rivals[RIVALS]; /* labels that each rule would need; 0: there are no rivals */
     bool supported;
     char reason[160]; /* why it is not; "" */
 };

@@ -35,6 +35,16 @@ static json_t *arm(const struct account_arm *arm)
                      "lambda", arm->lambda);
 }
 
+static json_t *rivals(const struct accounting_report *report)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < RIVALS && report->rivals[k] != NULL; k++)
+        json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "rule", report->rivals[k], "pairs",
+                                              (json_int_t)report->rival_pairs[k], "labels",
+                                              number(report->account.rivals[k])));
+    return list;
+}
+
 static json_t *arms(const struct account *account)
 {
     return account->each == 0
@@ -68,6 +78,8 @@ static json_t *tell(const void *opaque)
         return NULL;
     }
     double labels = (double)report->labels;
+    if (report->rivals[0] != NULL)
+        json_object_set_new(root, "rules", rivals(report));
     if (account->supported) {
         json_object_set_new(root, "labels_saved", range(&account->labels, labels, 1));
         json_object_set_new(root, "factor", range(&account->labels, 0, labels));
@@ -124,6 +136,8 @@ static bool solve(void *context, void *opaque, const atomic_bool *stop, void *ou
                                          .predicted = snapshot->predicted,
                                          .loss = snapshot->loss,
                                          .surprise = snapshot->surprise};
+    memcpy(report->rivals, snapshot->rival_names, sizeof report->rivals);
+    memcpy(report->rival_pairs, snapshot->rival_held, sizeof report->rival_pairs);
     if (!account(snapshot, stop, &report->account, error))
         return false;
     report->seconds = (double)(clock_monotonic_ms() - started) / 1000;

@@ -14,6 +14,8 @@ struct accounting_report {
     int64_t slots, since;
     size_t shadows, pools, predicted;
     double loss, surprise, seconds;
+    const char *rivals[RIVALS]; /* names of their rules; NULL: there are none */
+    size_t rival_pairs[RIVALS];
     char *space;
 };
 

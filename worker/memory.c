@@ -90,6 +90,7 @@ struct engine_options memory_engine_options(const struct options *options,
         .waiting_max = plan->waiting_max,
         .waiting_bytes = plan->waiting_bytes,
         .accounting_bytes = accounting_shadow_bytes(plan->accounting_bytes),
+        .accounting_rule = options->rival,
     };
 }
 

@@ -311,6 +311,11 @@ const struct option_row OPTION_ROWS[] = {
          "computed of them; 0 draws none. The default is enough for 450 features; at most an "
          "eighth of what memory.limit leaves to spare is used."},
 
+    {ROW(accounting, rule), TYPE_STRING, .fallback = "",
+     .text = "A rule of scores to compare with: /accounting says how many labels it would need, "
+             "and how many the rule in use, where both choose from up to 64 open pools a tick. "
+             "Picks take about twice as long or longer; empty: none."},
+
     {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
      .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},
     {TOP(seed), TYPE_COUNT, 0, 9e15, .fallback = "1", .shared = true,

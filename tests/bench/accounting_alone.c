@@ -14,6 +14,7 @@
  *   supported, surprise  of the control arm
  *   gap, gap_low, gap_high  of the policy at the last psi: the truth, and the bracket
  *   each, trace_selected, trace_control  of the arms at equal label counts
+ *   rule, own  labels that accounting.rule and the rule in use would need; 0 without the option
  *
  * --cost prints processor time of a pick over 10,000 open pools of 16, without and with shadows,
  * some pairs of runs in turn. */
@@ -27,7 +28,7 @@
 #include "worker/solo.h"
 
 enum { PROMPTS = 100, COMPLETIONS = 64, POOL = 16, ROUND = 50, SETS = 24, ORDERS = 64 };
-enum { COST_PROMPTS = 10000, COST_LABELS = 1500, COST_REPEATS = 5, LABELS_MOST = 1000000 };
+enum { COST_PROMPTS = 10000, COST_LABELS = 1500, COST_REPEATS = 9, LABELS_MOST = 1000000 };
 
 static const char *const PRESETS[] = {
     "policy.beta=0.5",   "budget.per_second=50", "pool.size=16",     "pool.max=16",
@@ -158,11 +159,11 @@ static void print(const struct world *world, const struct solo_result *result, u
     printf("{\"seed\": %zu, \"labels\": %zu, \"truth\": %.8g, \"low\": %.8g, \"mid\": %.8g, "
            "\"high\": %.8g, \"supported\": %s, \"surprise\": %.4g, \"gap\": %.6g, "
            "\"gap_low\": %.6g, \"gap_high\": %.6g, \"each\": %zu, \"trace_selected\": %.6g, "
-           "\"trace_control\": %.6g}\n",
+           "\"trace_control\": %.6g, \"rule\": %.6g, \"own\": %.6g}\n",
            (size_t)seed, selected, truth, account->labels.low, account->labels.mid,
            account->labels.high, account->supported ? "true" : "false", result->surprise,
            world_gap(world, psi), account->gap.low, account->gap.high, account->each,
-           account->selected.trace, account->control.trace);
+           account->selected.trace, account->control.trace, account->rivals[0], account->rivals[1]);
     fflush(stdout);
 }
 
@@ -238,8 +239,8 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {{"labels", 1, NULL, 'l'},    {"seed", 1, NULL, 's'},
                                             {"dimension", 1, NULL, 'd'}, {"runs", 1, NULL, 'r'},
-                                                 {"set", 1, NULL, 'o'},
-                                            {"cost", 1, NULL, 'c'},      {NULL, 0, NULL, 0}};
+                                            {"set", 1, NULL, 'o'},       {"cost", 1, NULL, 'c'},
+                                            {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
             arguments->labels = strtoul(optarg, NULL, 10);

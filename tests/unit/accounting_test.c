@@ -39,10 +39,13 @@ static void no_effect_hangs_on_them(void **state)
     (void)state;
     struct buffer effects[2];
     for (int k = 0; k < 2; k++) {
-        const struct engine_options options = options_with(k == 0 ? 0 : MIB);
+        struct engine_options options = options_with(k == 0 ? 0 : MIB);
+        if (k > 0)
+            options.accounting_rule = sel_rule_find("dopt");
         struct cluster *cluster = cluster_new();
         struct shell shell = start_run(cluster, &options, 30);
         assert_int_equal(shell.engine->shadows.slots > 0, k);
+        assert_int_equal(shell.engine->rivals.each[0].taken > 0, k);
         effects[k] = cluster->effects;
         cluster->effects = (struct buffer){0};
         stop(&shell);
@@ -161,6 +164,63 @@ static void memory_bounds_them(void **state)
     assert_true(shadows->drawn[1] >= 2 * drawn);
     assert_in_range(stayed, 2, rows - 2);
     assert_true(shadows_pools(shadows) <= shadows->traffic.room);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* ---- rivals ---- */
+
+static bool same_pick(const struct rival_pick *left, const struct rival_pick *right)
+{
+    return identity_equal(left->pool, right->pool) &&
+           ((identity_equal(left->left, right->left) &&
+             identity_equal(left->right, right->right)) ||
+            (identity_equal(left->left, right->right) && identity_equal(left->right, right->left)));
+}
+
+static void a_rival_asks_at_every_slot_and_nothing_twice(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(MIB);
+    options.accounting_rule = sel_rule_find("dopt");
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    for (size_t r = 0; r < RIVALS; r++) {
+        const struct rival *rival = &shell.engine->rivals.each[r];
+        assert_int_equal(rival->taken, shell.engine->shadows.slots);
+        assert_true(rival->taken > 200 && rival->drawn <= rival->taken);
+        for (size_t k = 0; k < rival->taken; k++)
+            for (size_t before = 0; before < k; before++)
+                assert_false(same_pick(&rival->picks[k], &rival->picks[before]));
+    }
+    assert_ptr_equal(shell.engine->rivals.each[0].rule, options.accounting_rule);
+    assert_ptr_equal(shell.engine->rivals.each[1].rule, options.selection.rule);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static struct account account_of(struct accounting_snapshot *made);
+
+/* The rule in use, from most of the pools, is as good as what was asked; one that asks what it is
+ * surest of needs more. */
+static void a_worse_rule_needs_more_labels(void **state)
+{
+    (void)state;
+    struct error error;
+    struct engine_options options = options_with(MIB);
+    options.accounting_rule = sel_rule_find("max_margin");
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct accounting_snapshot taken;
+    check(engine_accounting(shell.engine, 4 * MIB, &taken, &error), &error);
+    assert_string_equal(taken.rival_names[0], "max_margin");
+    assert_string_equal(taken.rival_names[1], "policy_trace");
+    struct account found = account_of(&taken);
+    double n = (double)taken.selected;
+    if (!(found.rivals[1] > .8 * n && found.rivals[1] < 1.25 * n &&
+          found.rivals[0] > 1.5 * found.rivals[1]))
+        fail_msg("%.1f and %.1f labels, %.1f were asked", found.rivals[0], found.rivals[1], n);
+    accounting_snapshot_free(&taken);
     stop(&shell);
     cluster_free(cluster);
 }
@@ -532,7 +592,8 @@ static double number(const json_t *root, const char *group, const char *name)
 static void a_report_is_told_when_asked_for(void **state)
 {
     (void)state;
-    const struct engine_options options = options_with(MIB);
+    struct engine_options options = options_with(MIB);
+    options.accounting_rule = sel_rule_find("aopt");
     struct cluster *cluster = cluster_new();
     struct shell shell = start_run(cluster, &options, ROUNDS);
     struct telling telling = tell(0);
@@ -553,6 +614,13 @@ static void a_report_is_told_when_asked_for(void **state)
     assert_int_equal(number(root, "shadows", "since"), shell.engine->shadows.since);
     assert_int_equal(number(root, "arms", "labels_each"), number(root, NULL, "control_labels"));
     assert_int_equal(number(root, NULL, "time"), shell.now);
+    const json_t *rules = json_object_get(root, "rules");
+    assert_int_equal(json_array_size(rules), RIVALS);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(rules, 0), "rule")),
+                        "aopt");
+    assert_true(number(json_array_get(rules, 1), NULL, "labels") > 0);
+    assert_int_equal(number(json_array_get(rules, 1), NULL, "pairs"),
+                     shell.engine->rivals.each[1].drawn);
     assert_true(metrics_get(telling.metrics, METRIC_LABELS_SAVED, "mid", NULL) == mid);
     assert_true(metrics_get(telling.metrics, METRIC_ACCOUNTING_SUPPORTED, NULL, NULL) == 1);
     assert_true(metrics_get(telling.metrics, METRIC_GAP_BRACKET, "low", NULL) ==
@@ -618,6 +686,8 @@ int main(void)
         cmocka_unit_test(pools_are_drawn_alike),
         cmocka_unit_test(every_slot_of_the_arm_is_followed),
         cmocka_unit_test(memory_bounds_them),
+        cmocka_unit_test(a_rival_asks_at_every_slot_and_nothing_twice),
+        cmocka_unit_test(a_worse_rule_needs_more_labels),
         cmocka_unit_test(the_equation_is_solved),
         cmocka_unit_test(uniform_pairs_save_little),
         cmocka_unit_test(pairs_of_twice_the_length_save_three_of_four),

@@ -374,6 +374,9 @@ static void test_wrong_values_are_refused(void **state)
     refuse_set("certificate.candidates=99", "must be at least 100");
     refuse_set("certificate.candidates=100001", "must be at most 100000");
     refuse_set("certificate.interval=soon", "expected a duration");
+    refuse_set("accounting.rule=dop", "the nearest valid name is 'dopt'");
+    refuse_set("accounting.rule=uniform", "is not a rule of scores");
+    refuse_set("accounting.rule=rmg", "is not a rule of scores");
     refuse_set("control.share=1.01", "must be at most 1");
     refuse_set("kafka.static=yes", "expected true or false");
     refuse_set("kafka.instance=", "must not be empty");

@@ -16,8 +16,9 @@ size_t accounting_shadow_bytes(size_t bytes)
 }
 
 /* Labels that fit beside the shadows' copy and the matrices. */
-static size_t label_rows(const struct shadows *shadows, size_t bytes)
+static size_t label_rows(const struct engine *engine, size_t bytes)
 {
+    const struct shadows *shadows = &engine->shadows;
     size_t d = shadows->dimension;
     size_t fixed = SQUARES * d * d * sizeof(double);
     size_t row = d * sizeof(float) + 8 * sizeof(double);
@@ -25,6 +26,8 @@ static size_t label_rows(const struct shadows *shadows, size_t bytes)
         fixed += shadows->traffic.count[k] * d * sizeof(float) + 4 * sizeof(double);
     for (size_t k = 0; k < shadows->count; k++)
         fixed += shadows_held(shadows, k) * (d * sizeof(float) + 2 * sizeof(double));
+    for (size_t k = 0; k < RIVALS; k++)
+        fixed += rival_held(&engine->rivals.each[k]) * d * sizeof(float);
     return bytes > fixed ? (bytes - fixed) / row : 0;
 }
 
@@ -38,6 +41,7 @@ void accounting_snapshot_free(struct accounting_snapshot *snapshot)
     free(snapshot->pool_rows);
     free(snapshot->pool_weight);
     free(snapshot->pool_x);
+    free(snapshot->rival_x);
     free(snapshot->psi);
     free(snapshot->policy);
     free(snapshot->space);
@@ -134,6 +138,24 @@ static bool copy_shadows(const struct shadows *shadows, struct accounting_snapsh
     return snapshot->shadow_x != NULL;
 }
 
+static bool copy_rivals(const struct rivals *rivals, struct accounting_snapshot *snapshot)
+{
+    size_t d = snapshot->dimension, rows = 0, at = 0;
+    if (rivals->dimension != d || rival_held(&rivals->each[0]) == 0)
+        return true;
+    for (size_t k = 0; k < RIVALS; k++) {
+        snapshot->rival_names[k] = rivals->each[k].rule->name;
+        rows += snapshot->rival_held[k] = rival_held(&rivals->each[k]);
+    }
+    snapshot->rival_x = malloc((rows * d + 1) * sizeof *snapshot->rival_x);
+    for (size_t k = 0; snapshot->rival_x != NULL && k < RIVALS; k++) {
+        memcpy(snapshot->rival_x + at * d, rivals->each[k].x,
+               snapshot->rival_held[k] * d * sizeof(float));
+        at += snapshot->rival_held[k];
+    }
+    return snapshot->rival_x != NULL;
+}
+
 /* Too few pools say too little of I. */
 static bool copy_pools(const struct shadows *shadows, struct accounting_snapshot *snapshot)
 {
@@ -220,11 +242,12 @@ bool engine_accounting(const struct engine *engine, size_t bytes,
                              "the shadows have seen too few slots since %s: %lld",
                              "the start of this worker", (long long)engine->shadows.slots);
     }
-    size_t rows = label_rows(&engine->shadows, bytes);
+    size_t rows = label_rows(engine, bytes);
     if (rows < 4 * snapshot->dimension)
         return error_set(error, ERROR_DATA, "accounting.memory leaves no room for the labels");
     if (!copy_labels(engine, rows, snapshot) || !copy_shadows(&engine->shadows, snapshot) ||
-        !copy_pools(&engine->shadows, snapshot) || !copy_model(engine, snapshot))
+        !copy_rivals(&engine->rivals, snapshot) || !copy_pools(&engine->shadows, snapshot) ||
+        !copy_model(engine, snapshot))
         error_set(error, ERROR_DATA, "out of memory for the accounting");
     else if (snapshot->selected == 0)
         error_set(error, ERROR_DATA, "no pair of the selected arm has a label yet");

@@ -8,6 +8,7 @@
 #define INFOPAIR_ENGINE_ACCOUNTING_H
 
 #include "engine.h"
+#include "rival.h"
 #include "shadows.h"
 
 struct accounting_snapshot {
@@ -29,6 +30,10 @@ struct accounting_snapshot {
     size_t *pool_rows;   /* pools: completions of each */
     double *pool_weight; /* pools */
     float *pool_x;       /* the first one's rows of d, then the second one's, ... */
+    /* Rivals: the rule of accounting.rule, and the one in use; none: rival_names[0] is NULL. */
+    const char *rival_names[RIVALS]; /* the library's */
+    size_t rival_held[RIVALS];
+    float *rival_x; /* the first one's rows of d, then the second one's */
     /* The newest fit. */
     double *psi;    /* d */
     double *policy; /* d x d: I */

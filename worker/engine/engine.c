@@ -81,6 +81,7 @@ void engine_free(struct engine *engine)
         labels_drop(engine, &engine->labels[k]);
     select_fini(engine);
     shadows_fini(&engine->shadows);
+    rivals_fini(&engine->rivals);
     space_fini(engine);
     model_fini(&engine->model);
     requests_fini(&engine->requests);

@@ -115,6 +115,7 @@ struct engine_options {
     size_t waiting_max;      /* labels that may wait for their pair */
     size_t waiting_bytes;    /* memory for those; 0: no limit */
     size_t accounting_bytes; /* memory of shadows; 0: none */
+    const struct sel_rule *accounting_rule; /* a rule of scores that needs nothing; NULL: none */
 };
 
 /* A record of an input topic as it came. Spans live through the call only. */

@@ -6,6 +6,7 @@
 #include "engine.h"
 #include "model.h"
 #include "pool.h"
+#include "rival.h"
 #include "shadows.h"
 
 /* Longest texts of a completion that are held beside its prompt, text and id limits. */
@@ -126,6 +127,7 @@ struct engine {
     size_t again_count, again_capacity;
     bool again_due; /* some of it waits for a slot */
     struct shadows shadows;
+    struct rivals rivals;
     /* Output. */
     struct batch batches[2];
     struct batch *open;   /* being filled */

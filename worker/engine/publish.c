@@ -412,7 +412,7 @@ bool publish_decision(struct engine *engine, struct decision *decision, bool *fi
         return false;
     follow(engine, decision);
     again_look(engine, request);
-    return true;
+    return decision->arm != ARM_SELECTED || rivals_follow(engine, decision->slot, error);
 }
 
 /* ---- asked again ---- */

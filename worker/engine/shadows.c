@@ -149,6 +149,11 @@ static const struct pool *draw_pool(struct engine *engine, const struct pool *po
     return engine->shadows.open_count == 0 ? NULL : guess_pool(engine, random);
 }
 
+const struct pool *shadows_draw_pool(struct engine *engine, struct sel_random *random)
+{
+    return draw_pool(engine, guess_pool(engine, random), random);
+}
+
 /* ---- a uniform pair of it ---- */
 
 static bool is_open(const struct engine *engine, const struct pool *pool, size_t i, size_t j)

@@ -74,6 +74,8 @@ void shadows_follow(struct engine *engine, const struct decision *decision);
 void shadows_see_pool(struct engine *engine, const struct pool *pool, const float *rows, size_t n,
                       double weight);
 size_t shadows_pools(const struct shadows *shadows);
+/* A uniform pool of those open to a slot; NULL: none is. */
+const struct pool *shadows_draw_pool(struct engine *engine, struct sel_random *random);
 /* Pools were closed, or time has passed. */
 void shadows_forget(struct shadows *shadows);
 /* Pairs that a shadow holds; its first x. */

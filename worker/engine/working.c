@@ -46,6 +46,7 @@ bool working_start(struct engine *engine, struct error *error)
 void select_forget_pool(struct engine *engine, const struct pool *pool)
 {
     shadows_forget(&engine->shadows);
+    rivals_forget(&engine->rivals);
     for (size_t k = 0; k < engine->working_count; k++) {
         if (engine->working[k] == pool)
             engine->working[k] = NULL;
