@@ -61,7 +61,7 @@ struct accounting {
     const atomic_bool *stop;
     struct sel_information *information;
     const float **x; /* the longer of labels and a shadow */
-    double *y, *weight, *confidence;
+    double *y, *weight, *confidence, *lapses;
     double *lambda; /* d */
     double *draws;  /* DRAWS x d */
     double *matrix; /* d x d */
@@ -83,6 +83,7 @@ static void accounting_fini(struct accounting *accounting)
     free(accounting->y);
     free(accounting->weight);
     free(accounting->confidence);
+    free(accounting->lapses);
     free(accounting->lambda);
     free(accounting->draws);
     free(accounting->matrix);
@@ -121,6 +122,7 @@ static bool accounting_init(struct accounting *accounting,
     accounting->y = doubles(rows);
     accounting->weight = doubles(rows);
     accounting->confidence = doubles(rows);
+    accounting->lapses = doubles(rows);
     accounting->lambda = doubles(d);
     accounting->draws = doubles(DRAWS * d);
     accounting->matrix = doubles(d * d);
@@ -129,15 +131,16 @@ static bool accounting_init(struct accounting *accounting,
            accounting->weight != NULL && accounting->confidence != NULL &&
            accounting->lambda != NULL && accounting->draws != NULL && accounting->matrix != NULL &&
            accounting->scratch != NULL && accounting->policy != NULL &&
-           accounting->logits != NULL && accounting->chosen != NULL;
+           accounting->logits != NULL && accounting->chosen != NULL && accounting->lapses != NULL;
 }
 
-static double weight_at(const struct accounting *accounting, const double *psi, const float *x)
+static double weight_at(const struct accounting *accounting, const double *psi, const float *x,
+                        double lapse)
 {
     double margin = 0;
     for (size_t k = 0; k < accounting->snapshot->dimension; k++)
         margin += psi[k] * (double)x[k];
-    return sel_weight_lapse(margin, accounting->snapshot->lapse);
+    return sel_weight_tie(margin, lapse, accounting->snapshot->tie);
 }
 
 /* Sigma = diagonal Id + sum weight x x' of the first `count` listed. */
@@ -163,6 +166,7 @@ static size_t list(struct accounting *accounting, int arm, size_t most)
             continue;
         accounting->x[count] = snapshot->x + k * snapshot->dimension;
         accounting->y[count] = snapshot->y[k];
+        accounting->lapses[count] = snapshot->lapses[k];
         accounting->confidence[count++] = snapshot->weight[k];
     }
     return count;
@@ -173,8 +177,8 @@ static enum sel_status trace_of(struct accounting *accounting, size_t count, con
                                 double lambda, double each, const double *policy, double *trace)
 {
     for (size_t k = 0; k < count; k++)
-        accounting->weight[k] =
-            each * accounting->confidence[k] * weight_at(accounting, psi, accounting->x[k]);
+        accounting->weight[k] = each * accounting->confidence[k] *
+                                weight_at(accounting, psi, accounting->x[k], accounting->lapses[k]);
     enum sel_status status = sum(accounting, lambda, count);
     if (status == SEL_OK)
         status = sel_information_factor(accounting->information);
@@ -190,7 +194,8 @@ static enum sel_status add_pairs(struct accounting *accounting, const float *row
     size_t d = accounting->snapshot->dimension;
     for (size_t k = 0; k < count; k++) {
         accounting->x[k] = rows + k * d;
-        accounting->weight[k] = weight_at(accounting, psi, accounting->x[k]) / total;
+        accounting->weight[k] =
+            weight_at(accounting, psi, accounting->x[k], accounting->snapshot->lapse) / total;
     }
     enum sel_status status = sum(accounting, 1, count);
     if (status != SEL_OK)
@@ -388,6 +393,8 @@ static enum sel_status fit_arm(struct accounting *accounting, enum pair_arm arm,
     struct sel_preference_options options = sel_preference_defaults(d);
     struct sel_preference_result result;
     options.lapse = snapshot->lapse;
+    options.lapses = accounting->lapses;
+    options.tie = snapshot->tie;
     options.lambda = snapshot->fit_lambda;
     if (snapshot->fit_lambda_max > 0)
         options.lambda_max = snapshot->fit_lambda_max;

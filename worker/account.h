@@ -5,7 +5,8 @@
  *   m_u(psi)   solves  tr(I (lambda Id + m M_u)^-1) = tr(I Sigma^-1)
  *
  * n is the number of labelled pairs of the selected arm in the window, c a label's confidence, w
- * the Fisher information of a label, lambda and I those of the newest fit. m_u - n are the labels
+ * the Fisher information of a label (by the lapse rate of who gave it; of nobody's by that of all),
+ * lambda and I those of the newest fit. m_u - n are the labels
  * saved, m_u / n is the factor. M_u is of as many pairs as m_u: where shadow u holds fewer, the
  * next ones lend theirs.
  *

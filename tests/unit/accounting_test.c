@@ -285,6 +285,7 @@ static struct accounting_snapshot made_up(double stretch)
     made.x = calloc(LABELS * FEATURES, sizeof *made.x);
     made.y = calloc(LABELS, sizeof *made.y);
     made.weight = calloc(LABELS, sizeof *made.weight);
+    made.lapses = calloc(LABELS, sizeof *made.lapses);
     made.arm = calloc(LABELS, 1);
     made.psi = calloc(FEATURES, sizeof *made.psi);
     made.policy = calloc(FEATURES * FEATURES, sizeof *made.policy);
@@ -338,6 +339,21 @@ static void pairs_of_twice_the_length_save_three_of_four(void **state)
     assert_int_equal(found.each, LABELS / 2);
     accounting_snapshot_free(&uniform);
     accounting_snapshot_free(&longer);
+}
+
+/* Half of the answers are coin flips: a label tells a quarter. */
+static void careless_answers_count_for_less(void **state)
+{
+    (void)state;
+    struct accounting_snapshot careful = made_up(1), careless = made_up(1);
+    careful.lambda = careless.lambda = 1e-3;
+    for (size_t k = 0; k < LABELS; k++)
+        careless.lapses[k] = .5;
+    double ratio = account_of(&careless).labels.mid / account_of(&careful).labels.mid;
+    if (!(fabs(4 * ratio - 1) < .1))
+        fail_msg("%.3f", ratio);
+    accounting_snapshot_free(&careful);
+    accounting_snapshot_free(&careless);
 }
 
 static void the_gap_is_a_bracket(void **state)
@@ -691,6 +707,7 @@ int main(void)
         cmocka_unit_test(the_equation_is_solved),
         cmocka_unit_test(uniform_pairs_save_little),
         cmocka_unit_test(pairs_of_twice_the_length_save_three_of_four),
+        cmocka_unit_test(careless_answers_count_for_less),
         cmocka_unit_test(the_gap_is_a_bracket),
         cmocka_unit_test(arms_are_compared_on_their_first_labels),
         cmocka_unit_test(control_labels_must_support_it),

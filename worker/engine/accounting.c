@@ -21,7 +21,7 @@ static size_t label_rows(const struct engine *engine, size_t bytes)
     const struct shadows *shadows = &engine->shadows;
     size_t d = shadows->dimension;
     size_t fixed = SQUARES * d * d * sizeof(double);
-    size_t row = d * sizeof(float) + 8 * sizeof(double);
+    size_t row = d * sizeof(float) + 10 * sizeof(double);
     for (size_t k = 0; k < shadows_pools(shadows); k++)
         fixed += shadows->traffic.count[k] * d * sizeof(float) + 4 * sizeof(double);
     for (size_t k = 0; k < shadows->count; k++)
@@ -36,6 +36,7 @@ void accounting_snapshot_free(struct accounting_snapshot *snapshot)
     free(snapshot->x);
     free(snapshot->y);
     free(snapshot->weight);
+    free(snapshot->lapses);
     free(snapshot->arm);
     free(snapshot->shadow_x);
     free(snapshot->pool_rows);
@@ -80,7 +81,8 @@ static const struct request **list_labels(const struct engine *engine, size_t *c
     return list;
 }
 
-static void copy_label(const struct request *request, struct accounting_snapshot *snapshot)
+static void copy_label(const struct model *model, const struct request *request,
+                       struct accounting_snapshot *snapshot)
 {
     size_t k = snapshot->count++, d = snapshot->dimension;
     struct request_label label;
@@ -88,6 +90,8 @@ static void copy_label(const struct request *request, struct accounting_snapshot
     memcpy(snapshot->x + k * d, request->x, d * sizeof *snapshot->x);
     snapshot->y[k] = label.probability;
     snapshot->weight[k] = label.confidence;
+    snapshot->lapses[k] =
+        annotators_lapse(&model->annotators, model->requests, label.annotator, model->lapse);
     snapshot->arm[k] = request->selected ? (unsigned char)request->arm : ACCOUNTING_IMPORTED;
 }
 
@@ -104,16 +108,17 @@ static bool copy_labels(const struct engine *engine, size_t rows,
     snapshot->x = malloc((wanted * d + 1) * sizeof *snapshot->x);
     snapshot->y = malloc((wanted + 1) * sizeof *snapshot->y);
     snapshot->weight = malloc((wanted + 1) * sizeof *snapshot->weight);
+    snapshot->lapses = malloc((wanted + 1) * sizeof *snapshot->lapses);
     snapshot->arm = malloc(wanted + 1);
     snapshot->each = wanted > 0 ? (double)count / (double)wanted : 1;
     bool done = list != NULL && snapshot->x != NULL && snapshot->y != NULL &&
-                snapshot->weight != NULL && snapshot->arm != NULL;
+                snapshot->weight != NULL && snapshot->lapses != NULL && snapshot->arm != NULL;
     for (size_t k = 0; done && k < count; k++) {
         bool asked = list[k]->selected;
         snapshot->selected += asked && list[k]->arm == ARM_SELECTED;
         snapshot->control += asked && list[k]->arm == ARM_CONTROL;
         if (sel_random_below(&random, count - k) < wanted - snapshot->count)
-            copy_label(list[k], snapshot);
+            copy_label(&engine->model, list[k], snapshot);
     }
     free(list);
     return done;
@@ -188,6 +193,7 @@ static bool copy_model(const struct engine *engine, struct accounting_snapshot *
     size_t d = snapshot->dimension;
     snapshot->lambda = model->lambda;
     snapshot->lapse = model->lapse;
+    snapshot->tie = model->tie;
     snapshot->fit_id = model->fit_id;
     snapshot->trace = model_trace(model);
     snapshot->effective = model->policy_effective;

@@ -17,6 +17,7 @@ struct accounting_snapshot {
     size_t count;
     float *x;                  /* count x d, in the scale of SPACE */
     double *y, *weight;        /* count: probability of left, confidence */
+    double *lapses;            /* count: of who gave it, as the fit has it */
     unsigned char *arm;        /* count: enum pair_arm; ACCOUNTING_IMPORTED */
     int64_t selected, control; /* labels of the two arms in the window, sampled or not */
     double each;               /* labels that one of the snapshot stands for; 1: all are there */
@@ -35,11 +36,11 @@ struct accounting_snapshot {
     size_t rival_held[RIVALS];
     float *rival_x; /* the first one's rows of d, then the second one's */
     /* The newest fit. */
-    double *psi;    /* d */
-    double *policy; /* d x d: I */
-    double lambda, lapse;
-    double trace;     /* tr(I S) of all pairs, those under way included */
-    double effective; /* mean effective sample size of the pools behind I */
+    double *psi;               /* d */
+    double *policy;            /* d x d: I */
+    double lambda, lapse, tie; /* lapse: of pairs that nobody was asked */
+    double trace;              /* tr(I S) of all pairs, those under way included */
+    double effective;          /* mean effective sample size of the pools behind I */
     int64_t fit_id;
     double beta, fit_lambda, fit_lambda_max; /* options */
     /* Control labels as they were predicted before they entered a fit: the last ones. */

@@ -112,7 +112,8 @@ static enum sel_status rebuild(const struct engine *engine, struct rival *rival)
     enum sel_status status = sel_information_reset(rival->information, lambda);
     for (size_t k = 0; k < held && status == SEL_OK; k++) {
         x[filled] = rival->x + k * d;
-        w[filled++] = each * sel_weight_lapse(model_margin(model, rival->x + k * d), model->lapse);
+        w[filled++] =
+            each * sel_weight_tie(model_margin(model, rival->x + k * d), model->lapse, model->tie);
         if (filled == BLOCK || k + 1 == held) {
             status = sel_information_accumulate(rival->information, x, w, filled);
             filled = 0;
