@@ -13,27 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const PRESETS[] = {"control.share=0.5",
-                                      "policy.beta=0.5",
-                                      "budget.per_second=30",
-                                      "budget.burst=30",
-                                      "budget.in_flight=60",
-                                      "pool.size=16",
-                                      "pool.max=16",
-                                      "pool.wait=5s",
-                                      "pool.age=20s",
-                                      "moments.interval=1s",
-                                      "fit.every=25",
-                                      "topics.partitions=2",
-                                      "kafka.static=false",
-                                      "kafka.instance=demo",
-                                      "commit.interval=100ms",
-                                      "http.address=127.0.0.1:0",
-                                      "memory.limit=512MiB",
-                                      "features.dimension=8",
-                                      "labels.max=20000",
-                                      "log.level=error",
-                                      NULL};
+static const char *const PRESETS[] = {"control.share=0.5",     "policy.beta=0.5",
+                                      "budget.per_second=30",  "budget.burst=30",
+                                      "budget.in_flight=60",   "pool.size=16",
+                                      "pool.max=16",           "pool.wait=5s",
+                                      "pool.age=20s",          "moments.interval=1s",
+                                      "fit.every=25",          "topics.partitions=2",
+                                      "kafka.static=false",    "kafka.instance=demo",
+                                      "commit.interval=100ms", "http.address=127.0.0.1:0",
+                                      "memory.limit=512MiB",   "features.dimension=8",
+                                      "labels.max=20000",      "accounting.interval=0s",
+                                      "log.level=error",       NULL};
 
 static const struct command_option OPTIONS[] = {
     {"labels", 0, "N", "labels to give in the world with the broker (default 1200)"},
@@ -106,6 +96,26 @@ static void print_line(const struct demo_state *state)
     fflush(stdout);
 }
 
+/* What the worker says of itself, beside what only a simulation knows. */
+static void print_report(const struct demo_summary *summary)
+{
+    const struct account *account = &summary->report.account;
+    double labels = (double)summary->report.labels;
+    if (!summary->reported)
+        return;
+    if (account->supported)
+        printf(
+            "The worker's own account (GET /accounting): each label of the selected arm is "
+            "worth %.2f\nuniform ones (90 %% interval %.2f to %.2f), so %.0f labels saved %.0f. ",
+            account->labels.mid / labels, account->labels.low / labels,
+            account->labels.high / labels, labels, account->labels.mid - labels);
+    else
+        printf("The worker's own account (GET /accounting) says how many labels are saved: %s. ",
+               account->reason);
+    printf("Truth: the designs of\nthe two arms at the true reward stand at %.2f.\n",
+           summary->design_ratio);
+}
+
 static void print_summary(const struct demo_state *state, const struct demo_summary *summary)
 {
     printf("\nLabels given: %zu. The arms are compared at equal counts, %zu each.\n", state->labels,
@@ -117,6 +127,7 @@ static void print_summary(const struct demo_state *state, const struct demo_summ
             "In this world the selected arm needed %.2f x fewer labels to reach the control's last "
             "gap.\n",
             summary->ratios[0]);
+    print_report(summary);
     printf("Ratio over %zu worlds (one through the broker, %zu through the engine alone):\n"
            "  %.2f, 95 %% interval %.2f to %.2f (geometric mean; one world alone varies widely)\n",
            summary->worlds, summary->worlds - (isnan(summary->ratios[0]) ? 0 : 1), summary->mean,

@@ -474,9 +474,28 @@ static bool worlds_done(struct demo *demo)
     return done == DEMO_SOLO_WORLDS;
 }
 
+/* c of an arm's labels: how good a design of as many labels is, nearly without noise. */
+static double design_of(const struct demo *demo, enum pair_arm arm)
+{
+    struct world_label *of_arm = malloc((demo->label_count + 1) * sizeof *of_arm);
+    size_t count = 0;
+    if (of_arm == NULL)
+        return (double)NAN;
+    for (size_t k = 0; k < demo->label_count; k++) {
+        if (demo->labels[k].arm == arm)
+            of_arm[count++] = demo->labels[k];
+    }
+    double design = world_design(demo->world, of_arm, count);
+    free(of_arm);
+    return design;
+}
+
 bool demo_finish(struct demo *demo, struct demo_state *state, struct demo_summary *summary,
                  struct error *error)
 {
+    enum { REPORT_MOST = 5000 };
+    summary->reported = !interrupt_seen() && accounting_wait(worker_accounting(demo->worker),
+                                                             REPORT_MOST, &summary->report);
     worker_stop(demo->worker);
     /* The last world may want a moment; nobody waits for it past the plan or an interrupt. */
     while (!worlds_done(demo) && !interrupt_seen() && healthy(demo, error) &&
@@ -486,6 +505,7 @@ bool demo_finish(struct demo *demo, struct demo_state *state, struct demo_summar
     if (!healthy(demo, error))
         return false;
     look(demo, state);
+    summary->design_ratio = design_of(demo, ARM_CONTROL) / design_of(demo, ARM_SELECTED);
     memcpy(summary->ratios, demo->ratios, sizeof summary->ratios);
     summary->ratios[0] = world_saving(demo->world, demo->labels, demo->label_count, 25);
     demo_summarise(summary);

@@ -3,6 +3,7 @@
 #ifndef INFOPAIR_DEMO_H
 #define INFOPAIR_DEMO_H
 
+#include "accounting.h"
 #include "options.h"
 #include "schemas/error.h"
 
@@ -37,6 +38,11 @@ struct demo_summary {
     double ratios[DEMO_WORLDS]; /* the first: the world with the broker; NaN: none */
     size_t worlds;              /* with a ratio */
     double mean, low, high;     /* geometric mean and its 95 % t-interval */
+    /* Of the world with the broker: what the worker said at last, and c of the control arm over c
+     * of the selected one at the true psi (world_design), each of all its labels. */
+    bool reported;
+    struct accounting_report report;
+    double design_ratio;
 };
 
 struct demo;

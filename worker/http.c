@@ -19,11 +19,12 @@ struct http {
     struct MHD_Daemon *daemon; /* NULL: no server */
     struct metrics *metrics;
     uint16_t port;
-    pthread_mutex_t mutex; /* over reasons, notes, annotators and certificate */
+    pthread_mutex_t mutex; /* over reasons, notes, annotators, certificate, accounting */
     char reasons[REASONS_SIZE];
     char notes[REASONS_SIZE];
     char *annotators;                /* NULL: none yet */
     struct certificate *certificate; /* under the mutex; NULL: none yet */
+    struct accounting *accounting;   /* likewise */
     atomic_llong beat;               /* monotonic milliseconds; 0: never */
 };
 
@@ -146,16 +147,41 @@ static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *
                   page.size);
 }
 
+/* A figure that is computed when it is asked for. body NULL: out of memory. */
+static enum MHD_Result answer_figure(struct MHD_Connection *connection, int status, char *body)
+{
+    return body == NULL
+               ? MHD_NO
+               : answer(connection, (unsigned)status, "application/json", body, strlen(body));
+}
+
+static enum MHD_Result answer_starting(struct MHD_Connection *connection)
+{
+    return answer_figure(connection, MHD_HTTP_ACCEPTED, strdup("{\"reason\": \"starting\"}"));
+}
+
 static enum MHD_Result answer_certificate(struct http *http, struct MHD_Connection *connection)
 {
     pthread_mutex_lock(&http->mutex);
     struct certificate *certificate = http->certificate;
     pthread_mutex_unlock(&http->mutex);
-    char *body = certificate == NULL ? strdup("{\"reason\": \"starting\"}") : NULL;
-    int status = certificate == NULL ? MHD_HTTP_ACCEPTED : certificate_answer(certificate, &body);
-    return body == NULL
-               ? MHD_NO
-               : answer(connection, (unsigned)status, "application/json", body, strlen(body));
+    if (certificate == NULL)
+        return answer_starting(connection);
+    char *body = NULL;
+    int status = certificate_answer(certificate, &body);
+    return answer_figure(connection, status, body);
+}
+
+static enum MHD_Result answer_accounting(struct http *http, struct MHD_Connection *connection)
+{
+    pthread_mutex_lock(&http->mutex);
+    struct accounting *accounting = http->accounting;
+    pthread_mutex_unlock(&http->mutex);
+    if (accounting == NULL)
+        return answer_starting(connection);
+    char *body = NULL;
+    int status = accounting_answer(accounting, &body);
+    return answer_figure(connection, status, body);
 }
 
 static enum MHD_Result answer_annotators(struct http *http, struct MHD_Connection *connection)
@@ -198,8 +224,11 @@ static enum MHD_Result handle(void *closure, struct MHD_Connection *connection, 
         return answer_certificate(http, connection);
     if (strcmp(url, "/annotators") == 0)
         return answer_annotators(http, connection);
-    return answer_text(connection, MHD_HTTP_NOT_FOUND,
-                       "not found; try\n/live\n/ready\n/metrics\n/certificate\n/annotators\n");
+    if (strcmp(url, "/accounting") == 0)
+        return answer_accounting(http, connection);
+    return answer_text(
+        connection, MHD_HTTP_NOT_FOUND,
+        "not found; try\n/live\n/ready\n/metrics\n/certificate\n/annotators\n/accounting\n");
 }
 
 static bool start(struct http *http, const char *text, struct error *error)
@@ -297,5 +326,12 @@ void http_set_certificate(struct http *http, struct certificate *certificate)
 {
     pthread_mutex_lock(&http->mutex);
     http->certificate = certificate;
+    pthread_mutex_unlock(&http->mutex);
+}
+
+void http_set_accounting(struct http *http, struct accounting *accounting)
+{
+    pthread_mutex_lock(&http->mutex);
+    http->accounting = accounting;
     pthread_mutex_unlock(&http->mutex);
 }

@@ -10,6 +10,7 @@
 #ifndef INFOPAIR_HTTP_H
 #define INFOPAIR_HTTP_H
 
+#include "accounting.h"
 #include "certificate.h"
 #include "metrics.h"
 #include "schemas/error.h"
@@ -42,5 +43,7 @@ void http_set_notes(struct http *http, const char *notes);
 void http_set_annotators(struct http *http, char *text);
 /* Any thread. Where /certificate is answered from, borrowed; none before ("starting"). */
 void http_set_certificate(struct http *http, struct certificate *certificate);
+/* The same of /accounting. */
+void http_set_accounting(struct http *http, struct accounting *accounting);
 
 #endif

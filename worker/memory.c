@@ -1,5 +1,6 @@
 #include "memory.h"
 
+#include "engine/accounting.h"
 #include "engine/certificate.h"
 
 #include <math.h>
@@ -90,6 +91,8 @@ struct engine_options memory_engine_options(const struct options *options,
         .model_bytes = plan->model_bytes,
         .waiting_max = plan->waiting_max,
         .waiting_bytes = plan->waiting_bytes,
+        .accounting_bytes = accounting_shadow_bytes(plan->accounting_bytes),
+        .accounting_rule = options->rival,
     };
 }
 
@@ -224,7 +227,8 @@ bool memory_plan(const struct options *options, struct memory_plan *plan, struct
         return false;
     if (sum + least <= limit) {
         plan->certificate_bytes = certificate_share(options, d, limit - sum - least);
-        plan->pools_bytes = limit - sum - plan->certificate_bytes;
+        plan->accounting_bytes = at_most(options->accounting_memory, (limit - sum - least) / 8);
+        plan->pools_bytes = limit - sum - plan->certificate_bytes - plan->accounting_bytes;
         return true;
     }
     return error_set(

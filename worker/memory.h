@@ -19,9 +19,10 @@ struct memory_plan {
     size_t fit_bytes;      /* what a fit borrows to go through them */
     /* Certificates: what they need, at most an eighth of what would be left for pools. */
     size_t certificate_bytes;
-    size_t pools_bytes; /* what is left: open pools */
-    size_t waiting_max; /* labels that may wait for their pair */
-    int64_t requests;   /* that the window is planned for */
+    size_t accounting_bytes; /* shadows and reports, likewise */
+    size_t pools_bytes;      /* what is left: open pools */
+    size_t waiting_max;      /* labels that may wait for their pair */
+    int64_t requests;        /* that the window is planned for */
 };
 
 /* Most features that are planned for when features.dimension is 0. Fewer where they do not fit; a

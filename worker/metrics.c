@@ -274,6 +274,26 @@ static const struct row ROWS[METRICS] = {
                                       {NULL},
                                       "When the pairs of the certificate were taken, seconds since "
                                       "the epoch."},
+    [METRIC_LABELS_SAVED] =
+        {"infopair_labels_saved",
+         GAUGE,
+         {"bound"},
+         "Uniform labels that would be as good as those of the selected arm, "
+         "less these: middle and ends of a 90 % interval; NaN while the control "
+         "arm does not support it."},
+    [METRIC_LABELS_FACTOR] = {"infopair_labels_factor",
+                              GAUGE,
+                              {NULL},
+                              "The same as a ratio, uniform labels for each of the selected arm."},
+    [METRIC_GAP_BRACKET] = {"infopair_gap_bracket",
+                            GAUGE,
+                            {"bound"},
+                            "Estimated gap of the policy to the best one: of I as small pools have "
+                            "it, and corrected for their size."},
+    [METRIC_ACCOUNTING_SUPPORTED] = {"infopair_accounting_supported",
+                                     GAUGE,
+                                     {NULL},
+                                     "1 while control labels support infopair_labels_saved."},
     [METRIC_MEMORY] = {"infopair_memory_bytes", GAUGE, {"part"}, "Memory in use, by part."},
     [METRIC_MEMORY_LIMIT] = {"infopair_memory_limit_bytes", GAUGE, {NULL}, "memory.limit."},
 };

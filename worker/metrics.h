@@ -80,6 +80,11 @@ enum metric {
     METRIC_CERTIFICATE_EFFICIENCY_LEAST,
     METRIC_CERTIFICATE_LABELS,
     METRIC_CERTIFICATE_TIMESTAMP,
+    /* Of the newest account, gauges; NaN where the control arm does not support it. */
+    METRIC_LABELS_SAVED,         /* (bound) */
+    METRIC_LABELS_FACTOR,        /* NaN before the first */
+    METRIC_GAP_BRACKET,          /* (bound) */
+    METRIC_ACCOUNTING_SUPPORTED, /* 1 or 0 */
     METRICS
 };
 

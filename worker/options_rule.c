@@ -10,7 +10,7 @@
 
 /* ---- finding it ---- */
 
-static bool unknown_rule(const char *name, struct error *error)
+static bool unknown_rule(const char *option, const char *name, struct error *error)
 {
     struct nearest nearest = {0};
     const struct sel_rule *rule;
@@ -19,9 +19,8 @@ static bool unknown_rule(const char *name, struct error *error)
         for (const char *const *alias = rule->aliases; alias != NULL && *alias != NULL; alias++)
             nearest_offer(&nearest, name, *alias);
     }
-    return error_set(error, ERROR_FATAL,
-                     "selection.rule: unknown rule '%.80s'; the nearest valid name is '%s'", name,
-                     nearest.name);
+    return error_set(error, ERROR_FATAL, "%s: unknown rule '%.80s'; the nearest valid name is '%s'",
+                     option, name, nearest.name);
 }
 
 static bool load_plugin(struct options *options, struct error *error)
@@ -48,7 +47,7 @@ static bool find_rule(struct options *options, struct error *error)
         return true;
     options->rule = sel_rule_find(options->selection_rule);
     if (options->rule == NULL)
-        return unknown_rule(options->selection_rule, error);
+        return unknown_rule("selection.rule", options->selection_rule, error);
     /* Workers that name one rule differently still agree: the digest sees its own name. */
     char *name = strdup(options->rule->name);
     if (name == NULL)
@@ -193,9 +192,44 @@ static bool unfit(const struct options *options, const char *option, const char 
                      options->rule->name, why);
 }
 
+/* ---- the rule to compare with ---- */
+
+/* Only one that looks at nothing but features, and needs no parameter to be given. */
+static bool find_rival(struct options *options, struct error *error)
+{
+    const char *name = options->accounting_rule;
+    options->rival = NULL;
+    if (name[0] == '\0')
+        return true;
+    const struct sel_rule *rule = sel_rule_find(name);
+    if (rule == NULL)
+        return unknown_rule("accounting.rule", name, error);
+    double parameters[SEL_PARAMETERS_MAX];
+    bool free_of_options = true;
+    sel_rule_defaults(rule, parameters);
+    for (size_t k = 0; k < rule->parameter_count; k++)
+        free_of_options = free_of_options && !isnan(parameters[k]);
+    if (!sel_rule_is_of_pools(rule) || rule->randomised || rule->distribution != NULL ||
+        rule->needs != 0 || !free_of_options)
+        return error_set(error, ERROR_FATAL,
+                         "accounting.rule: '%.80s' is not a rule of scores that looks at features "
+                         "alone and has a default for every parameter",
+                         name);
+    if (options->selection_when != WHEN_SLOTS || !sel_rule_is_of_pools(options->rule) ||
+        options->rule->randomised || options->rule->distribution != NULL ||
+        options->rule->needs != 0)
+        return error_set(error, ERROR_FATAL,
+                         "accounting.rule: can only be compared with a rule of scores that looks "
+                         "at features alone, under selection.when = slots; selection.rule is %.80s",
+                         options->rule->name);
+    options->rival = rule;
+    return true;
+}
+
 bool options_check_rule(struct options *options, struct error *error)
 {
-    if (!find_rule(options, error) || !gather_parameters(options, error))
+    if (!find_rule(options, error) || !gather_parameters(options, error) ||
+        !find_rival(options, error))
         return false;
     const struct sel_rule *rule = options->rule;
     bool list = !sel_rule_is_of_pools(rule);

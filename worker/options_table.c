@@ -345,13 +345,27 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Most open pairs that the best design of a certificate may hold; its bound is proven "
              "over all, and is close where this is not below the labels."},
 
+    {ROW(accounting, interval), TYPE_DURATION, 0, 365 * DAY, .fallback = "10m",
+     .text = "How many labels are saved is computed so often; `0s`: only when /accounting is asked "
+             "for it."},
+    {ROW(accounting, memory), TYPE_SIZE, 0, 64 * GIB, .fallback = "64MiB",
+     .text =
+         "Memory for the uniform pairs that are drawn beside the selected ones, and for what is "
+         "computed of them; 0 draws none. The default is enough for 450 features; at most an "
+         "eighth of what memory.limit leaves to spare is used."},
+
+    {ROW(accounting, rule), TYPE_STRING, .fallback = "",
+     .text = "A rule of scores to compare with: /accounting says how many labels it would need, "
+             "and how many the rule in use, where both choose from up to 64 open pools a tick. "
+             "Picks take about twice as long or longer; empty: none."},
+
     {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
      .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},
     {TOP(seed), TYPE_COUNT, 0, 9e15, .fallback = "1", .shared = true,
      .text = "Key of all random draws."},
     {ROW(http, address), TYPE_STRING, .fallback = "127.0.0.1:8080",
-     .text = "`HOST:PORT` of /live, /ready, /metrics and /certificate; port 0: a free one; empty: "
-             "none."},
+     .text = "`HOST:PORT` of /live, /ready, /metrics, /certificate, /annotators and /accounting; "
+             "port 0: a free one; empty: none."},
     {ROW(log, level), TYPE_NAME, .names = LEVELS, .fallback = "info", .live = true,
      .text = "Least severity that is logged."},
     {.name = NULL},

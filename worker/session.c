@@ -403,6 +403,7 @@ static bool loop(struct session *session, struct error *error)
             !commit_start(session, error))
             return false;
         certificate_tick(session->certificate, session->engine);
+        accounting_tick(session->accounting, session->engine);
         flow_update(session);
         rd_kafka_poll(session->watermarks, 0);
         report(session);

@@ -4,6 +4,7 @@
 #ifndef INFOPAIR_SESSION_H
 #define INFOPAIR_SESSION_H
 
+#include "accounting.h"
 #include "certificate.h"
 #include "engine/engine.h"
 #include "engine/event.h"
@@ -40,6 +41,7 @@ struct session {
     struct http *http;
     struct metrics *metrics;
     struct certificate *certificate;
+    struct accounting *accounting;
     struct contracts *contracts;
     struct journal *journal; /* NULL: none */
     char digest[OPTIONS_DIGEST_SIZE];

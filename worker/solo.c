@@ -29,6 +29,7 @@ struct solo {
     int64_t now, label_offset;
     int64_t *offsets; /* next one of each completions partition */
     size_t drawn;     /* pools, or whole prompts */
+    size_t accounting_bytes;
 };
 
 void solo_prompt_id(size_t prompt, size_t draw, char text[SOLO_ID_SIZE])
@@ -263,6 +264,7 @@ static bool prepare(struct solo *solo, const struct options *options, struct err
         .labels_partitions = solo->plan->labels_partitions > 0 ? solo->plan->labels_partitions : 1,
         .lag = solo->plan->lag,
         .pending_off = solo->plan->pending_off};
+    solo->accounting_bytes = memory.accounting_bytes;
     engine.budget_per_second = (double)solo->plan->pairs_per_round * 1000 / ROUND_MS;
     engine.budget_burst = (int64_t)solo->plan->pairs_per_round;
     /* There and back takes the lag twice, and the rate shall be the same. */
@@ -297,6 +299,24 @@ static void take_preference(struct solo *solo)
         memcpy(solo->result->psi, psi, solo->world->dimension * sizeof(double));
 }
 
+/* As the worker computes it, of what the engine has seen. */
+static bool take_account(struct solo *solo, struct error *error)
+{
+    static const atomic_bool NEVER;
+    struct accounting_snapshot snapshot;
+    if (!solo->plan->account)
+        return true;
+    struct engine *fitter = solo_group_engine(solo->group, FITTER);
+    if (!engine_refresh(fitter, error) ||
+        !engine_accounting(fitter, solo->accounting_bytes, &snapshot, error))
+        return false;
+    solo->result->lambda = snapshot.lambda;
+    solo->result->surprise = snapshot.surprise;
+    bool done = account(&snapshot, &NEVER, &solo->result->account, error);
+    accounting_snapshot_free(&snapshot);
+    return done;
+}
+
 bool solo_run(const struct world *world, const struct options *options,
               const struct solo_plan *plan, struct solo_result *result, struct error *error)
 {
@@ -321,7 +341,8 @@ bool solo_run(const struct world *world, const struct options *options,
                 result->psi != NULL;
     if (!done)
         error_set(error, ERROR_FATAL, "out of memory for a world");
-    done = done && prepare(&solo, options, error) && rounds(&solo, error);
+    done = done && prepare(&solo, options, error) && rounds(&solo, error) &&
+           take_account(&solo, error);
     if (done)
         take_preference(&solo);
     solo_group_free(solo.group);

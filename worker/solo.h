@@ -8,6 +8,7 @@
 #ifndef INFOPAIR_SOLO_H
 #define INFOPAIR_SOLO_H
 
+#include "account.h"
 #include "options.h"
 #include "world.h"
 
@@ -34,6 +35,7 @@ struct solo_plan {
     size_t annotators;
     double lapses[SOLO_ANNOTATORS];
     uint64_t seed;
+    bool account; /* compute what was saved at the end */
 };
 
 struct solo_result {
@@ -44,6 +46,9 @@ struct solo_result {
     double scale;
     double lapse;                   /* as the engine's last fit has it */
     double lapses[SOLO_ANNOTATORS]; /* the same of each annotator; NaN: without a row */
+    double lambda;                  /* as the engine's last fit has it */
+    double surprise;                /* of its control labels (drift.h) */
+    struct account account;
 };
 
 /* Runs it under `options` (features, pools, fit, selection, control as given there; the budget is

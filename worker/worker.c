@@ -20,6 +20,7 @@ struct worker {
     struct metrics *metrics;
     struct http *http;
     struct certificate *certificate;
+    struct accounting *accounting;
     struct contracts *contracts;
     struct journal *journal;
 };
@@ -50,13 +51,16 @@ struct worker *worker_new(const struct options *options, const struct worker_fla
     else if (memory_plan(options, &worker->plan, error) &&
              (worker->contracts = load_contracts(options, error)) != NULL &&
              (worker->certificate = certificate_new(options, worker->plan.certificate_bytes,
-                                                    worker->metrics, error)) != NULL)
+                                                    worker->metrics, error)) != NULL &&
+             (worker->accounting = accounting_new(options, worker->plan.accounting_bytes,
+                                                  worker->metrics, error)) != NULL)
         worker->http = http_new(options->http_address, worker->metrics, error);
     if (worker->http == NULL) {
         worker_free(worker);
         return NULL;
     }
     http_set_certificate(worker->http, worker->certificate);
+    http_set_accounting(worker->http, worker->accounting);
     metrics_set(worker->metrics, METRIC_BUILD_INFO, INFOPAIR_VERSION, NULL, 1);
     return worker;
 }
@@ -67,6 +71,7 @@ void worker_free(struct worker *worker)
         return;
     http_free(worker->http);
     certificate_free(worker->certificate);
+    accounting_free(worker->accounting);
     contracts_free(worker->contracts);
     journal_free(worker->journal);
     metrics_free(worker->metrics);
@@ -87,6 +92,11 @@ void worker_reload(struct worker *worker)
 uint16_t worker_port(const struct worker *worker)
 {
     return http_port(worker->http);
+}
+
+struct accounting *worker_accounting(struct worker *worker)
+{
+    return worker->accounting;
 }
 
 struct metrics *worker_metrics(struct worker *worker)
@@ -113,6 +123,7 @@ bool worker_run(struct worker *worker, struct error *error)
                                   .http = worker->http,
                                   .metrics = worker->metrics,
                                   .certificate = worker->certificate,
+                                  .accounting = worker->accounting,
                                   .contracts = worker->contracts,
                                   .journal = worker->journal};
         options_digest(worker->options, session.digest);

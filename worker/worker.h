@@ -38,6 +38,8 @@ void worker_free(struct worker *worker);
 
 /* Port of the status server, 0 without one. */
 uint16_t worker_port(const struct worker *worker);
+/* Lives as long as the worker. */
+struct accounting *worker_accounting(struct worker *worker);
 /* The worker's figures. Any thread. */
 struct metrics *worker_metrics(struct worker *worker);
 

@@ -554,7 +554,8 @@ static struct engine_options options_of(uint64_t seed)
                                    .budget_limits = limits_of(seed),
                                    .seed = seed,
                                    .pools_bytes = short_lives && seed % 5 == 0 ? 3 << 17 : 0,
-                                   .waiting_max = 12};
+                                   .waiting_max = 12,
+                                   .accounting_bytes = seed % 2 == 0 ? 1 << 18 : 0};
 }
 
 static void prepare(struct simulation *simulation)

@@ -157,6 +157,28 @@ static void test_annotators_are_those_told_last(void **state)
     assert_string_equal(body(fixture), "{\"fit_id\": 2}");
 }
 
+static void test_an_account_is_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    assert_int_equal(request(fixture, "GET /accounting", ""), 202);
+    assert_string_equal(body(fixture), "{\"reason\": \"starting\"}");
+    struct options *options = options_new();
+    assert_non_null(options);
+    struct accounting *accounting = accounting_new(options, 1 << 20, fixture->metrics, &error);
+    assert_non_null(accounting);
+    http_set_accounting(fixture->http, accounting);
+    assert_int_equal(request(fixture, "GET /accounting", ""), 202);
+    assert_non_null(strstr(fixture->answer, "Content-Type: application/json"));
+    assert_string_equal(body(fixture), "{\"reason\": \"one has been asked for\"}");
+    assert_int_equal(request(fixture, "GET /metrics", ""), 200);
+    assert_non_null(strstr(body(fixture), "\ninfopair_labels_factor NaN\n"));
+    assert_null(strstr(body(fixture), "\ninfopair_labels_saved{"));
+    http_set_accounting(fixture->http, NULL);
+    accounting_free(accounting);
+    options_free(options);
+}
+
 static void test_other_paths_and_methods_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -230,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_metrics_are_served, begin, end),
         cmocka_unit_test_setup_teardown(test_a_certificate_is_asked_for, begin, end),
         cmocka_unit_test_setup_teardown(test_annotators_are_those_told_last, begin, end),
+        cmocka_unit_test_setup_teardown(test_an_account_is_asked_for, begin, end),
         cmocka_unit_test_setup_teardown(test_other_paths_and_methods_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_reasons_beyond_the_limit_are_cut, begin, end),
         cmocka_unit_test(test_an_address_is_checked),

@@ -57,7 +57,8 @@ static size_t sum_of(const struct memory_plan *plan)
 {
     return plan->consumer_bytes + plan->follower_bytes + plan->producer_bytes + plan->batch_bytes +
            plan->tick_bytes + plan->model_bytes + plan->panes_bytes + plan->waiting_bytes +
-           plan->window_bytes + plan->fit_bytes + plan->certificate_bytes + plan->pools_bytes;
+           plan->window_bytes + plan->fit_bytes + plan->certificate_bytes + plan->accounting_bytes +
+           plan->pools_bytes;
 }
 
 static void the_parts_add_up_to_the_limit(void **state)
@@ -124,7 +125,7 @@ static void certificates_take_only_what_is_spare(void **state)
     assert_int_equal(plan.certificate_bytes, certificate_bytes(64, 100000));
     plan = plan_of("memory.limit=1GiB", "features.dimension=384", "certificate.candidates=100000",
                    NULL);
-    assert_in_range(plan.certificate_bytes, plan.pools_bytes / 8, plan.pools_bytes / 7);
+    assert_in_range(plan.certificate_bytes, plan.pools_bytes / 8, plan.pools_bytes / 6);
     assert_int_equal(sum_of(&plan), (size_t)1 << 30);
     /* Above its dimension there is none; and a start that just fits goes without. */
     plan = plan_of("memory.limit=8GiB", "features.dimension=2048", NULL, NULL);
@@ -139,6 +140,23 @@ static void certificates_take_only_what_is_spare(void **state)
         options_free(options);
     }
     assert_true(plan.certificate_bytes < (size_t)1 << 20);
+    assert_true(plan.accounting_bytes < (size_t)1 << 20);
+}
+
+static void accounting_takes_what_it_is_given_of_what_is_spare(void **state)
+{
+    (void)state;
+    struct memory_plan plan =
+        plan_of("memory.limit=4GiB", "features.dimension=64", "accounting.memory=20MiB", NULL);
+    assert_int_equal(plan.accounting_bytes, (size_t)20 << 20);
+    struct options *options = load("memory.limit=4GiB", "features.dimension=64", NULL, NULL);
+    assert_int_equal(memory_engine_options(options, &plan).accounting_bytes, (size_t)8 << 20);
+    options_free(options);
+    plan = plan_of("memory.limit=4GiB", "features.dimension=64", "accounting.memory=4GiB", NULL);
+    assert_in_range(plan.accounting_bytes, plan.pools_bytes / 8, plan.pools_bytes / 5);
+    assert_int_equal(sum_of(&plan), (size_t)4 << 30);
+    plan = plan_of("memory.limit=4GiB", "features.dimension=64", "accounting.memory=0", NULL);
+    assert_int_equal(plan.accounting_bytes, 0);
 }
 
 static void a_record_beyond_the_producer_queue_is_refused_with_the_sum(void **state)
@@ -212,6 +230,7 @@ int main(void)
         cmocka_unit_test(what_takes_more_leaves_less_for_pools),
         cmocka_unit_test(the_window_holds_what_the_engine_keeps),
         cmocka_unit_test(certificates_take_only_what_is_spare),
+        cmocka_unit_test(accounting_takes_what_it_is_given_of_what_is_spare),
         cmocka_unit_test(a_record_beyond_the_producer_queue_is_refused_with_the_sum),
         cmocka_unit_test(an_unknown_dimension_is_planned_as_far_as_it_fits),
         cmocka_unit_test(a_few_of_the_largest_labels_can_wait),

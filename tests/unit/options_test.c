@@ -160,6 +160,8 @@ static void test_members_hold_the_defaults(void **state)
     assert_int_equal(options->selection_weights, SEL_WEIGHT_PROBIT);
     assert_int_equal(options->certificate_interval, 600000);
     assert_int_equal(options->certificate_candidates, 10000);
+    assert_int_equal(options->accounting_interval, 600000);
+    assert_int_equal(options->accounting_memory, 64 << 20);
     assert_int_equal(options->memory_limit, 1 << 30);
     assert_int_equal(options->seed, 1);
     assert_int_equal(options->log_level, LOG_LEVEL_INFO);
@@ -372,6 +374,9 @@ static void test_wrong_values_are_refused(void **state)
     refuse_set("certificate.candidates=99", "must be at least 100");
     refuse_set("certificate.candidates=100001", "must be at most 100000");
     refuse_set("certificate.interval=soon", "expected a duration");
+    refuse_set("accounting.rule=dop", "the nearest valid name is 'dopt'");
+    refuse_set("accounting.rule=uniform", "is not a rule of scores");
+    refuse_set("accounting.rule=rmg", "is not a rule of scores");
     refuse_set("control.share=1.01", "must be at most 1");
     refuse_set("kafka.static=yes", "expected true or false");
     refuse_set("kafka.instance=", "must not be empty");
@@ -503,6 +508,8 @@ static void test_digest_covers_shared_options_only(void **state)
                  {"memory.limit=2GiB", false},
                  {"certificate.interval=0s", false},
                  {"certificate.candidates=500", false},
+                 {"accounting.interval=0s", false},
+                 {"accounting.memory=0", false},
                  {"pool.size=16", false},
                  {"pool.wait=300s", false}};
     struct options *options = load_set(NULL, NULL);

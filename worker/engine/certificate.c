@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "selection.h"
 
 enum { BLOCK_ROWS = 1000, ROW_DOUBLES = 16, SQUARES = 10 };
 
@@ -74,12 +74,6 @@ static bool keep_next(struct thinning *thinning)
 
 /* ---- open pools ---- */
 
-/* As selection has it. */
-static bool may_compare(const struct engine *engine, const struct held *held)
-{
-    return held->candidate && !held->too_large && !(held->near && engine->options.pool_drop_near);
-}
-
 static bool is_open(const struct engine *engine, const struct pool *pool)
 {
     int64_t most = engine->options.pool_picks;
@@ -91,7 +85,7 @@ static uint32_t find_place(const struct engine *engine, const struct pool *pool,
 {
     uint32_t place = 0;
     for (uint32_t k = 0; k < pool->count; k++) {
-        bool may = may_compare(engine, pool->held[k]);
+        bool may = working_may_compare(engine, pool->held[k]);
         if (may && identity_equal(pool->held[k]->id, id))
             return place;
         place += may;
@@ -168,7 +162,7 @@ static bool copy_pool(struct copying *copying, const struct pool *pool)
     struct certificate_snapshot *snapshot = copying->snapshot;
     struct certificate_pool copy = {.first = copying->rows};
     for (uint32_t k = 0; k < pool->count; k++) {
-        if (may_compare(engine, pool->held[k]) && copying->rows < copying->rows_max)
+        if (working_may_compare(engine, pool->held[k]) && copying->rows < copying->rows_max)
             copy_row(copying, pool->held[k]->features);
     }
     copy.count = copying->rows - copy.first;

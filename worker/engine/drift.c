@@ -17,23 +17,34 @@ void drift_add(struct drift *drift, double p, double y)
     drift->variance[place] = p * (1 - p) * odds * odds;
 }
 
-static double sum(const double values[DRIFT_LABELS])
+static double sum(const double *values, size_t count)
 {
     double total = 0;
-    for (size_t k = 0; k < DRIFT_LABELS; k++)
+    for (size_t k = 0; k < count; k++)
         total += values[k];
     return total;
 }
 
+size_t drift_recent(const struct drift *drift, double *loss, double *surprise)
+{
+    size_t count = drift->count < DRIFT_LABELS ? drift->count : DRIFT_LABELS;
+    double variance = sum(drift->variance, count);
+    *loss = *surprise = (double)NAN;
+    if (count == 0)
+        return 0;
+    *loss = sum(drift->loss, count) / (double)count;
+    *surprise = variance > 0 ? sum(drift->excess, count) / sqrt(variance) : 0;
+    return count;
+}
+
 double drift_loss(const struct drift *drift)
 {
-    return drift->count < DRIFT_LABELS ? (double)NAN : sum(drift->loss) / DRIFT_LABELS;
+    double loss, surprise;
+    return drift_recent(drift, &loss, &surprise) < DRIFT_LABELS ? (double)NAN : loss;
 }
 
 double drift_surprise(const struct drift *drift)
 {
-    if (drift->count < DRIFT_LABELS)
-        return (double)NAN;
-    double variance = sum(drift->variance);
-    return variance > 0 ? sum(drift->excess) / sqrt(variance) : 0;
+    double loss, surprise;
+    return drift_recent(drift, &loss, &surprise) < DRIFT_LABELS ? (double)NAN : surprise;
 }

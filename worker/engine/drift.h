@@ -27,5 +27,8 @@ void drift_add(struct drift *drift, double p, double y);
 double drift_loss(const struct drift *drift);
 /* z; NaN before there are DRIFT_LABELS. */
 double drift_surprise(const struct drift *drift);
+/* The same two over the last labels, at most DRIFT_LABELS, however few there are. Returns how many
+ * there are; 0: the figures are NaN. */
+size_t drift_recent(const struct drift *drift, double *loss, double *surprise);
 
 #endif

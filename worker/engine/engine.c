@@ -83,6 +83,8 @@ void engine_free(struct engine *engine)
     for (int32_t k = 0; k < engine->labels_count; k++)
         labels_drop(engine, &engine->labels[k]);
     select_fini(engine);
+    shadows_fini(&engine->shadows);
+    rivals_fini(&engine->rivals);
     space_fini(engine);
     model_fini(&engine->model);
     requests_fini(&engine->requests);

@@ -111,11 +111,13 @@ struct engine_options {
     int64_t budget_in_flight;
     struct budget_limits budget_limits;
     uint64_t seed;
-    size_t model_bytes;   /* most that engine_fixed_bytes of a space may be; 0: no limit */
-    size_t pools_bytes;   /* memory for open pools; 0: no limit */
-    size_t window_bytes;  /* memory for requests and labels; 0: no limit */
-    size_t waiting_max;   /* labels that may wait for their pair */
-    size_t waiting_bytes; /* memory for those; 0: no limit */
+    size_t model_bytes;      /* most that engine_fixed_bytes of a space may be; 0: no limit */
+    size_t pools_bytes;      /* memory for open pools; 0: no limit */
+    size_t window_bytes;     /* memory for requests and labels; 0: no limit */
+    size_t waiting_max;      /* labels that may wait for their pair */
+    size_t waiting_bytes;    /* memory for those; 0: no limit */
+    size_t accounting_bytes; /* memory of shadows; 0: none */
+    const struct sel_rule *accounting_rule; /* a rule of scores that needs nothing; NULL: none */
 };
 
 /* A record of an input topic as it came. Spans live through the call only. */

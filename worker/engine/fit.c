@@ -26,7 +26,10 @@ static void watch_drift(struct model *model, const struct request *request)
     double lapse =
         annotators_lapse(&model->annotators, model->requests, label.annotator, model->lapse);
     double p = (1 - lapse) * sel_sigmoid(margin) + lapse / 2;
-    drift_add(&model->drift, fmin(fmax(p, 1e-12), 1 - 1e-12), label.probability);
+    p = fmin(fmax(p, 1e-12), 1 - 1e-12);
+    drift_add(&model->drift, p, label.probability);
+    if (request->selected && request->arm == ARM_CONTROL)
+        drift_add(&model->control, p, label.probability);
 }
 
 void model_label_arrived(struct model *model, const struct request *request)

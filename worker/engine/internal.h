@@ -6,6 +6,8 @@
 #include "engine.h"
 #include "model.h"
 #include "pool.h"
+#include "rival.h"
+#include "shadows.h"
 
 /* Longest texts of a completion that are held beside its prompt, text and id limits. */
 enum { URI_MAX = 8192, TRACE_MAX = 1024, ID_MAX = 1024 };
@@ -131,6 +133,8 @@ struct engine {
     struct again *again;     /* what is to be asked again (again.c); scratch of a tick */
     size_t again_count, again_capacity;
     bool again_due; /* some of it waits for a slot */
+    struct shadows shadows;
+    struct rivals rivals;
     /* Output. */
     struct batch batches[2];
     struct batch *open;   /* being filled */

@@ -108,6 +108,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->lapse_labels = 0;
     model->lapse_deviation = (double)NAN;
     drift_clear(&model->drift);
+    drift_clear(&model->control);
     model->return_rate = 1;
     model->policy_pools = 0;
     if (model->space.name != NULL && set_dimension(model, (size_t)entry->dimension))
@@ -298,7 +299,7 @@ static void sum_policy(struct model *model)
         if (model->buckets[1][k].slice > newest - MODEL_BUCKETS)
             later += model->buckets[1][k].pools;
     }
-    double weight = 0;
+    double weight = 0, effective = 0;
     memset(model->policy, 0, d * d * sizeof(double));
     model->policy_pools = 0;
     for (size_t made = later >= MODEL_POOLS_FOR_LATER ? 1 : 0; made < 2; made++) {
@@ -312,9 +313,11 @@ static void sum_policy(struct model *model)
                     model->policy[row * d + column] += *sums++;
             }
             weight += bucket->weight;
+            effective += bucket->effective;
             model->policy_pools += bucket->pools;
         }
     }
+    model->policy_effective = weight > 0 ? effective / weight : 0;
     for (size_t row = 0; row < d; row++) {
         for (size_t column = 0; column <= row; column++) {
             double value = weight > 0 ? model->policy[row * d + column] / weight : 0;

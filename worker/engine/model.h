@@ -78,6 +78,7 @@ struct model {
     struct annotators annotators;
     double *psi;
     struct drift drift;
+    struct drift control; /* the same of the control arm alone */
     /* Sigma. */
     int64_t edge; /* requests issued before do not count */
     struct sel_information *information;
@@ -91,7 +92,8 @@ struct model {
     struct moments_bucket buckets[2][MODEL_BUCKETS];
     double *policy;
     bool policy_stale;
-    int64_t policy_pools; /* behind I */
+    int64_t policy_pools;    /* behind I */
+    double policy_effective; /* mean effective sample size of those */
     struct sel_preference *preference;
     int64_t lapse_labels;   /* behind the last estimate of lapse rates made here */
     double lapse_deviation; /* of that estimate; NaN: none */

@@ -78,6 +78,7 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
     }
     if (options->policy_sampling == SAMPLING_LOGGED)
         engine->stats.sampling_tempered += temper(logits, n);
+    shadows_see_pool(engine, pool, engine->gathered, n, mean);
     double ess = 0;
     bool equal = options->policy_sampling == SAMPLING_CURRENT;
     if (sel_policy_moments(engine->gathered, n, d, equal ? NULL : logits, mean, sums, &ess, rest) !=

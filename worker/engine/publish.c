@@ -351,6 +351,8 @@ static bool write(struct engine *engine, struct decision *decision, struct reque
         decision->pool->scored = false;
         return true;
     }
+    if (decision->again == NULL)
+        shadows_follow(engine, decision);
     if (!write_selected(engine, decision, &naming, request, error))
         return false;
     return charge(engine, decision, *request, error);
@@ -410,7 +412,7 @@ bool publish_decision(struct engine *engine, struct decision *decision, bool *fi
         return false;
     follow(engine, decision);
     again_look(engine, request);
-    return true;
+    return decision->arm != ARM_SELECTED || rivals_follow(engine, decision->slot, error);
 }
 
 /* ---- asked again ---- */

@@ -66,7 +66,7 @@ size_t select_bytes(const struct engine_options *options, size_t dimension)
 {
     const struct sel_picker_options picker = picker_options(options, dimension);
     return sel_picker_bytes(&picker) + listing_bytes(options, dimension) +
-           2 * chances_max(options) * sizeof(double) +
+           rivals_bytes(options, dimension) + 2 * chances_max(options) * sizeof(double) +
            options->pool_max * dimension * (sizeof(float) + sizeof(double)) +
            SELECT_POOLS * (sizeof(struct pool *) + sizeof(size_t));
 }
@@ -95,6 +95,8 @@ void select_fini(struct engine *engine)
 bool select_prepare(struct engine *engine, struct error *error)
 {
     size_t d = engine->model.space.dimension;
+    if (d > 0 && (!shadows_prepare(engine) || !rivals_prepare(engine)))
+        return error_set(error, ERROR_FATAL, "out of memory for shadows");
     if (d == 0 || engine->picker_dimension == d)
         return true;
     select_fini(engine);
@@ -265,6 +267,8 @@ bool select_tick(struct engine *engine, struct error *error)
     spend_refresh(engine);
     if (!again_tick(engine, error))
         return false;
+    shadows_forget(&engine->shadows);
+    rivals_forget(&engine->rivals);
     if (engine->options.selection.when == WHEN_SLOTS)
         return tick_slots(engine, error);
     return tick_pools(engine, error);

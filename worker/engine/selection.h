@@ -55,6 +55,8 @@ void working_judge(const struct engine *engine, struct pool *pool, size_t number
 bool working_follow(struct engine *engine, const struct decision *decision, struct error *error);
 /* The number of a pool in the picker; opened where it is not. */
 bool working_number(struct engine *engine, struct pool *pool, size_t *number, struct error *error);
+/* A completion may stand in a pair. */
+bool working_may_compare(const struct engine *engine, const struct held *held);
 /* True when a pair of the pool may be asked now. */
 bool working_candidate(const struct engine *engine, const struct pool *pool);
 size_t working_candidates(const struct engine *engine);

@@ -45,6 +45,8 @@ bool working_start(struct engine *engine, struct error *error)
 
 void select_forget_pool(struct engine *engine, const struct pool *pool)
 {
+    shadows_forget(&engine->shadows);
+    rivals_forget(&engine->rivals);
     for (size_t k = 0; k < engine->working_count; k++) {
         if (engine->working[k] == pool)
             engine->working[k] = NULL;
@@ -104,7 +106,7 @@ static void mark_near(struct engine *engine, const struct pool *pool)
     }
 }
 
-static bool may_compare(const struct engine *engine, const struct held *held)
+bool working_may_compare(const struct engine *engine, const struct held *held)
 {
     return held->candidate && !held->too_large && !(held->near && engine->options.pool_drop_near);
 }
@@ -161,7 +163,8 @@ static int64_t mark_forbidden(struct engine *engine, struct pool *pool)
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
-            if (!may_compare(engine, pool->held[i]) || !may_compare(engine, pool->held[j]))
+            if (!working_may_compare(engine, pool->held[i]) ||
+                !working_may_compare(engine, pool->held[j]))
                 forbid(engine->forbidden, pair_place(n, i, j));
         }
     }
