@@ -21,8 +21,14 @@ struct solo_plan {
     /* Of the error of the reward that a rule with a second learner is told: that of a reward model
      * of the user's own. */
     double reward_deviation;
-    double lapse; /* share of the answers that are coin flips */
+    double lapse;      /* share of the answers that are coin flips */
+    double duplicates; /* chance that a completion from a pool's third on repeats an earlier one */
+    bool traffic;      /* the deployed prompts come whole each round, as traffic; others are none */
     uint64_t seed;
+    /* After each round, if not NULL: labels so far, and the engine's psi for the world's features.
+     */
+    void (*observe)(void *context, size_t labels, const double *psi);
+    void *context;
 };
 
 struct solo_result {

@@ -103,6 +103,10 @@ double world_design(const struct world *world, const struct world_label *labels,
 size_t world_fit(const struct world *world, const struct world_label *labels, size_t count,
                  enum pair_arm arm, size_t most, double *psi);
 
+/* The same on the first `count` labels of whatever arm, with lambda given (0: by evidence). */
+bool world_fit_ridge(const struct world *world, const struct world_label *labels, size_t count,
+                     double lambda, double *psi);
+
 /* m / n: m labels of the control arm (at most as many as the selected arm has), n the labels at
  * which the selected arm's gap first reached the control's at its m-th, on a grid of `step`
  * labels, linear in the number of labels on the log of the gap. 1 when it did not. NaN: no labels.

@@ -110,39 +110,81 @@ out:
     return c;
 }
 
+/* The first `most` labels of an arm (any: all arms) as the fit wants them. */
+struct fitted {
+    float *x;
+    const float **rows;
+    double *y, *weight;
+    size_t count;
+    struct sel_preference *preference;
+};
+
+static void fitted_free(struct fitted *fitted)
+{
+    sel_preference_free(fitted->preference);
+    free(fitted->x);
+    free(fitted->rows);
+    free(fitted->y);
+}
+
+static bool fitted_fill(struct fitted *fitted, const struct world *world,
+                        const struct world_label *labels, size_t count, const enum pair_arm *arm,
+                        size_t most)
+{
+    size_t d = world->dimension;
+    *fitted = (struct fitted){.x = calloc((most + 1) * d, sizeof(float)),
+                              .rows = calloc(most + 1, sizeof *fitted->rows),
+                              .y = calloc(2 * (most + 1), sizeof(double)),
+                              .preference = sel_preference_new(d)};
+    if (fitted->x == NULL || fitted->rows == NULL || fitted->y == NULL ||
+        fitted->preference == NULL)
+        return false;
+    fitted->weight = fitted->y + most + 1;
+    for (size_t k = 0; k < count && fitted->count < most; k++) {
+        if (arm != NULL && labels[k].arm != *arm)
+            continue;
+        float *x = fitted->x + fitted->count * d;
+        difference(world, &labels[k], x);
+        fitted->rows[fitted->count] = x;
+        fitted->y[fitted->count] = labels[k].y;
+        fitted->weight[fitted->count++] = 1;
+    }
+    return true;
+}
+
+static bool fitted_solve(struct fitted *fitted, const struct sel_preference_options *options,
+                         double *psi)
+{
+    struct sel_preference_result result;
+    enum sel_status status =
+        fitted->count == 0
+            ? SEL_INVALID
+            : sel_preference_fit(fitted->preference, fitted->rows, fitted->y, fitted->weight,
+                                 fitted->count, NULL, options, psi, &result);
+    return status == SEL_OK || status == SEL_NOT_CONVERGED;
+}
+
 size_t world_fit(const struct world *world, const struct world_label *labels, size_t count,
                  enum pair_arm arm, size_t most, double *psi)
 {
-    size_t d = world->dimension;
-    float *x = calloc((most + 1) * d, sizeof *x);
-    const float **rows = calloc(most + 1, sizeof *rows);
-    double *y = calloc(2 * (most + 1), sizeof *y);
-    struct sel_preference *preference = sel_preference_new(d);
-    size_t used = 0;
-    if (x == NULL || rows == NULL || y == NULL || preference == NULL)
-        goto out;
-    double *weight = y + most + 1;
-    for (size_t k = 0; k < count && used < most; k++) {
-        if (labels[k].arm != arm)
-            continue;
-        difference(world, &labels[k], x + used * d);
-        rows[used] = x + used * d;
-        y[used] = labels[k].y;
-        weight[used++] = 1;
-    }
-    struct sel_preference_options options = sel_preference_defaults(d);
-    struct sel_preference_result result;
-    enum sel_status status = used == 0 ? SEL_INVALID
-                                       : sel_preference_fit(preference, rows, y, weight, used, NULL,
-                                                            &options, psi, &result);
-    if (status != SEL_OK && status != SEL_NOT_CONVERGED)
-        used = 0;
-out:
-    sel_preference_free(preference);
-    free(x);
-    free(rows);
-    free(y);
-    return used;
+    struct fitted fitted;
+    const struct sel_preference_options options = sel_preference_defaults(world->dimension);
+    bool done = fitted_fill(&fitted, world, labels, count, &arm, most) &&
+                fitted_solve(&fitted, &options, psi);
+    fitted_free(&fitted);
+    return done ? fitted.count : 0;
+}
+
+bool world_fit_ridge(const struct world *world, const struct world_label *labels, size_t count,
+                     double lambda, double *psi)
+{
+    struct fitted fitted;
+    struct sel_preference_options options = sel_preference_defaults(world->dimension);
+    options.lambda = lambda;
+    bool done = fitted_fill(&fitted, world, labels, count, NULL, count) &&
+                fitted_solve(&fitted, &options, psi);
+    fitted_free(&fitted);
+    return done;
 }
 
 static size_t count_arm(const struct world_label *labels, size_t count, enum pair_arm arm)
