@@ -165,8 +165,7 @@ static bool complete(struct scene *scene, struct error *error)
 {
     if (!scene_check(scene, error))
         return false;
-    if (summary_base_of(&scene->rules, scene->rules.items[0]) == NULL &&
-        !string_list_append(&scene->rules, "uniform", strlen("uniform")))
+    if (!summary_add_bases(&scene->rules))
         return error_set(error, ERROR_FATAL, "out of memory");
     for (size_t k = 0; k < scene->rules.count; k++) {
         if (!run_check(scene, scene->rules.items[k], error))

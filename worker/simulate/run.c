@@ -76,7 +76,7 @@ static void add_presets(const struct scene *scene, struct sets *sets)
     add_preset(sets, "labels.window=3000d");
     add_preset(sets, "policy.window=3000d");
     add_preset(sets, "labels.max=%zu", scene->labels < 100000 ? 100000 : scene->labels);
-    add_preset(sets, "limits.dimension=%zu", scene->world.dimension);
+    add_preset(sets, "limits.dimension=4096");
     add_preset(sets, "control.share=0");
     add_preset(sets, "memory.limit=4GiB");
     if (scene->lapse == 0)

@@ -51,7 +51,7 @@ static const struct field FIELDS[] = {
     {WORLD(misspecified), NUMBER, .least = 0, .most = 10,
      .text = "deviation of the reward that no psi explains, in reward_deviation"},
     {FIELD(features), TEXT, .text = "kind features: .npy of the completions, prompt by prompt"},
-    {FIELD(theta), TEXT, .text = "kind features: .npy of psi, one row"},
+    {FIELD(theta), TEXT, .text = "kind features: .npy of psi"},
     {FIELD(pool), COUNT, .least = 0, .most = 1e5,
      .text = "completions of a pool; 0: whole prompts, each once"},
     {FIELD(pools), COUNT, .least = 1, .most = 1e6, .text = "pools drawn for a round"},

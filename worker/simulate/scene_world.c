@@ -5,10 +5,12 @@
 #include "scene.h"
 #include "worker/npy.h"
 
+enum { COLUMNS_MAX = 4096 };
+
 /* All rows of a matrix, rows x columns, owned by the caller. */
 static float *read_rows(const char *path, size_t *rows, size_t *columns, struct error *error)
 {
-    struct npy *npy = npy_open(path, 4096, error);
+    struct npy *npy = npy_open(path, COLUMNS_MAX, error);
     if (npy == NULL)
         return NULL;
     *rows = (size_t)npy_rows(npy);
@@ -28,37 +30,32 @@ static float *read_rows(const char *path, size_t *rows, size_t *columns, struct 
     return NULL;
 }
 
-static bool sizes_agree(const struct scene *scene, size_t rows, size_t columns, size_t theta_rows,
-                        size_t theta_columns, struct error *error)
+static bool sizes_agree(const struct scene *scene, size_t rows, size_t columns, size_t axes,
+                        struct error *error)
 {
-    if (theta_rows != 1 || theta_columns != columns)
-        return error_set(error, ERROR_DATA,
-                         "%s: is %zu x %zu; one row of %zu values is needed for %s", scene->theta,
-                         theta_rows, theta_columns, columns, scene->features);
-    if (rows == 0 || rows % scene->world.completions != 0)
-        return error_set(error, ERROR_DATA, "%s: %zu rows are not prompts of %zu completions each",
-                         scene->features, rows, scene->world.completions);
-    return true;
+    if (axes != columns)
+        return error_set(error, ERROR_DATA, "%s: has %zu values, %s has %zu columns", scene->theta,
+                         axes, scene->features, columns);
+    return rows % scene->world.completions == 0 ||
+           error_set(error, ERROR_DATA, "%s: %zu rows are not prompts of %zu completions each",
+                     scene->features, rows, scene->world.completions);
 }
 
 static struct world *world_of_files(const struct scene *scene, struct error *error)
 {
-    size_t rows, columns, theta_rows, theta_columns;
+    size_t rows, columns, axes;
     struct world *world = NULL;
     float *features = read_rows(scene->features, &rows, &columns, error);
-    float *theta =
-        features == NULL ? NULL : read_rows(scene->theta, &theta_rows, &theta_columns, error);
-    if (theta != NULL && sizes_agree(scene, rows, columns, theta_rows, theta_columns, error)) {
-        double psi[columns];
-        for (size_t k = 0; k < columns; k++)
-            psi[k] = (double)theta[k];
+    double *psi =
+        features == NULL ? NULL : npy_read_vector(scene->theta, COLUMNS_MAX, &axes, error);
+    if (psi != NULL && sizes_agree(scene, rows, columns, axes, error)) {
         world = world_of_features(features, rows / scene->world.completions,
                                   scene->world.completions, columns, psi, scene->world.beta);
         if (world == NULL)
             error_set(error, ERROR_FATAL, "out of memory for a world");
     }
     free(features);
-    free(theta);
+    free(psi);
     return world;
 }
 

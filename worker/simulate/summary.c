@@ -39,6 +39,23 @@ static void fit_options(const char *rule, char *text, size_t size)
     }
 }
 
+bool summary_add_bases(struct string_list *rules)
+{
+    for (size_t k = 0; k < rules->count; k++) {
+        char options[512], base[544], found[512];
+        const char *known = summary_base_of(rules, rules->items[k]);
+        fit_options(rules->items[k], options, sizeof options);
+        fit_options(known == NULL ? "" : known, found, sizeof found);
+        bool design = strncmp(rules->items[k], "design:", 7) == 0;
+        if (known != NULL && (design || strcmp(options, found) == 0))
+            continue;
+        int size = snprintf(base, sizeof base, "uniform,%s", options);
+        if (!string_list_append(rules, base, (size_t)size - 1)) /* without the last comma */
+            return false;
+    }
+    return true;
+}
+
 const char *summary_base_of(const struct string_list *rules, const char *rule)
 {
     char wanted[512], found[512];
@@ -168,7 +185,9 @@ static void compare_c(struct summary *summary)
         squares += pow(summary->runs[k].c - summary->c, 2);
     }
     for (size_t k = 0; k < n; k++)
-        spread += pow(mean_c(summary->base, k) / mean_c(summary, k) - centre, 2);
+        spread += summary->base == summary
+                      ? 0
+                      : pow(mean_c(summary->base, k) / mean_c(summary, k) - centre, 2);
     summary->c_ratio_error = sqrt((double)(n - 1) / (double)n * spread);
     summary->c_error = sqrt(squares / (double)(n - 1) / (double)n);
 }

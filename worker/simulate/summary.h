@@ -33,6 +33,9 @@ struct summary {
 /* One for each rule of the scene, in its order; owned by the caller. NULL: out of memory. */
 struct summary *summarise(const struct jobs *jobs);
 void summary_free(struct summary *summaries, size_t count);
+/* Adds the bases that are missing: uniform, under the options of the fit that each rule has. False:
+ * out of memory. */
+bool summary_add_bases(struct string_list *rules);
 /* The base of a rule: uniform under the same options of the fit, else the first uniform; NULL. */
 const char *summary_base_of(const struct string_list *rules, const char *rule);
 /* The line that `simulate --json` promises. */
