@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory restore workers rules lapses select pick flat design"
+KNOWN="pipeline memory restore workers rules lapses labels select pick flat design"
 
 usage() {
     cat <<TEXT
@@ -19,6 +19,7 @@ is beyond its bound. There are:
   workers    two workers on split partitions against one; age of the other's ledger entries
   rules      every rule of selection in a world whose truth is known, against uniform pairs
   lapses     what careless answers cost, and what estimating their share wins back
+  labels     how many labels each rule saves, in simulated worlds and on real features
   select     time to open a pool and find its best pair against its multiplications, and NumPy
   pick       picks a second over 10,000 open pools against exact updates, and what they lose
   flat       milliseconds a pick of one list of 1e4 and 1e5 pairs against NumPy

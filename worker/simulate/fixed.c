@@ -163,7 +163,7 @@ static bool fit(const struct scene *scene, const struct world *world, double lam
 {
     double *psi = calloc(world->dimension, sizeof *psi);
     bool done = psi != NULL;
-    for (size_t t = RUN_STEP; done && t <= scene->labels; t += RUN_STEP)
+    for (size_t t = run_step(scene); done && t <= scene->labels; t += run_step(scene))
         done = world_fit_ridge(world, labels, t, lambda, psi) && run_point(world, t, psi, run);
     free(psi);
     return done;

@@ -152,7 +152,7 @@ bool run_check(const struct scene *scene, const char *rule, struct error *error)
 struct observed {
     const struct world *world;
     struct run *run;
-    size_t most;
+    size_t most, step;
     bool failed;
 };
 
@@ -162,7 +162,8 @@ static void observe(void *context, size_t labels, const double *psi)
     struct run *run = observed->run;
     size_t before = run->points == 0 ? 0 : run->at[run->points - 1];
     labels = labels < observed->most ? labels : observed->most;
-    if (labels / RUN_STEP > before / RUN_STEP && !run_point(observed->world, labels, psi, run))
+    if (labels / observed->step > before / observed->step &&
+        !run_point(observed->world, labels, psi, run))
         observed->failed = true;
 }
 
@@ -175,7 +176,8 @@ static int ascending(const void *left, const void *right)
 static bool through_engine(const struct scene *scene, const struct world *world,
                            const struct options *options, struct run *run, struct error *error)
 {
-    struct observed observed = {.world = world, .run = run, .most = scene->labels};
+    struct observed observed = {
+        .world = world, .run = run, .most = scene->labels, .step = run_step(scene)};
     const struct solo_plan plan = {.labels = scene->labels,
                                    .pool = scene->pool,
                                    .pools_per_round = scene->pools,

@@ -5,8 +5,13 @@
 #include "scene.h"
 #include "worker/solo.h"
 
-/* A point of the curve after every so many labels. */
-enum { RUN_STEP = 50 };
+/* A point of the curve after every so many labels: 50, and more where that would be over 40 points.
+ */
+static inline size_t run_step(const struct scene *scene)
+{
+    enum { LEAST = 50, POINTS = 40 };
+    return LEAST * ((scene->labels + LEAST * POINTS - 1) / (LEAST * POINTS));
+}
 
 struct run {
     char *rule; /* RULE[,OPTION=VALUE]..., or design:NAME; owned, like the arrays */
