@@ -28,7 +28,7 @@ static const struct command_option OPTIONS[] = {
     {"rules", 'r', "LIST", "RULE[,OPTION=VALUE]... each, separated by ';', instead of the scene's"},
     {"seeds", 's', "N", "worlds; N-M: their numbers"},
     {"labels", 'l', "N", "labels in all"},
-    {"with", 'w', "NAME=VALUE", "a field of the scene, see below; may be repeated"},
+    {"with", 'w', "NAME=VALUE", "a field of the scene, see --list; may be repeated"},
     {"vary", 0, "NAME=A,B,...", "the scene once with each value of a field"},
     {"set", 0, "NAME=VALUE", "an option of the worker for all rules; may be repeated"},
     {"jobs", 'j', "N", "processes at a time (default: the processors)"},
@@ -36,7 +36,7 @@ static const struct command_option OPTIONS[] = {
     {"json", 0, NULL, "prints a JSON line for each rule instead of a table"},
     {"html", 0, "FILE", "writes a report with plots, in one file"},
     {"quiet", 'q', NULL, "no progress"},
-    {"list", 0, NULL, "names the scenes that come with infopair"},
+    {"list", 0, NULL, "names the scenes that come with infopair, and the fields of one"},
     {0}};
 
 static bool add(const char **list, size_t *count, const char *name, const char *value,
@@ -102,7 +102,7 @@ static const struct command_usage USAGE = {
         "Runs rules of selection through the worker's engine in worlds whose truth is known, and\n"
         "compares them with uniform pairs: all rules of a seed see the same world, pools and\n"
         "labels' random numbers. SCENE is one of --list (default main), or a file like those of\n"
-        "config/worlds. 'infopair simulate --with help' names the fields of a scene.\n\n"
+        "config/worlds; --list also names the fields of a scene.\n\n"
         "c = labels tr(I inverse(F)) at the truth says how good the asked pairs are, nearly\n"
         "without noise; saving is labels / labels at which the rule's policy is as good as that\n"
         "of all uniform labels, with a 95 % interval over seeds.",
@@ -296,6 +296,17 @@ static int run_all(const struct arguments *arguments)
     return done ? EXIT_DONE : fail(&error);
 }
 
+static bool list_all(struct error *error)
+{
+    puts("Scenes:");
+    if (!scene_list(stdout, error))
+        return false;
+    puts("\nFields of a scene:");
+    scene_fields(stdout);
+    return fflush(stdout) == 0 ||
+           error_set(error, ERROR_FATAL, "standard output: %s", strerror(errno));
+}
+
 int command_simulate(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -304,7 +315,7 @@ int command_simulate(int argc, char **argv)
     if (code != COMMAND_GO_ON)
         return code;
     if (arguments.list)
-        return scene_list(stdout, &error) ? EXIT_DONE : fail(&error);
+        return list_all(&error) ? EXIT_DONE : fail(&error);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     if (arguments.processes == 0)
         arguments.processes = processors < 1               ? 1
