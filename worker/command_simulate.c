@@ -262,7 +262,7 @@ static bool simulate_all(const struct arguments *arguments, struct report *repor
     size_t name = strcspn(arguments->vary, "=");
     const char *value = arguments->vary + name;
     if (*value == '\0')
-        return error_set(error, ERROR_FATAL, "--vary: '%.60s' is not NAME=VALUE,...",
+        return error_set(error, ERROR_DATA, "--vary: '%.60s' is not NAME=VALUE,...",
                          arguments->vary);
     while (*value != '\0') {
         char varied[256];

@@ -131,6 +131,7 @@ static struct options *options_of(const struct scene *scene, const char *rule, s
         const struct options_input input = {
             .presets = sets->preset, .no_default_file = true, .sets = sets->set};
         done = options_load(options, &input, error);
+        error->class = done ? error->class : ERROR_DATA; /* what was asked for, not the machine */
     }
     free(sets);
     if (done)
