@@ -4,6 +4,7 @@ PACKAGES_BUILD="ca-certificates cmake gcc libc6-dev libavro-dev libconfig-dev li
 libmicrohttpd-dev libopenblas-dev librdkafka-dev libxxhash-dev ninja-build pkg-config uthash-dev"
 
 PACKAGES_TEST="clang-format libcmocka-dev maven openjdk-17-jre-headless patch python3 python3-venv"
+PACKAGES_BROWSER="chromium chromium-driver"
 
 # Prints those of the given packages that are not installed.
 packages_missing() {

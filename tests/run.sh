@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 KAFKA=4.3.1
 CACHE=$PWD/.cache
-KNOWN="unit conformance simulation broker"
+KNOWN="unit conformance simulation broker proof"
 
 usage() {
     cat <<TEXT
@@ -150,11 +150,15 @@ export TEST_DATA
 say "Packages"
 # shellcheck disable=SC2086
 packages_install $PACKAGES_BUILD $PACKAGES_TEST
+wanted=" ${labels[*]:-$KNOWN} "
+if [[ "$wanted" == *" proof "* ]] && [ -z "$conformance$minutes" ] && [ $prepare = no ]; then
+    # shellcheck disable=SC2086
+    packages_install $PACKAGES_BROWSER
+fi
 if [ -n "$conformance" ]; then
     run_conformance "$conformance"
 fi
 
-wanted=" ${labels[*]:-$KNOWN} "
 sanitized=()
 for label in unit conformance simulation; do
     if [[ "$wanted" == *" $label "* ]]; then

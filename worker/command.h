@@ -101,6 +101,7 @@ int command_model(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_withdraw(int argc, char **argv);
 int command_demo(int argc, char **argv);
+int command_simulate(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_reference(int argc, char **argv);
 

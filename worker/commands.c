@@ -16,6 +16,7 @@ const struct command COMMANDS[] = {
     {"explain", "tell why a pair was asked, and what its label changed", command_explain},
     {"withdraw", "take requests back: free their slots, tell labellers", command_withdraw},
     {"demo", "show the whole loop on this machine, without a server", command_demo},
+    {"simulate", "compare rules in worlds whose truth is known", command_simulate},
     {"replay", "repeat a worker from its journal and compare, byte for byte", command_replay},
     {"reference", NULL, command_reference},
     {NULL, NULL, NULL},

@@ -4,6 +4,7 @@
  *   drop      w r / (1 + w q), what a label of weight w takes from tr(I S)
  *   share     (e' x)^2 / x' x for each eigenvector e of Sigma
  *   cosine    x' S y / sqrt(x' S x y' S y) with each labelled pair y */
+#include "eigen.h"
 #include "explain.h"
 
 #include "engine/requests.h"
@@ -12,10 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-void dsyev_(const char *vectors, const char *triangle, const blasint *n, double *a,
-            const blasint *stride, double *values, double *work, const blasint *room,
-            blasint *info);
 
 enum { NEAREST = 5, BLOCK = 256 };
 
@@ -48,16 +45,14 @@ static void times(const double *a, const double *in, double *out, size_t d)
 /* Shares of x in the eigenvectors of Sigma, largest eigenvalue first. */
 static json_t *shares(const double *sigma, const double *x, size_t d)
 {
-    blasint n = (blasint)d, room = (blasint)(34 * d), info = 1;
-    double *vectors = malloc((d * d + d + (size_t)room) * sizeof *vectors);
+    double *vectors = malloc((d * d + d) * sizeof *vectors);
     if (vectors == NULL)
         return NULL;
-    double *values = vectors + d * d, *work = values + d;
+    double *values = vectors + d * d;
     memcpy(vectors, sigma, d * d * sizeof *vectors);
-    dsyev_("V", "U", &n, vectors, &n, values, work, &room, &info);
-    json_t *list = info == 0 ? json_array() : NULL;
+    json_t *list = eigen_symmetric(vectors, d, values) ? json_array() : NULL;
     double squared = dot(x, x, d);
-    for (size_t k = d; info == 0 && k-- > 0;) {
+    for (size_t k = d; list != NULL && k-- > 0;) {
         double along = dot(vectors + k * d, x, d);
         json_array_append_new(list, json_pack("{s:f, s:f}", "eigenvalue", values[k], "share",
                                               squared > 0 ? along * along / squared : 0));

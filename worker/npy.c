@@ -77,6 +77,12 @@ static bool take_number(struct cursor *cursor, uint64_t *number)
     return cursor->at > from;
 }
 
+static bool wrong_shape(int dimensions, struct error *error)
+{
+    return error_set(error, ERROR_DATA,
+                     "the array has %d dimensions; wanted are 2: lines x features", dimensions);
+}
+
 static bool take_shape(struct cursor *cursor, struct npy_header *header, struct error *error)
 {
     uint64_t sizes[DIMENSIONS] = {0};
@@ -92,12 +98,10 @@ static bool take_shape(struct cursor *cursor, struct npy_header *header, struct 
         count++;
         take(cursor, ",");
     }
-    header->rows = sizes[0];
-    header->columns = sizes[1];
-    return count == DIMENSIONS || error_set(error, ERROR_DATA,
-                                            "the array has %d dimensions; wanted are 2: "
-                                            "lines x features",
-                                            count);
+    header->vector = count == 1;
+    header->rows = header->vector ? 1 : sizes[0];
+    header->columns = header->vector ? sizes[0] : sizes[1];
+    return header->vector || count == DIMENSIONS || wrong_shape(count, error);
 }
 
 static bool take_type(struct cursor *cursor, struct npy_header *header, struct error *error)
@@ -204,31 +208,61 @@ static bool check_sizes(const struct npy *npy, uint64_t start, size_t columns_ma
     return true;
 }
 
-static bool start(struct npy *npy, const char *path, size_t columns_max, struct error *error)
+static bool start(struct npy *npy, const char *path, bool vector, size_t columns_max,
+                  struct error *error)
 {
     npy->file = fopen(path, "rb");
     if (npy->file == NULL)
         return error_set(error, ERROR_FATAL, "%s", strerror(errno));
     uint64_t first = 0;
-    if (!read_header(npy, &first, error) || !check_sizes(npy, first, columns_max, error))
+    if (!read_header(npy, &first, error))
+        return false;
+    if (npy->header.vector && !vector)
+        return wrong_shape(1, error);
+    if (vector && npy->header.rows != 1)
+        return error_set(error, ERROR_DATA, "%" PRIu64 " rows; wanted is one vector",
+                         npy->header.rows);
+    if (!check_sizes(npy, first, columns_max, error))
         return false;
     npy->raw = malloc(npy->header.columns * npy->header.item);
     npy->row = malloc(npy->header.columns * sizeof *npy->row);
     return (npy->raw != NULL && npy->row != NULL) || error_set(error, ERROR_FATAL, "out of memory");
 }
 
-struct npy *npy_open(const char *path, size_t columns_max, struct error *error)
+static struct npy *open_file(const char *path, bool vector, size_t columns_max, struct error *error)
 {
     struct npy *npy = calloc(1, sizeof *npy);
     if (npy == NULL) {
         error_set(error, ERROR_FATAL, "out of memory");
         return NULL;
     }
-    if (start(npy, path, columns_max, error))
+    if (start(npy, path, vector, columns_max, error))
         return npy;
     error_prefix(error, "%s", path);
     npy_close(npy);
     return NULL;
+}
+
+struct npy *npy_open(const char *path, size_t columns_max, struct error *error)
+{
+    return open_file(path, false, columns_max, error);
+}
+
+double *npy_read_vector(const char *path, size_t most, size_t *count, struct error *error)
+{
+    const float *row;
+    struct npy *npy = open_file(path, true, most, error);
+    double *values = npy == NULL ? NULL : calloc(npy_columns(npy), sizeof *values);
+    bool done = values != NULL && (npy_next(npy, &row, error) || error_prefix(error, "%s", path));
+    if (npy != NULL && values == NULL)
+        error_set(error, ERROR_FATAL, "%s: out of memory", path);
+    *count = done ? npy_columns(npy) : 0;
+    for (size_t k = 0; k < *count; k++)
+        values[k] = (double)row[k];
+    npy_close(npy);
+    if (!done)
+        free(values);
+    return done ? values : NULL;
 }
 
 void npy_close(struct npy *npy)

@@ -25,6 +25,9 @@ struct string_list {
     size_t count;
     char **places; /* where each was given: "file:line", "--set"; owned; NULL: unknown */
 };
+/* Adds the first `size` bytes of `text`. False: out of memory. */
+bool string_list_append(struct string_list *list, const char *text, size_t size);
+void string_list_free(struct string_list *list);
 
 enum kafka_assignment { ASSIGNMENT_RANGE, ASSIGNMENT_COOPERATIVE };
 

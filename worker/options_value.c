@@ -207,7 +207,7 @@ static void free_item(struct string_list *list, size_t k)
         free(list->places[k]);
 }
 
-static void free_list(struct string_list *list)
+void string_list_free(struct string_list *list)
 {
     for (size_t k = 0; k < list->count; k++)
         free_item(list, k);
@@ -216,7 +216,7 @@ static void free_list(struct string_list *list)
     *list = (struct string_list){0};
 }
 
-static bool append(struct string_list *list, const char *text, size_t size)
+bool string_list_append(struct string_list *list, const char *text, size_t size)
 {
     char **items = reallocarray(list->items, list->count + 1, sizeof *items);
     if (items == NULL)
@@ -251,11 +251,11 @@ static bool replace_list(struct options *options, const struct option_row *row,
                          struct string_list list, struct error *error)
 {
     if (!row->plain && !check_items(&list, error)) {
-        free_list(&list);
+        string_list_free(&list);
         return false;
     }
     struct string_list *member = option_member(options, row);
-    free_list(member);
+    string_list_free(member);
     *member = list;
     return true;
 }
@@ -265,8 +265,8 @@ bool option_assign_list(struct options *options, const struct option_row *row,
 {
     struct string_list list = {0};
     for (size_t k = 0; k < count; k++)
-        if (!append(&list, items[k], strlen(items[k]))) {
-            free_list(&list);
+        if (!string_list_append(&list, items[k], strlen(items[k]))) {
+            string_list_free(&list);
             return error_set(error, ERROR_FATAL, "out of memory");
         }
     return replace_list(options, row, list, error);
@@ -285,7 +285,7 @@ static bool take_quoted(struct string_list *list, const char **text)
             from++;
         item[size++] = *from++;
     }
-    bool taken = *from == '"' && append(list, item, size);
+    bool taken = *from == '"' && string_list_append(list, item, size);
     free(item);
     *text = from + 1;
     return taken;
@@ -311,7 +311,7 @@ static bool take_commas(struct string_list *list, const char *text)
 {
     while (*text != '\0') {
         size_t size = strcspn(text, ",");
-        if (!append(list, text, size))
+        if (!string_list_append(list, text, size))
             return false;
         text += size;
         if (*text == ',')
@@ -326,7 +326,7 @@ static bool parse_list(struct options *options, const struct option_row *row, co
     struct string_list list = {0};
     bool taken = text[0] == '[' ? take_bracketed(&list, text) : take_commas(&list, text);
     if (!taken) {
-        free_list(&list);
+        string_list_free(&list);
         return error_set(error, ERROR_FATAL, "expected %s", option_expected(row));
     }
     return replace_list(options, row, list, error);
@@ -348,7 +348,7 @@ bool option_put_property(struct options *options, const struct option_row *row,
         list->places[k] = NULL;
         return true;
     }
-    bool done = append(list, copy, strlen(copy));
+    bool done = string_list_append(list, copy, strlen(copy));
     free(copy);
     return done || error_set(error, ERROR_FATAL, "out of memory");
 }
@@ -393,7 +393,7 @@ bool option_parse(struct options *options, const struct option_row *row, const c
 void option_clear(struct options *options, const struct option_row *row)
 {
     if (row->type == TYPE_LIST) {
-        free_list(option_member(options, row));
+        string_list_free(option_member(options, row));
     } else if (row->type == TYPE_STRING) {
         char **member = option_member(options, row);
         free(*member);

@@ -12,7 +12,7 @@
 
 enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200, FITTER = 0 };
 /* Streams of random numbers of a seed; that of the world is 1. */
-enum { STREAM_DRAWS = 2, STREAM_LABELS, STREAM_SOURCES, STREAM_NOISE };
+enum { STREAM_DRAWS = 2, STREAM_LABELS, STREAM_SOURCES, STREAM_NOISE, STREAM_DUPLICATES = 1 << 30 };
 
 struct solo {
     const struct world *world;
@@ -23,7 +23,7 @@ struct solo {
     unsigned kept;  /* inputs that the rule needs */
     double *psi;    /* the engine's at the start of the round, for the world's features */
     double *log_pi; /* of one prompt's completions, under that psi */
-    struct sel_random draws, labels, sources;
+    struct sel_random draws, labels, sources, duplicates;
     struct buffer record; /* a label */
     float *features;
     int64_t now, label_offset;
@@ -76,8 +76,13 @@ static void tell(const struct solo *solo, size_t prompt, size_t row, struct comp
     size_t place = prompt * solo->world->completions + row;
     if (keeps(solo, SEL_LOG_REFERENCE))
         completion->reference_logprob = solo->world->log_reference[place];
-    if (keeps(solo, SEL_LOG_POLICY))
+    if (solo->plan->traffic) {
+        completion->reference_logprob = solo->world->log_reference[place];
+        if (completion->candidate)
+            completion->policy_logprob = solo->world->log_reference[place];
+    } else if (keeps(solo, SEL_LOG_POLICY)) {
         completion->policy_logprob = solo->log_pi[row];
+    }
     if (keeps(solo, SEL_TRUTH))
         completion->reward = solo->world->reward[place];
     if (keeps(solo, SEL_SECOND_REWARD)) {
@@ -86,13 +91,12 @@ static void tell(const struct solo *solo, size_t prompt, size_t row, struct comp
     }
 }
 
-static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_t row,
-                            enum completion_source from, struct error *error)
+static bool give(struct solo *solo, size_t prompt, size_t draw, size_t row,
+                 struct completion *completion, struct error *error)
 {
     const struct world *world = solo->world;
-    char prompt_id[SOLO_ID_SIZE], completion_id[SOLO_ID_SIZE];
+    char prompt_id[SOLO_ID_SIZE];
     solo_prompt_id(prompt, draw, prompt_id);
-    solo_completion_id(row, completion_id);
     for (size_t k = 0; k < world->dimension; k++)
         solo->features[k] = (float)world_row(world, prompt, row)[k];
     int32_t partition = (int32_t)((prompt + draw) % (size_t)solo->plan->partitions);
@@ -100,15 +104,53 @@ static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_
                                   .partition = partition,
                                   .offset = solo->offsets[partition]++,
                                   .timestamp = solo->now};
-    struct completion completion = {.prompt_id = span_of(prompt_id),
-                                    .completion_id = span_of(completion_id),
-                                    .feature_space = span_of("world"),
-                                    .features = solo->features,
-                                    .dimension = world->dimension,
-                                    .source = from,
-                                    COMPLETION_ABSENT};
-    tell(solo, prompt, row, &completion);
-    return solo_group_completion(solo->group, &source, &completion, error);
+    completion->prompt_id = span_of(prompt_id);
+    completion->feature_space = span_of("world");
+    completion->features = solo->features;
+    completion->dimension = world->dimension;
+    tell(solo, prompt, row, completion);
+    return solo_group_completion(solo->group, &source, completion, error);
+}
+
+static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_t row,
+                            enum completion_source from, struct error *error)
+{
+    char completion_id[SOLO_ID_SIZE];
+    solo_completion_id(row, completion_id);
+    struct completion completion = {
+        .completion_id = span_of(completion_id), .source = from, COMPLETION_ABSENT};
+    if (solo->plan->traffic)
+        completion.traffic_weight = 0;
+    return give(solo, prompt, draw, row, &completion, error);
+}
+
+/* The place of a pool holds an earlier completion again, under a name of its own. */
+static bool give_duplicate(struct solo *solo, size_t prompt, size_t row, size_t place,
+                           struct error *error)
+{
+    char completion_id[SOLO_ID_SIZE];
+    snprintf(completion_id, sizeof completion_id, "%zu.%zu", row, place);
+    struct completion completion = {.completion_id = span_of(completion_id), COMPLETION_ABSENT};
+    return give(solo, prompt, solo->drawn, row, &completion, error);
+}
+
+/* What the deployed policy is asked: I is theirs alone. */
+static bool give_traffic(struct solo *solo, struct error *error)
+{
+    const struct world *world = solo->world;
+    for (size_t prompt = 0; prompt < world->deployed; prompt++) {
+        for (size_t row = 0; row < world->completions; row++) {
+            char completion_id[SOLO_ID_SIZE];
+            solo_completion_id(row, completion_id);
+            struct completion completion = {.completion_id = span_of(completion_id),
+                                            COMPLETION_ABSENT};
+            completion.candidate = false;
+            completion.policy_logprob = -log((double)world->completions);
+            if (!give(solo, prompt, SIZE_MAX - solo->drawn, row, &completion, error))
+                return false;
+        }
+    }
+    return true;
 }
 
 static enum completion_source source_at(const struct solo *solo, size_t place)
@@ -143,8 +185,14 @@ static bool give_drawn(struct solo *solo, struct error *error)
         draw_sources(solo, prompt, rows);
         world_log_policy(solo->world, prompt, solo->psi, 1, solo->log_pi);
         for (size_t place = 0; place < solo->plan->pool; place++) {
-            enum completion_source from = source_at(solo, place);
-            if (!give_completion(solo, prompt, solo->drawn, rows[place], from, error))
+            bool again =
+                place >= 2 && sel_random_uniform(&solo->duplicates) < solo->plan->duplicates;
+            if (again)
+                rows[place] = rows[sel_random_below(&solo->duplicates, place)];
+            bool given = again ? give_duplicate(solo, prompt, rows[place], place, error)
+                               : give_completion(solo, prompt, solo->drawn, rows[place],
+                                                 source_at(solo, place), error);
+            if (!given)
                 return false;
         }
         solo->drawn++;
@@ -237,11 +285,14 @@ static bool rounds(struct solo *solo, struct error *error)
     int idle = 0;
     while (solo->result->count < solo->plan->labels) {
         size_t before = solo->result->count;
-        look_up_psi(solo);
-        bool given = solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error);
+        bool given = (!solo->plan->traffic || give_traffic(solo, error)) &&
+                     (solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error));
         if (!given || !turn(solo, 0, error) || !turn(solo, ROUND_MS - 1, error) ||
             !turn(solo, 1, error))
             return false;
+        look_up_psi(solo);
+        if (solo->plan->observe != NULL)
+            solo->plan->observe(solo->plan->context, solo->result->count, solo->psi);
         idle = solo->result->count > before ? 0 : idle + 1;
         if (idle > ROUNDS_IDLE_MAX)
             return error_set(error, ERROR_FATAL, "the world has no more pairs to ask");
@@ -326,6 +377,7 @@ bool solo_run(const struct world *world, const struct options *options,
                         .draws = sel_random_init(plan->seed, STREAM_DRAWS),
                         .labels = sel_random_init(plan->seed, STREAM_LABELS),
                         .sources = sel_random_init(plan->seed, STREAM_SOURCES),
+                        .duplicates = sel_random_init(plan->seed, STREAM_DUPLICATES),
                         .record = {.maximum = 4096},
                         .features = calloc(world->dimension, sizeof(float)),
                         .offsets = calloc((size_t)plan->partitions + 1, sizeof(int64_t)),

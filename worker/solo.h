@@ -34,8 +34,14 @@ struct solo_plan {
      */
     size_t annotators;
     double lapses[SOLO_ANNOTATORS];
+    bool account;      /* compute what was saved at the end */
+    double duplicates; /* chance that a completion from a pool's third on repeats an earlier one */
+    bool traffic;      /* the deployed prompts come whole each round, as traffic; others are none */
     uint64_t seed;
-    bool account; /* compute what was saved at the end */
+    /* After each round, if not NULL: labels so far, and the engine's psi for the world's features.
+     */
+    void (*observe)(void *context, size_t labels, const double *psi);
+    void *context;
 };
 
 struct solo_result {

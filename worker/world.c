@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double REWARD_DEVIATION = 1.5;
-
 const double *world_row(const struct world *world, size_t prompt, size_t completion)
 {
     return world->features + (prompt * world->completions + completion) * world->dimension;
@@ -45,7 +43,9 @@ static struct world *allocate(size_t dimension, size_t prompts, size_t completio
     *world = (struct world){.dimension = dimension,
                             .prompts = prompts,
                             .completions = completions,
+                            .deployed = prompts,
                             .beta = beta,
+                            .scale = 1,
                             .features = calloc(rows * dimension, sizeof(double)),
                             .psi = calloc(dimension, sizeof(double)),
                             .reward = calloc(rows, sizeof(double)),
@@ -58,7 +58,7 @@ static struct world *allocate(size_t dimension, size_t prompts, size_t completio
 }
 
 /* Mean of a prompt's rows under `weights` (NULL: equal). */
-static void mean_row(const struct world *world, size_t prompt, const double *weights, double *mean)
+void world_mean(const struct world *world, size_t prompt, const double *weights, double *mean)
 {
     memset(mean, 0, world->dimension * sizeof *mean);
     for (size_t m = 0; m < world->completions; m++) {
@@ -74,7 +74,7 @@ static void rescale(struct world *world, double *mean)
     double squares = 0;
     size_t rows = world->prompts * world->completions;
     for (size_t p = 0; p < world->prompts; p++) {
-        mean_row(world, p, NULL, mean);
+        world_mean(world, p, NULL, mean);
         for (size_t m = 0; m < world->completions; m++) {
             for (size_t k = 0; k < world->dimension; k++) {
                 double distance = world_row(world, p, m)[k] - mean[k];
@@ -107,18 +107,33 @@ static void normalise(double *logits, size_t count)
         logits[k] -= most + log(sum);
 }
 
-static void draw_features(struct world *world, struct sel_random *random, double *scale,
-                          double *offset)
+/* Standard deviations of a spectrum 1/j^power that sums to d. */
+static void set_spectrum(const struct world_spec *spec, double *deviation)
+{
+    double sum = 0;
+    for (size_t k = 0; k < spec->dimension; k++)
+        sum += pow((double)k + 1, -spec->spectrum);
+    for (size_t k = 0; k < spec->dimension; k++)
+        deviation[k] = sqrt((double)spec->dimension * pow((double)k + 1, -spec->spectrum) / sum);
+}
+
+/* Of the deployed prompts of a target world: most of their axes hardly vary. */
+static double narrowed(const struct world_spec *spec, size_t prompt, size_t axis)
+{
+    return prompt < spec->deployed && axis >= spec->dimension / 4 ? spec->narrow : 1;
+}
+
+static void draw_features(struct world *world, const struct world_spec *spec,
+                          struct sel_random *random, double *scratch)
 {
     size_t d = world->dimension;
-    double harmonic = 0;
-    for (size_t k = 1; k <= d; k++)
-        harmonic += 1.0 / (double)k;
+    double *scale = scratch, *offset = scratch + d, *deviation = scratch + 2 * d;
+    set_spectrum(spec, deviation);
     for (size_t p = 0; p < world->prompts; p++) {
-        double of_prompt = exp(.3 * sel_random_normal(random));
+        double of_prompt = exp(spec->spread_prompts * sel_random_normal(random));
         for (size_t k = 0; k < d; k++) {
-            double share = (double)d / ((double)(k + 1) * harmonic);
-            scale[k] = exp(.4 * sel_random_normal(random)) * of_prompt * sqrt(share);
+            scale[k] = exp(spec->spread_axes * sel_random_normal(random)) * of_prompt *
+                       deviation[k] * narrowed(spec, p, k);
             offset[k] = sel_random_normal(random);
         }
         for (size_t m = 0; m < world->completions; m++) {
@@ -129,49 +144,172 @@ static void draw_features(struct world *world, struct sel_random *random, double
     }
 }
 
-/* psi drawn, then scaled to the standard deviation of the reward within a prompt. */
-static void draw_psi(struct world *world, struct sel_random *random, double *mean)
+/* Standard deviation of the reward within a prompt. */
+static double reward_deviation(const struct world *world)
 {
     double squares = 0;
+    for (size_t p = 0; p < world->prompts; p++) {
+        const double *reward = world->reward + p * world->completions;
+        double mean = 0;
+        for (size_t m = 0; m < world->completions; m++)
+            mean += reward[m] / (double)world->completions;
+        for (size_t m = 0; m < world->completions; m++)
+            squares += (reward[m] - mean) * (reward[m] - mean);
+    }
+    return sqrt(squares / (double)(world->prompts * world->completions));
+}
+
+/* psi drawn, then scaled to the reward's standard deviation. */
+static void draw_psi(struct world *world, const struct world_spec *spec, struct sel_random *random)
+{
     for (size_t k = 0; k < world->dimension; k++)
         world->psi[k] = sel_random_normal(random);
     set_rewards(world);
-    for (size_t p = 0; p < world->prompts; p++) {
-        mean_row(world, p, NULL, mean);
-        double centre = dot(mean, world->psi, world->dimension);
-        for (size_t m = 0; m < world->completions; m++) {
-            double distance = world->reward[p * world->completions + m] - centre;
-            squares += distance * distance;
-        }
-    }
-    double deviation = sqrt(squares / (double)(world->prompts * world->completions));
+    double factor = spec->reward_deviation / reward_deviation(world);
     for (size_t k = 0; k < world->dimension; k++)
-        world->psi[k] *= REWARD_DEVIATION / deviation;
+        world->psi[k] *= factor;
     set_rewards(world);
 }
 
-struct world *world_new(size_t dimension, size_t prompts, size_t completions, double beta,
-                        uint64_t seed)
+static void draw_reference(struct world *world, double spread, struct sel_random *random)
 {
-    struct world *world = allocate(dimension, prompts, completions, beta);
-    double *scratch = calloc(2 * dimension, sizeof *scratch);
+    for (size_t p = 0; p < world->prompts; p++) {
+        double *logits = world->log_reference + p * world->completions;
+        for (size_t m = 0; m < world->completions; m++)
+            logits[m] = spread * sel_random_normal(random);
+        normalise(logits, world->completions);
+    }
+}
+
+/* What no psi explains. */
+static void draw_misfit(struct world *world, const struct world_spec *spec,
+                        struct sel_random *random)
+{
+    double deviation = spec->misspecified * spec->reward_deviation;
+    for (size_t row = 0; deviation > 0 && row < world->prompts * world->completions; row++)
+        world->reward[row] += deviation * sel_random_normal(random);
+}
+
+/* One prompt whose completions are items: phi = e_a. */
+static void make_tabular(struct world *world, const struct world_spec *spec,
+                         struct sel_random *random)
+{
+    for (size_t k = 0; k < world->dimension; k++) {
+        world->features[k * world->dimension + k] = 1;
+        world->psi[k] = spec->reward_deviation * sel_random_normal(random);
+    }
+    set_rewards(world);
+}
+
+/* phi = [x; a; x o a], x of the prompt and a of the action: a third of the axes each. */
+static void make_contextual(struct world *world, const struct world_spec *spec,
+                            struct sel_random *random)
+{
+    size_t third = world->dimension / 3;
+    for (size_t p = 0; p < world->prompts; p++) {
+        double x[third];
+        for (size_t k = 0; k < third; k++)
+            x[k] = sel_random_normal(random);
+        for (size_t m = 0; m < world->completions; m++) {
+            double *row = world->features + (p * world->completions + m) * world->dimension;
+            for (size_t k = 0; k < third; k++) {
+                row[k] = x[k];
+                row[third + k] = sel_random_normal(random);
+                row[2 * third + k] = x[k] * row[third + k];
+            }
+        }
+    }
+    draw_psi(world, spec, random);
+}
+
+static void make_log_linear(struct world *world, const struct world_spec *spec,
+                            struct sel_random *random, double *scratch)
+{
+    draw_features(world, spec, random, scratch);
+    rescale(world, scratch);
+    draw_psi(world, spec, random);
+}
+
+struct world_spec world_spec_of(enum world_kind kind)
+{
+    static const struct world_spec SPECS[] = {[WORLD_LOG_LINEAR] = {.dimension = 8,
+                                                                    .prompts = 100,
+                                                                    .completions = 64,
+                                                                    .beta = .5,
+                                                                    .spectrum = 1,
+                                                                    .spread_axes = .4,
+                                                                    .spread_prompts = .3,
+                                                                    .reward_deviation = 1.5,
+                                                                    .reference_spread = .5,
+                                                                    .narrow = .1},
+                                              [WORLD_TABULAR] = {.dimension = 100,
+                                                                 .prompts = 1,
+                                                                 .completions = 100,
+                                                                 .beta = .1,
+                                                                 .reward_deviation = .25,
+                                                                 .reference_spread = 2},
+                                              [WORLD_CONTEXTUAL] = {.dimension = 15,
+                                                                    .prompts = 50,
+                                                                    .completions = 20,
+                                                                    .beta = .1,
+                                                                    .reward_deviation = 1,
+                                                                    .reference_spread = 1}};
+    struct world_spec spec = SPECS[kind];
+    spec.kind = kind;
+    return spec;
+}
+
+bool world_spec_check(const struct world_spec *spec, struct error *error)
+{
+    if (spec->kind == WORLD_TABULAR && (spec->prompts != 1 || spec->completions != spec->dimension))
+        return error_set(error, ERROR_DATA,
+                         "a tabular world has one prompt and a completion for each of the %zu axes",
+                         spec->dimension);
+    if (spec->kind == WORLD_CONTEXTUAL && spec->dimension % 3 != 0)
+        return error_set(error, ERROR_DATA,
+                         "dimension: %zu; a contextual world has three blocks of the same size",
+                         spec->dimension);
+    if (spec->completions < 2)
+        return error_set(error, ERROR_DATA, "completions: %zu of a prompt; a pair needs 2",
+                         spec->completions);
+    if (spec->deployed > spec->prompts)
+        return error_set(error, ERROR_DATA, "deployed: %zu of %zu prompts", spec->deployed,
+                         spec->prompts);
+    return true;
+}
+
+struct world *world_make(const struct world_spec *spec, uint64_t seed)
+{
+    struct world *world = allocate(spec->dimension, spec->prompts, spec->completions, spec->beta);
+    double *scratch = calloc(3 * spec->dimension, sizeof *scratch);
     if (world == NULL || scratch == NULL) {
         world_free(world);
         free(scratch);
         return NULL;
     }
     struct sel_random random = sel_random_init(seed, 1);
-    draw_features(world, &random, scratch, scratch + dimension);
-    rescale(world, scratch);
-    draw_psi(world, &random, scratch);
-    for (size_t p = 0; p < prompts; p++) {
-        double *logits = world->log_reference + p * completions;
-        for (size_t m = 0; m < completions; m++)
-            logits[m] = .5 * sel_random_normal(&random);
-        normalise(logits, completions);
-    }
+    world->deployed = spec->deployed > 0 ? spec->deployed : spec->prompts;
+    if (spec->kind == WORLD_TABULAR)
+        make_tabular(world, spec, &random);
+    else if (spec->kind == WORLD_CONTEXTUAL)
+        make_contextual(world, spec, &random);
+    else
+        make_log_linear(world, spec, &random, scratch);
+    draw_reference(world, spec->reference_spread, &random);
+    draw_misfit(world, spec, &random);
     free(scratch);
     return world;
+}
+
+struct world *world_new(size_t dimension, size_t prompts, size_t completions, double beta,
+                        uint64_t seed)
+{
+    struct world_spec spec = world_spec_of(WORLD_LOG_LINEAR);
+    spec.dimension = dimension;
+    spec.prompts = prompts;
+    spec.completions = completions;
+    spec.beta = beta;
+    return world_make(&spec, seed);
 }
 
 struct world *world_of_features(const float *rows, size_t prompts, size_t completions,
@@ -187,7 +325,7 @@ struct world *world_of_features(const float *rows, size_t prompts, size_t comple
     for (size_t k = 0; k < prompts * completions * dimension; k++)
         world->features[k] = (double)rows[k];
     for (size_t p = 0; p < prompts; p++) {
-        mean_row(world, p, NULL, mean);
+        world_mean(world, p, NULL, mean);
         for (size_t m = 0; m < completions; m++) {
             double *row = world->features + (p * completions + m) * dimension;
             for (size_t k = 0; k < dimension; k++)
@@ -247,167 +385,4 @@ void world_log_policy(const struct world *world, size_t prompt, const double *ps
         log_pi[m] = world->log_reference[prompt * world->completions + m] +
                     share * dot(world_row(world, prompt, m), psi, world->dimension) / world->beta;
     normalise(log_pi, world->completions);
-}
-
-/* ---- measures ---- */
-
-/* E[r] - beta KL of a policy in one prompt. */
-static double objective(const struct world *world, size_t prompt, const double *log_pi)
-{
-    double sum = 0;
-    for (size_t m = 0; m < world->completions; m++) {
-        size_t row = prompt * world->completions + m;
-        sum += exp(log_pi[m]) *
-               (world->reward[row] - world->beta * (log_pi[m] - world->log_reference[row]));
-    }
-    return sum;
-}
-
-double world_gap(const struct world *world, const double *psi)
-{
-    double *best = calloc(2 * world->completions, sizeof *best);
-    if (best == NULL)
-        return (double)NAN;
-    double *learnt = best + world->completions;
-    double sum = 0;
-    for (size_t p = 0; p < world->prompts; p++) {
-        world_log_policy(world, p, world->psi, 1, best);
-        world_log_policy(world, p, psi, 1, learnt);
-        sum += objective(world, p, best) - objective(world, p, learnt);
-    }
-    free(best);
-    return sum / (double)world->prompts;
-}
-
-bool world_policy(const struct world *world, double *policy)
-{
-    size_t d = world->dimension;
-    double *pi = calloc(world->completions + d, sizeof *pi);
-    if (pi == NULL)
-        return false;
-    double *mean = pi + world->completions;
-    memset(policy, 0, d * d * sizeof *policy);
-    for (size_t p = 0; p < world->prompts; p++) {
-        world_log_policy(world, p, world->psi, 1, pi);
-        for (size_t m = 0; m < world->completions; m++)
-            pi[m] = exp(pi[m]);
-        mean_row(world, p, pi, mean);
-        for (size_t m = 0; m < world->completions; m++) {
-            const double *row = world_row(world, p, m);
-            double weight = pi[m] / (double)world->prompts;
-            for (size_t i = 0; i < d; i++) {
-                double part = weight * (row[i] - mean[i]);
-                for (size_t j = 0; j < d; j++)
-                    policy[i * d + j] += part * (row[j] - mean[j]);
-            }
-        }
-    }
-    free(pi);
-    return true;
-}
-
-/* x = phi_left - phi_right as float32, which is what the library takes. */
-static void difference(const struct world *world, const struct world_label *label, float *x)
-{
-    const double *left = world_row(world, label->prompt, label->left);
-    const double *right = world_row(world, label->prompt, label->right);
-    for (size_t k = 0; k < world->dimension; k++)
-        x[k] = (float)(left[k] - right[k]);
-}
-
-double world_design(const struct world *world, const struct world_label *labels, size_t count)
-{
-    size_t d = world->dimension;
-    double *policy = calloc(d * d + d, sizeof *policy);
-    float *x = calloc(d, sizeof *x);
-    struct sel_information *information = sel_information_new(d);
-    double c = (double)NAN;
-    if (policy == NULL || x == NULL || information == NULL || !world_policy(world, policy))
-        goto out;
-    /* As good as no prior, and it keeps the matrix regular. */
-    for (size_t k = 0; k < d; k++)
-        policy[d * d + k] = 1e-9;
-    sel_information_reset(information, policy + d * d);
-    for (size_t k = 0; k < count; k++) {
-        const float *row = x;
-        double w =
-            sel_weight_plug(world_margin(world, labels[k].prompt, labels[k].left, labels[k].right));
-        difference(world, &labels[k], x);
-        sel_information_accumulate(information, &row, &w, 1);
-    }
-    if (sel_information_factor(information) == SEL_OK)
-        c = (double)count * sel_information_trace(information, policy);
-out:
-    sel_information_free(information);
-    free(policy);
-    free(x);
-    return c;
-}
-
-size_t world_fit(const struct world *world, const struct world_label *labels, size_t count,
-                 enum pair_arm arm, size_t most, double *psi)
-{
-    size_t d = world->dimension;
-    float *x = calloc((most + 1) * d, sizeof *x);
-    const float **rows = calloc(most + 1, sizeof *rows);
-    double *y = calloc(2 * (most + 1), sizeof *y);
-    struct sel_preference *preference = sel_preference_new(d);
-    size_t used = 0;
-    if (x == NULL || rows == NULL || y == NULL || preference == NULL)
-        goto out;
-    double *weight = y + most + 1;
-    for (size_t k = 0; k < count && used < most; k++) {
-        if (labels[k].arm != arm)
-            continue;
-        difference(world, &labels[k], x + used * d);
-        rows[used] = x + used * d;
-        y[used] = labels[k].y;
-        weight[used++] = 1;
-    }
-    struct sel_preference_options options = sel_preference_defaults(d);
-    struct sel_preference_result result;
-    enum sel_status status = used == 0 ? SEL_INVALID
-                                       : sel_preference_fit(preference, rows, y, weight, used, NULL,
-                                                            &options, psi, &result);
-    if (status != SEL_OK && status != SEL_NOT_CONVERGED)
-        used = 0;
-out:
-    sel_preference_free(preference);
-    free(x);
-    free(rows);
-    free(y);
-    return used;
-}
-
-static size_t count_arm(const struct world_label *labels, size_t count, enum pair_arm arm)
-{
-    size_t of_arm = 0;
-    for (size_t k = 0; k < count; k++)
-        of_arm += labels[k].arm == arm;
-    return of_arm;
-}
-
-double world_saving(const struct world *world, const struct world_label *labels, size_t count,
-                    size_t step)
-{
-    double psi[world->dimension];
-    size_t selected = count_arm(labels, count, ARM_SELECTED);
-    size_t m = count_arm(labels, count, ARM_CONTROL);
-    m = m < selected ? m : selected;
-    memset(psi, 0, sizeof psi);
-    if (m == 0 || world_fit(world, labels, count, ARM_CONTROL, m, psi) == 0)
-        return (double)NAN;
-    double goal = log(world_gap(world, psi));
-    double before = log(world_gap(world, (memset(psi, 0, sizeof psi), psi)));
-    for (size_t n = step; n <= m; n += step) {
-        if (world_fit(world, labels, count, ARM_SELECTED, n, psi) == 0)
-            return (double)NAN;
-        double now = log(world_gap(world, psi));
-        if (now <= goal) {
-            double part = before > now ? (before - goal) / (before - now) : 1;
-            return (double)m / ((double)(n - step) + part * (double)step);
-        }
-        before = now < before ? now : before;
-    }
-    return 1;
 }

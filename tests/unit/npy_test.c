@@ -126,6 +126,27 @@ static void a_vector_is_written_as_numpy_writes_it(void **state)
     assert_non_null(strstr(error.message, "/nonexistent/head.npy: "));
 }
 
+static void a_vector_is_read_back_and_is_no_matrix(void **state)
+{
+    (void)state;
+    struct error error = {ERROR_NONE, ""};
+    const double values[] = {1.5, -2, 0.25}, matrix[6] = {0};
+    size_t count;
+    assert_true(npy_write(path, values, 3, &error));
+    double *read = npy_read_vector(path, 3, &count, &error);
+    assert_non_null(read);
+    assert_int_equal(count, 3);
+    assert_memory_equal(read, values, sizeof values);
+    free(read);
+    assert_null(npy_read_vector(path, 2, &count, &error));
+    assert_non_null(strstr(error.message, "3 columns"));
+    assert_null(npy_open(path, 3, &error));
+    assert_non_null(strstr(error.message, "1 dimensions"));
+    write_npy(1, HEADER_F8, matrix, sizeof matrix);
+    assert_null(npy_read_vector(path, 3, &count, &error));
+    assert_non_null(strstr(error.message, "2 rows"));
+}
+
 /* Opening fails with a message that contains `words` and begins with the file's name. */
 static void assert_refused(size_t columns_max, const char *words)
 {
@@ -193,7 +214,6 @@ static void headers_that_say_something_else_are_refused_by_name(void **state)
         {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", "descr"},
         {"{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", "Fortran order"},
         {"{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }", "fortran_order"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", "1 dimensions"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (), }", "0 dimensions"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3), }", "3 dimensions"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }", "shape"},
@@ -250,6 +270,7 @@ int main(void)
         cmocka_unit_test(rows_of_float32_and_float64_come_in_order),
         cmocka_unit_test(values_that_are_not_finite_are_named_and_the_next_row_can_be_read),
         cmocka_unit_test(a_vector_is_written_as_numpy_writes_it),
+        cmocka_unit_test(a_vector_is_read_back_and_is_no_matrix),
         cmocka_unit_test(files_of_another_length_than_they_say_are_refused),
         cmocka_unit_test(more_columns_than_allowed_are_refused),
         cmocka_unit_test(files_that_are_no_arrays_are_refused),
