@@ -484,11 +484,13 @@ static void set_asking(struct engine_options *options, uint64_t seed)
         options->labels_deadline = 6000;
 }
 
-/* Each further limit in some seeds. */
+/* Each further limit in some seeds, none in half of them. */
 static struct budget_limits limits_of(uint64_t seed)
 {
-    struct sel_random random = sel_random_init(seed, 80);
+    struct sel_random random = sel_random_init(seed, 79);
     bool lasts = seed % 8 < 6; /* else nothing would be left of a ledger that is cut meanwhile */
+    if (sel_random_below(&random, 2) == 0)
+        return (struct budget_limits){0};
     struct budget_limits limits = {.by_cost = sel_random_below(&random, 4) == 0};
     if (sel_random_below(&random, 5) == 0 && lasts)
         limits.per_hour = 20 + (double)sel_random_below(&random, 60);

@@ -48,7 +48,7 @@ def check_rate(log, number, requests):
 
 
 def check_under_way(log, number):
-    """A request is under way until it is answered, at this attempt or another one, or expires."""
+    """An answer to one attempt closes the others of its replica."""
     most, under_way = share(log.options.in_flight, log.options.partitions, number), set()
     replica_of, answered = {}, set()
     for transaction in log.transactions:
@@ -59,12 +59,12 @@ def check_under_way(log, number):
             if entry.kind == "labelled" and log.asking.answers(entry.fields):
                 answered.add(replica_of.get(request))
                 under_way = {other for other in under_way if replica_of[other] not in answered}
-            if entry.kind == "selected" and entry.fields["completions_partition"] == number:
-                replica_of[request] = information.replica_of(entry.fields)
-                if replica_of[request] not in answered:
-                    under_way.add(request)
-                assert len(under_way) <= most, \
-                    f"partition {number}: {len(under_way)} requests under way"
+            if entry.kind != "selected" or entry.fields["completions_partition"] != number:
+                continue
+            replica_of[request] = information.replica_of(entry.fields)
+            if replica_of[request] not in answered:
+                under_way.add(request)
+            assert len(under_way) <= most, f"partition {number}: {len(under_way)} requests under way"
 
 
 def check_sum(requests, span, most, amount, what):

@@ -210,6 +210,11 @@ static void narrow(double *room, enum budget_limit *limit, double left, enum bud
     }
 }
 
+int64_t budget_free(const struct budget *budget, const struct bucket *bucket, int32_t number)
+{
+    return share(budget->options.in_flight, budget->partitions, number) - bucket->open;
+}
+
 struct budget_room budget_room(const struct budget *budget, const struct bucket *bucket,
                                int32_t number, int64_t now)
 {
@@ -220,8 +225,7 @@ struct budget_room budget_room(const struct budget *budget, const struct bucket 
     struct budget_room room = {.labels = INFINITY, .cost = INFINITY};
     if (budget_is_quiet(limits, now))
         narrow(&room.labels, &room.of_labels, 0, BUDGET_QUIET);
-    narrow(&room.labels, &room.of_labels,
-           (double)(share(options->in_flight, budget->partitions, number) - bucket->open),
+    narrow(&room.labels, &room.of_labels, (double)budget_free(budget, bucket, number),
            BUDGET_IN_FLIGHT);
     double *tokens = limits->by_cost ? &room.cost : &room.labels;
     enum budget_limit *of_tokens = limits->by_cost ? &room.of_cost : &room.of_labels;

@@ -100,6 +100,8 @@ void budget_init(struct budget *budget, const struct budget_options *options, in
 bool budget_is_quiet(const struct budget_limits *limits, int64_t time);
 struct budget_room budget_room(const struct budget *budget, const struct bucket *bucket,
                                int32_t number, int64_t now);
+/* Requests more that may be under way. */
+int64_t budget_free(const struct budget *budget, const struct bucket *bucket, int32_t number);
 /* True when a pair of this cost may be asked. */
 bool budget_fits(const struct budget_room *room, double cost);
 /* True when partition `number` may issue a pair of this cost at `now`. */

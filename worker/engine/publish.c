@@ -294,14 +294,15 @@ static bool write_selected(struct engine *engine, const struct decision *decisio
     return true;
 }
 
-/* The request is written: the budget follows, and counts it among those under way. */
 static bool charge(struct engine *engine, const struct decision *decision,
                    const struct request *request, struct error *error)
 {
+    if (!spend_charge(engine, decision->pool, request, decision->slot, error))
+        return false;
     engine->stats.pairs[decision->arm]++;
     engine->stats.asked_again += decision->attempt > 1;
     engine->stats.replicas += decision->replica > 1;
-    return spend_charge(engine, decision->pool, request, decision->slot, error);
+    return true;
 }
 
 /* The pick is taken: the pool follows. */
@@ -363,6 +364,7 @@ static bool take(struct engine *engine, const struct decision *decision, struct 
                  struct error *error)
 {
     double share = engine->model.return_rate;
+    engine->partitions[decision->pool->partition].bucket.open++;
     request->applied = request_share(request, share) * request->weight;
     enum sel_status status = sel_picker_take(engine->picker, &decision->choice, share);
     if (status != SEL_OK)
@@ -380,6 +382,7 @@ static bool take_replicas(struct engine *engine, const struct decision *picked, 
         return true;
     for (int32_t k = 2; k <= engine->options.labels_replicas; k++) {
         struct decision decision = *picked;
+        spend_quotas(engine);
         if (!spend_allows(engine, pool))
             return true;
         decision.slot = draw_slot(engine);
@@ -468,6 +471,6 @@ bool publish_again(struct engine *engine, const struct again *again, struct erro
         !write(engine, &decision, &request, error))
         return false;
     if (request != NULL)
-        engine_follow_request(engine, request, true); /* counted when it was charged */
+        engine_follow_request(engine, request, false);
     return true;
 }

@@ -233,9 +233,9 @@ static bool tick_partition(struct engine *engine, int32_t number, struct error *
             continue;
         if (waits && !spend_allows_partition(engine, number))
             return true;
-        if (waits)
+        if (waits && !pool->settled)
             spend_look_at(engine, pool);
-        if (waits && !spend_allows(engine, pool))
+        if (waits && !pool->settled && !spend_allows(engine, pool))
             continue; /* its prompt, its domain or its cost must wait */
         enum pool_end end = POOL_PICKS;
         if (!pool->settled && !ask_pool(engine, pool, &end, error))
@@ -263,10 +263,10 @@ bool select_tick(struct engine *engine, struct error *error)
         return error->class == ERROR_NONE;
     if (engine_window_full(engine))
         return true;
-    engine->stats.policy_trace = model_trace(&engine->model);
     spend_refresh(engine);
     if (!again_tick(engine, error))
         return false;
+    engine->stats.policy_trace = model_trace(&engine->model);
     shadows_forget(&engine->shadows);
     rivals_forget(&engine->rivals);
     if (engine->options.selection.when == WHEN_SLOTS)

@@ -123,10 +123,17 @@ void spend_look_at(struct engine *engine, struct pool *pool)
     pool->prompt_again = prompt_again(engine, pool);
 }
 
-bool spend_allows_partition(const struct engine *engine, int32_t number)
+/* A pair of this cost, by what the whole partition may spend. */
+static bool allows_cost(const struct engine *engine, int32_t number, double cost)
 {
     const struct partition *partition = &engine->partitions[number];
-    return partition_live(partition) && budget_fits(&partition->room, 0);
+    return partition_live(partition) && budget_fits(&partition->room, cost) &&
+           budget_free(&engine->budget, &partition->bucket, number) > 0;
+}
+
+bool spend_allows_partition(const struct engine *engine, int32_t number)
+{
+    return allows_cost(engine, number, 0);
 }
 
 static uint32_t domain_bit(const struct pool *pool)
@@ -138,7 +145,7 @@ static uint32_t domain_bit(const struct pool *pool)
 static bool allows(const struct engine *engine, const struct pool *pool)
 {
     const struct partition *partition = &engine->partitions[pool->partition];
-    return partition_live(partition) && budget_fits(&partition->room, (double)pool->dearest) &&
+    return allows_cost(engine, pool->partition, (double)pool->dearest) &&
            (partition->full & domain_bit(pool)) == 0 && pool->prompt_again == 0;
 }
 
@@ -206,7 +213,6 @@ bool spend_charge(struct engine *engine, struct pool *pool, const struct request
     struct bucket *bucket = &engine->partitions[request->partition].bucket;
     double cost = (double)request->cost;
     budget_charge(&engine->budget, bucket, request->issued_at, cost);
-    bucket->open++;
     if (!budget_note(&engine->budget, bucket, request->issued_at, slot, cost, pool->domain))
         return no_memory(error);
     look_at_partition(engine, request->partition);
