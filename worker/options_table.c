@@ -357,7 +357,7 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(accounting, rule), TYPE_STRING, .fallback = "",
      .text = "A rule of scores to compare with: /accounting says how many labels it would need, "
              "and how many the rule in use, where both choose from up to 64 open pools a tick. "
-             "Picks take about twice as long or longer; empty: none."},
+             "A tick with a slot opens up to 128 pools more for it; empty: none."},
 
     {ROW(memory, limit), TYPE_SIZE, 32 * MIB, 1024 * GIB, .fallback = "1GiB",
      .text = "Covers queues, pools and windows; a start that cannot fit says by how much."},

@@ -8,8 +8,8 @@
  * (shadows.h), by a coin with the share of requests that are answered; between two fits its picks
  * stand in Sigma with that share.
  *
- * Like shadows they are this worker's own, begin anew with it, and change nothing else. They take
- * about as long as the picks themselves, or longer where ticks have few slots. */
+ * Like shadows they are this worker's own, begin anew with it, and change nothing else. Most of
+ * their time goes into opening the pools, once a tick. */
 #ifndef INFOPAIR_ENGINE_RIVAL_H
 #define INFOPAIR_ENGINE_RIVAL_H
 
