@@ -114,6 +114,27 @@ def check_certificate(stage, labels):
     assert metrics["infopair_certificate_timestamp_seconds"] * 1000 >= found["time"] - 1, metrics
 
 
+def check_accounting(stage):
+    """How many labels are saved is told when it is asked for, or why it is not."""
+    def answer():
+        stage.worker.must_live()
+        status, text = stage.worker.get("/accounting")
+        assert status in (200, 202), f"/accounting answered {status}: {text}"
+        found = json.loads(text)
+        assert status == 200 or found["reason"], text
+        return found if status == 200 else None
+
+    found = eventually(answer, 60, "an account of the labels")
+    print(f"accounting: {found}")
+    assert found["labels"] > 0 and found["shadows"]["slots"] > 0, found
+    assert 0 < found["gap_estimate"]["low"] <= found["gap_estimate"]["high"], found
+    if found["supported"]:
+        saved = found["labels_saved"]
+        assert saved["low"] <= saved["mid"] <= saved["high"], found
+    else:
+        assert "not supported by the control arm" in found["unsupported"], found
+
+
 def judge_run(stage, world, metrics, labels):
     run = read_run(stage.brokers)
 
@@ -183,6 +204,7 @@ def main():
     with Stage(chosen.build, OPTIONS, chosen.keep) as stage:
         metrics = run_loop(stage, chosen.labels)
         check_certificate(stage, chosen.labels)
+        check_accounting(stage)
         run = judge_run(stage, world, metrics, chosen.labels)
         trace, difference = judge.check_trace(run, metrics)
         print(f"tr(I inverse(Sigma)): {trace:.9g} in the ledger, the worker's differs by "
