@@ -555,6 +555,8 @@ static void a_restart_begins_the_shadows_anew(void **state)
     check(engine_tick(shell.engine, shell.now, &error), &error);
     check(engine_refresh(shell.engine, &error), &error);
     expect_reason(&shell, MIB, "too few slots");
+    /* Open pools that were in I before are read again. */
+    assert_int_equal(shadows_pools(&shell.engine->shadows), PROMPTS);
     stop(&shell);
     cluster_free(cluster);
 }

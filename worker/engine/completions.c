@@ -103,9 +103,12 @@ static bool meet_pane(struct engine *engine, struct partition *partition, struct
         return true;
     if (!advance(engine, partition, partition->pane.from_time, error))
         return false;
-    for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next)
-        pool->counted =
-            pool->counted || (pool->ready && identity_equal(pool->space, partition->pane.space));
+    for (struct pool *pool = partition->pools.first; pool != NULL; pool = pool->next) {
+        if (pool->counted || !pool->ready || !identity_equal(pool->space, partition->pane.space))
+            continue;
+        pool->counted = true;
+        shadows_see_pool(engine, pool);
+    }
     partition->pane.from_record_time = partition->record_time;
     partition->met = true;
     return true;

@@ -197,6 +197,9 @@ bool moments_tick(struct engine *engine, struct error *error);
 bool moments_keep(struct engine *engine, struct partition *partition, const struct pool *pool);
 bool moments_entry(struct engine *engine, const struct entry *entry, enum applied *applied,
                    struct error *error);
+/* Fills `rows` with the completions that describe the traffic, at most pool->count: those marked
+ * so, else all. Returns how many. */
+size_t moments_rows(const struct pool *pool, size_t *rows);
 /* Forgets what the unpublished pane holds of closed pools. */
 void moments_clear(struct pane *pane);
 

@@ -18,8 +18,7 @@ static size_t packed_size(size_t d)
     return d * (d + 1) / 2;
 }
 
-/* Fills `rows` with the completions that describe the traffic: those marked so, else all. */
-static size_t traffic_rows(const struct pool *pool, size_t *rows)
+size_t moments_rows(const struct pool *pool, size_t *rows)
 {
     size_t count = 0;
     for (size_t k = 0; k < pool->count; k++) {
@@ -62,7 +61,7 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
     const struct engine_options *options = &engine->options;
     size_t d = engine->model.space.dimension;
     size_t rows[pool->count];
-    size_t n = traffic_rows(pool, rows);
+    size_t n = moments_rows(pool, rows);
     double *logits = engine->scratch;
     double *rest = engine->scratch + options->pool_max;
     double mean = 0;
@@ -78,7 +77,7 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
     }
     if (options->policy_sampling == SAMPLING_LOGGED)
         engine->stats.sampling_tempered += temper(logits, n);
-    shadows_see_pool(engine, pool, engine->gathered, n, mean);
+    shadows_see_pool(engine, pool);
     double ess = 0;
     bool equal = options->policy_sampling == SAMPLING_CURRENT;
     if (sel_policy_moments(engine->gathered, n, d, equal ? NULL : logits, mean, sums, &ess, rest) !=

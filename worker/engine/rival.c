@@ -82,6 +82,8 @@ bool rivals_prepare(struct engine *engine)
     bool done = rivals->rows != NULL && rivals->forbidden != NULL;
     for (size_t k = 0; done && k < RIVALS; k++)
         done = prepare(&rivals->each[k], options, rule_of(options, k), space->dimension);
+    if (!done)
+        rivals_fini(rivals);
     return done;
 }
 

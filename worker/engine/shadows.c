@@ -59,9 +59,11 @@ bool shadows_prepare(struct engine *engine)
     if (shadows->count == 0)
         return true;
     shadows->x = malloc(shadows->count * shadows->room * shadows->dimension * sizeof(float));
-    return shadows->x != NULL &&
-           prepare_pools(&shadows->traffic, engine->options.pool_max, space->dimension,
-                         engine->options.accounting_bytes / 2);
+    if (shadows->x != NULL && prepare_pools(&shadows->traffic, engine->options.pool_max,
+                                            space->dimension, engine->options.accounting_bytes / 2))
+        return true;
+    shadows_fini(shadows);
+    return false;
 }
 
 void shadows_forget(struct shadows *shadows)
@@ -86,14 +88,13 @@ size_t shadows_pools(const struct shadows *shadows)
     return pools->seen < pools->room ? (size_t)pools->seen : pools->room;
 }
 
-void shadows_see_pool(struct engine *engine, const struct pool *pool, const float *rows, size_t n,
-                      double weight)
+void shadows_see_pool(struct engine *engine, const struct pool *pool)
 {
     struct shadows *shadows = &engine->shadows;
     struct shadow_pools *pools = &shadows->traffic;
-    size_t d = shadows->dimension;
-    if (pools->room == 0 || d != engine->model.space.dimension || n > pools->rows ||
-        engine->options.policy_sampling != SAMPLING_REFERENCE)
+    size_t d = engine->model.space.dimension, rows[pool->count];
+    if (!space_is_current(engine, pool) || !shadows_prepare(engine) || pools->room == 0 ||
+        pool->count > pools->rows || engine->options.policy_sampling != SAMPLING_REFERENCE)
         return;
     uint64_t place = pools->seen++;
     struct sel_random random = identity_random(engine->options.seed, "traffic", pool->key);
@@ -101,9 +102,16 @@ void shadows_see_pool(struct engine *engine, const struct pool *pool, const floa
         place = sel_random_below(&random, place + 1);
     if (place >= pools->room)
         return;
-    memcpy(pools->x + place * pools->rows * d, rows, n * d * sizeof *rows);
+    size_t n = moments_rows(pool, rows);
+    float *x = pools->x + place * pools->rows * d;
     pools->count[place] = (uint32_t)n;
-    pools->weight[place] = weight;
+    pools->weight[place] = 0;
+    for (size_t k = 0; k < n; k++) {
+        const struct held *held = pool->held[rows[k]];
+        pools->weight[place] += (double)held->traffic_weight / (double)n;
+        for (size_t axis = 0; axis < d; axis++)
+            x[k * d + axis] = (float)space_scaled(&engine->model.space, axis, held->features[axis]);
+    }
 }
 
 /* ---- a uniform pool ---- */

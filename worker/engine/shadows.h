@@ -69,10 +69,9 @@ bool shadows_prepare(struct engine *engine);
 void shadows_fini(struct shadows *shadows);
 /* A pair of the selected arm is about to be asked. Nothing else of the engine changes. */
 void shadows_follow(struct engine *engine, const struct decision *decision);
-/* A pool goes into I: `n` completions of it, n x d. Not where policy.sampling knows other weights
- * than those of psi. */
-void shadows_see_pool(struct engine *engine, const struct pool *pool, const float *rows, size_t n,
-                      double weight);
+/* A pool goes into I, or went there before this worker held it. Not where policy.sampling knows
+ * other weights than those of psi. */
+void shadows_see_pool(struct engine *engine, const struct pool *pool);
 size_t shadows_pools(const struct shadows *shadows);
 /* A uniform pool of those open to a slot; NULL: none is. */
 const struct pool *shadows_draw_pool(struct engine *engine, struct sel_random *random);
