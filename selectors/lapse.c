@@ -2,8 +2,8 @@
  *
  *   P(left) = (1-e) sigma(psi' x) + e/2
  *   e_hat   = sum_g v_g e_g Z(e_g) / sum_g v_g Z(e_g),  Z(e) = the likelihood with psi integrated
- * out log Z   = -f + d/2 log lambda - 1/2 log det Sigma  (Laplace), f, lambda, Sigma of the fit at
- * e
+ * out log Z   = -f + sum_b d_b/2 log lambda_b - 1/2 log det Sigma  (Laplace), f, lambda, Sigma of
+ * the fit at e
  *
  * over a grid of rates, v_g the trapezoid's weights: the posterior mean under a flat prior. Every
  * rate has its own psi and lambda: maximised together with psi, lapses hide in a smaller psi, and

@@ -1,16 +1,17 @@
 /* psi by penalised maximum likelihood, lambda by evidence.
  *
- *   f(psi) = sum_k weight_k loss(y_k, m_k) + lambda/2 |psi - prior|^2,  m = psi' x
+ *   f(psi) = sum_k weight_k loss(y_k, m_k) + sum_b lambda_b/2 |psi_b - prior_b|^2,  m = psi' x
  *   loss   = -y log P - (1-y) log(1-P),  P = (1-e) sigma(m) + e/2, e one for all or of the label
  *   or, with options->tie, that of three answers in ties.c, whose w then stands below
  *   F      = sum_k weight_k w_k x_k x_k', w = [(1-e) sigma']^2 / (P (1-P)): the Hessian of the sum
- *            for e = 0, the Fisher information otherwise;  Sigma = lambda Id + F
+ *            for e = 0, the Fisher information otherwise;  Sigma = diag(lambda) + F
  * Newton: psi -= t Sigma^-1 gradient, t = 1, halved until f falls (Armijo).
- * Evidence (MacKay 1992): gamma = d - lambda tr(Sigma^-1), lambda = gamma / |psi - prior|^2
- * clipped, then again; f, gradient and Sigma follow a change of lambda without a pass over the
- * list. Guard: labels asked at margins near 0 look like coin flips, and evidence then says psi =
- * prior. Where gamma < d/2 with n > 2 d labels, the fit is started again from psi = prior, lambda =
- * 1 and three rounds; the result with the larger evidence is kept.
+ * Evidence (MacKay 1992), for each group b of d_b features: gamma_b = d_b - lambda_b times the
+ * trace of its block of Sigma^-1, lambda_b = gamma_b / |psi_b - prior_b|^2 clipped, then again; f,
+ * gradient and Sigma follow a change of lambda without a pass over the list. Guard: labels asked at
+ * margins near 0 look like coin flips, and evidence then says psi = prior. Where the sum of gamma_b
+ * is below d/2 with n > 2 d labels, the fit is started again from psi = prior, all lambda = 1 and
+ * three rounds; the result with the larger evidence is kept.
  *
  * The list is read in blocks of LINEAR_BLOCK rows; margins are never stored. A pass costs O(n d^2)
  * with Sigma and O(n d) without, a step O(d^3) more. */
@@ -46,8 +47,10 @@ struct fit {
     const double *prior;
     const struct sel_preference_options *options;
     double *psi;
-    double lambda;
-    double loss; /* sum of losses at psi, to which fisher and likelihood belong */
+    size_t groups;
+    size_t sizes[SEL_GROUPS_MAX];  /* d_b */
+    double lambda[SEL_GROUPS_MAX]; /* of each group */
+    double loss;                   /* sum of losses at psi, to which fisher and likelihood belong */
     int iterations;
 };
 
@@ -221,19 +224,29 @@ static double pass(const struct fit *fit, const double *psi, bool full)
     return sum;
 }
 
-static double distance_squared(const struct fit *fit, const double *psi)
+static size_t group_of(const struct fit *fit, size_t feature)
 {
-    double sum = 0;
+    return fit->groups == 1 ? 0 : fit->options->group[feature];
+}
+
+/* |psi_b - prior_b|^2 of each group. */
+static void find_distances(const struct fit *fit, const double *psi, double *squares)
+{
+    for (size_t b = 0; b < fit->groups; b++)
+        squares[b] = 0;
     for (size_t k = 0; k < fit->preference->d; k++) {
         double away = psi[k] - (fit->prior == NULL ? 0 : fit->prior[k]);
-        sum += away * away;
+        squares[group_of(fit, k)] += away * away;
     }
-    return sum;
 }
 
 static double objective_of(const struct fit *fit, const double *psi, double loss)
 {
-    return loss + fit->lambda / 2 * distance_squared(fit, psi);
+    double squares[SEL_GROUPS_MAX], penalty = 0;
+    find_distances(fit, psi, squares);
+    for (size_t b = 0; b < fit->groups; b++)
+        penalty += fit->lambda[b] / 2 * squares[b];
+    return loss + penalty;
 }
 
 /* Gradient of f at psi; returns its largest entry in size. */
@@ -243,7 +256,7 @@ static double find_gradient(const struct fit *fit)
     double largest = 0;
     for (size_t k = 0; k < preference->d; k++) {
         double away = fit->psi[k] - (fit->prior == NULL ? 0 : fit->prior[k]);
-        preference->gradient[k] = preference->likelihood[k] + fit->lambda * away;
+        preference->gradient[k] = preference->likelihood[k] + fit->lambda[group_of(fit, k)] * away;
         double size = fabs(preference->gradient[k]);
         if (!(size <= largest)) /* keeps a NaN */
             largest = size;
@@ -251,19 +264,21 @@ static double find_gradient(const struct fit *fit)
     return largest;
 }
 
-/* Factor of lambda Id + F, with more on the diagonal where rounding left it indefinite. */
+/* Factor of diag(lambda) + F, with more on the diagonal where rounding left it indefinite. */
 static bool factor_information(const struct fit *fit)
 {
     struct sel_preference *preference = fit->preference;
     size_t d = preference->d;
-    double largest = fit->lambda;
+    double largest = fit->lambda[0];
+    for (size_t b = 1; b < fit->groups; b++)
+        largest = fmax(largest, fit->lambda[b]);
     for (size_t k = 0; k < d; k++)
         largest = fmax(largest, preference->fisher[k * d + k]);
     double extra = 0;
     for (int attempt = 0; attempt < 8; attempt++) {
         memcpy(preference->factor, preference->fisher, d * d * sizeof(double));
         for (size_t k = 0; k < d; k++)
-            preference->factor[k * d + k] += fit->lambda + extra;
+            preference->factor[k * d + k] += fit->lambda[group_of(fit, k)] + extra;
         if (linear_factor(preference->factor, d))
             return true;
         extra = extra > 0 ? extra * 100 : 1e-15 * (double)d * largest;
@@ -322,7 +337,24 @@ static enum sel_status solve(struct fit *fit, double *gradient)
 
 /* ---- evidence ---- */
 
-/* gamma = d - lambda tr(Sigma^-1) and log det Sigma at psi. */
+/* Traces of the groups' blocks of Sigma^-1 = L^-T L^-1, from L^-1. */
+static void find_traces(const struct fit *fit, double *traces)
+{
+    const double *row = fit->preference->factor;
+    size_t d = fit->preference->d;
+    for (size_t b = 0; b < fit->groups; b++)
+        traces[b] = 0;
+    for (size_t k = 0; k < d; k++, row += d) {
+        if (fit->groups == 1) {
+            traces[0] += linear_dot(row, row, k + 1);
+            continue;
+        }
+        for (size_t j = 0; j <= k; j++)
+            traces[group_of(fit, j)] += row[j] * row[j];
+    }
+}
+
+/* gamma of each group and log det Sigma at psi. */
 static bool measure(const struct fit *fit, double *gamma, double *log_determinant)
 {
     struct sel_preference *preference = fit->preference;
@@ -332,11 +364,10 @@ static bool measure(const struct fit *fit, double *gamma, double *log_determinan
     *log_determinant = linear_log_determinant(preference->factor, d);
     if (!linear_invert_triangle(preference->factor, d))
         return false;
-    /* tr(Sigma^-1) = |L^-1|^2 */
-    double trace = 0;
-    for (size_t k = 0; k < d; k++)
-        trace += linear_dot(preference->factor + k * d, preference->factor + k * d, k + 1);
-    *gamma = fmax(0, (double)d - fit->lambda * trace);
+    double traces[SEL_GROUPS_MAX];
+    find_traces(fit, traces);
+    for (size_t b = 0; b < fit->groups; b++)
+        gamma[b] = fmax(0, (double)fit->sizes[b] - fit->lambda[b] * traces[b]);
     return true;
 }
 
@@ -345,25 +376,51 @@ static double clip_lambda(const struct fit *fit, double lambda)
     return fmin(fmax(lambda, fit->options->lambda_min), fit->options->lambda_max);
 }
 
-/* Solves, then `rounds` times renews lambda and solves again. Fills `result` but for iterations. */
-static enum sel_status solve_rounds(struct fit *fit, int rounds, double *gamma,
+static void renew_lambda(struct fit *fit, const double *gamma)
+{
+    double squares[SEL_GROUPS_MAX];
+    find_distances(fit, fit->psi, squares);
+    for (size_t b = 0; b < fit->groups; b++)
+        fit->lambda[b] = clip_lambda(fit, squares[b] > 0 ? gamma[b] / squares[b] : INFINITY);
+}
+
+/* log of the normalised prior's share of the evidence: sum_b d_b/2 log lambda_b. */
+static double log_prior(const struct fit *fit)
+{
+    double sum = 0;
+    for (size_t b = 0; b < fit->groups; b++)
+        sum += (double)fit->sizes[b] / 2 * log(fit->lambda[b]);
+    return sum;
+}
+
+/* One number for all groups: the geometric mean over the features. */
+static double mean_lambda(const struct fit *fit)
+{
+    return fit->groups == 1 ? fit->lambda[0] : exp(2 * log_prior(fit) / (double)fit->preference->d);
+}
+
+/* Solves, then `rounds` times renews lambda and solves again. Fills `result` but for iterations.
+ * *total: the sum of gamma_b. */
+static enum sel_status solve_rounds(struct fit *fit, int rounds, double *total,
                                     struct sel_preference_result *result)
 {
-    double log_determinant = 0;
+    double log_determinant = 0, gamma[SEL_GROUPS_MAX];
     enum sel_status status = solve(fit, &result->gradient);
     for (int round = 0; round <= rounds; round++) {
         if (!measure(fit, gamma, &log_determinant))
             return SEL_SINGULAR;
         if (round == rounds)
             break;
-        double distance = distance_squared(fit, fit->psi);
-        fit->lambda = clip_lambda(fit, distance > 0 ? *gamma / distance : INFINITY);
+        renew_lambda(fit, gamma);
         status = solve(fit, &result->gradient);
     }
-    result->lambda = fit->lambda;
+    *total = 0;
+    for (size_t b = 0; b < fit->groups; b++)
+        *total += gamma[b];
+    result->lambda = mean_lambda(fit);
+    memcpy(result->lambdas, fit->lambda, sizeof result->lambdas);
     result->objective = objective_of(fit, fit->psi, fit->loss);
-    result->evidence = -result->objective + (double)fit->preference->d / 2 * log(fit->lambda) -
-                       log_determinant / 2;
+    result->evidence = -result->objective + log_prior(fit) - log_determinant / 2;
     return status;
 }
 
@@ -377,7 +434,8 @@ static enum sel_status restart(struct fit *fit, enum sel_status status,
         memset(fit->psi, 0, bytes);
     else
         memcpy(fit->psi, fit->prior, bytes);
-    fit->lambda = clip_lambda(fit, 1);
+    for (size_t b = 0; b < fit->groups; b++)
+        fit->lambda[b] = clip_lambda(fit, 1);
     fit->loss = pass(fit, fit->psi, true);
     struct sel_preference_result again = {0};
     double gamma = 0;
@@ -399,6 +457,36 @@ static bool options_are_valid(const struct sel_preference_options *options)
     return (fixed || evidence) && options->lapse >= 0 && options->lapse < 1 && options->tie >= 0 &&
            isfinite(options->tie) && options->tolerance >= 0 && options->iterations_max >= 0 &&
            options->evidence_rounds >= 0;
+}
+
+/* Counts the features of each group and sets their lambdas; starts: one for each. False: `group`
+ * names none, or a lambda is not a positive number. */
+static bool take_groups(struct fit *fit, const double *starts)
+{
+    const struct sel_preference_options *options = fit->options;
+    fit->groups = options->groups < 2 ? 1 : options->groups;
+    if (fit->groups > SEL_GROUPS_MAX || (fit->groups > 1 && options->group == NULL))
+        return false;
+    for (size_t k = 0; k < fit->preference->d; k++) {
+        if (group_of(fit, k) >= fit->groups)
+            return false;
+        fit->sizes[group_of(fit, k)]++;
+    }
+    for (size_t b = 0; b < fit->groups; b++) {
+        fit->lambda[b] = starts != NULL ? starts[b] : options->lambda_start;
+        if (!(fit->lambda[b] > 0) || !isfinite(fit->lambda[b]) || fit->sizes[b] == 0)
+            return false;
+    }
+    return true;
+}
+
+/* The lambda that all groups share where it is fixed, else those that the options start from. */
+static bool take_starts(struct fit *fit)
+{
+    double fixed[SEL_GROUPS_MAX];
+    for (size_t b = 0; b < SEL_GROUPS_MAX; b++)
+        fixed[b] = fit->options->lambda;
+    return take_groups(fit, fixed[0] > 0 ? fixed : fit->options->lambda_starts);
 }
 
 static bool labels_are_valid(const double *y, const double *weight, const double *lapses, size_t n)
@@ -428,7 +516,8 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
                       .options = options,
                       .psi = psi};
     bool by_evidence = options->lambda == 0 && n > 0 && n >= options->evidence_from;
-    fit.lambda = options->lambda > 0 ? options->lambda : options->lambda_start;
+    if (!take_starts(&fit))
+        return SEL_INVALID;
     fit.loss = pass(&fit, psi, true);
     /* A coordinate that is not finite shows here, whatever psi is. */
     if (!isfinite(objective_of(&fit, psi, fit.loss)) || !isfinite(find_gradient(&fit)))
@@ -471,7 +560,7 @@ enum sel_status sel_preference_left_out(struct sel_preference *preference,
                                         const sel_feature *const *x, const double *y,
                                         const double *weight, size_t n,
                                         const struct sel_preference_options *options,
-                                        const double *psi, double lambda, double *margin,
+                                        const double *psi, const double *lambdas, double *margin,
                                         double *variance)
 {
     struct fit fit = {.preference = preference,
@@ -480,10 +569,9 @@ enum sel_status sel_preference_left_out(struct sel_preference *preference,
                       .weight = weight,
                       .n = n,
                       .options = options,
-                      .psi = preference->trial,
-                      .lambda = lambda};
-    if (!(lambda > 0) || !isfinite(lambda) || !options_are_valid(options) ||
-        !labels_are_valid(y, weight, options->lapses, n))
+                      .psi = preference->trial};
+    if (!options_are_valid(options) || !labels_are_valid(y, weight, options->lapses, n) ||
+        !take_groups(&fit, lambdas))
         return SEL_INVALID;
     memcpy(fit.psi, psi, preference->d * sizeof *psi);
     pass(&fit, psi, true);

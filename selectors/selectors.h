@@ -134,6 +134,9 @@ enum sel_status sel_policy_moments(const sel_feature *phi, size_t n, size_t d, c
 
 /* ---- preference.c: psi by penalised maximum likelihood, lambda by evidence ---- */
 
+/* Most groups of features. */
+enum { SEL_GROUPS_MAX = 64 };
+
 struct sel_preference_options {
     double lapse;         /* epsilon in [0, 1) */
     double lambda;        /* > 0: fixed; 0: by evidence (MacKay) */
@@ -148,17 +151,22 @@ struct sel_preference_options {
     const double *lapses; /* one epsilon for each label, in place of `lapse`; NULL, the default */
     double tie;           /* of Davidson's model, where y = 1/2 is a tie; 0, the default: y = 1/2
                              counts as half an answer for each side */
+    /* Groups of features with a lambda each; the cap and the floor are those of every group. */
+    size_t groups;               /* 0 or 1: one lambda */
+    const uint8_t *group;        /* d values below `groups`, none of them unused; or NULL */
+    const double *lambda_starts; /* of each group; NULL: lambda_start */
 };
 
 /* The defaults above for dimension d. */
 struct sel_preference_options sel_preference_defaults(size_t d);
 
 struct sel_preference_result {
-    double lambda;
+    double lambda;    /* of several groups: the geometric mean over the features */
     double objective; /* penalised negative log-likelihood */
-    double evidence;  /* -objective + d/2 log lambda - 1/2 log det Sigma */
+    double evidence;  /* -objective + sum over groups of d_b/2 log lambda_b - 1/2 log det Sigma */
     double gradient;  /* |gradient|_inf at the end */
     int iterations;   /* Newton steps over all solves */
+    double lambdas[SEL_GROUPS_MAX]; /* of each group */
 };
 
 struct sel_preference;
@@ -166,10 +174,11 @@ struct sel_preference;
 /* For d >= 1 features; about 2 d^2 + 256 d doubles. NULL when that cannot be had. */
 struct sel_preference *sel_preference_new(size_t d);
 void sel_preference_free(struct sel_preference *preference);
-/* Minimises sum_k weight_k loss(y_k, psi' x_k) + lambda/2 |psi - prior|^2 by damped Newton (Fisher
- * scoring where lapse > 0), y in [0, 1]. x: n pointers to d values; prior: d values or NULL for 0;
- * psi: d values, the start on entry and the solution on return. SEL_NOT_CONVERGED still leaves the
- * best psi found, and fills the result; after SEL_INVALID psi is as it was. */
+/* Minimises sum_k weight_k loss(y_k, psi' x_k) + sum_j lambda_j/2 (psi_j - prior_j)^2, lambda_j
+ * that of the feature's group, by damped Newton (Fisher scoring where lapse > 0), y in [0, 1]. x: n
+ * pointers to d values; prior: d values or NULL for 0; psi: d values, the start on entry and the
+ * solution on return. SEL_NOT_CONVERGED still leaves the best psi found, and fills the result;
+ * after SEL_INVALID psi is as it was. */
 enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_feature *const *x,
                                    const double *y, const double *weight, size_t n,
                                    const double *prior,
@@ -179,13 +188,13 @@ enum sel_status sel_preference_fit(struct sel_preference *preference, const sel_
  * posterior N(psi, Sigma^-1) with the label taken out by one Newton step from psi (approximate
  * leave-one-out, Rad and Maleki 2020):
  *   variance = q / (1 - weight w q),  mean = psi' x + variance weight dloss/dm,  q = x' Sigma^-1 x.
- * psi and lambda: of a fit of the same labels by the same options, prior 0. margin, variance: n
- * values. Costs about a Newton step. */
+ * psi and lambdas (one for each group): of a fit of the same labels by the same options, prior 0.
+ * margin, variance: n values. Costs about a Newton step. */
 enum sel_status sel_preference_left_out(struct sel_preference *preference,
                                         const sel_feature *const *x, const double *y,
                                         const double *weight, size_t n,
                                         const struct sel_preference_options *options,
-                                        const double *psi, double lambda, double *margin,
+                                        const double *psi, const double *lambdas, double *margin,
                                         double *variance);
 
 /* ---- lapse.c ---- */

@@ -142,7 +142,7 @@ static void leave_out(struct labels *labels, const struct sel_preference_options
 {
     struct sel_preference *preference = sel_preference_new(FEATURES);
     assert_int_equal(sel_preference_left_out(preference, labels->x, labels->y, labels->weight,
-                                             labels->n, options, psi, options->lambda,
+                                             labels->n, options, psi, &options->lambda,
                                              labels->margin, labels->variance),
                      SEL_OK);
     sel_preference_free(preference);

@@ -213,7 +213,7 @@ static enum sel_status describe_annotators(struct model *model, struct label_set
 {
     enum sel_status status =
         sel_preference_left_out(model->preference, set->x, set->y, set->weight, set->count, options,
-                                psi, result->preference.lambda, set->margin, set->variance);
+                                psi, result->preference.lambdas, set->margin, set->variance);
     if (status != SEL_OK)
         return status;
     const struct annotated labels = {set->request, set->annotator, set->y,    set->weight,
