@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory restore workers partitions pending rules lapses labels accounting select pick flat design"
+KNOWN="pipeline memory restore workers partitions pending rules lapses groups labels accounting select pick flat design"
 
 usage() {
     cat <<TEXT
@@ -21,6 +21,7 @@ is beyond its bound. There are:
   pending    gap after a batch of 500 that sees its own picks against one that does not
   rules      every rule of selection in a world whose truth is known, against uniform pairs
   lapses     what careless answers cost, and what estimating their share wins back
+  groups     what a lambda for each group of features is worth on real features
   labels     how many labels each rule saves, in simulated worlds and on real features
   accounting the interval of the labels saved against the truth; what the shadows add to a pick
   select     time to open a pool and find its best pair against its multiplications, and NumPy

@@ -1,6 +1,6 @@
 /* The best design over more pairs than fit into a list.
  *
- *   min over p of f(p) = tr(I M(p)^-1), M(p) = lambda Id + n sum_k p_k w_k x_k x_k',
+ *   min over p of f(p) = tr(I M(p)^-1), M(p) = diag(lambda) + n sum_k p_k w_k x_k x_k',
  *   0 <= p_k <= 1 / n, n the asked pairs
  *   -df/dp_k = d_k = n w_k x_k' V x_k, V = M^-1 I M^-1;  f(p) - min f <= max_v d'v - d'p, where the
  *   best v is 1 / n on the n largest d_k
@@ -224,7 +224,7 @@ static void sum_information(struct solving *solving)
     shuffle(solving);
     memset(solving->information, 0, d * d * sizeof(double));
     for (size_t k = 0; k < d; k++)
-        solving->information[k * d + k] = solving->snapshot->lambda;
+        solving->information[k * d + k] = solving->snapshot->lambda[k];
     for (size_t from = 0; from < solving->column_count; from += solving->block)
         accumulate(solving, from, size_at(solving, from), 1, solving->information);
 }

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "command_kafka.h"
 #include "interrupt.h"
+#include "lambdas.h"
 #include "ledger_view.h"
 #include "npy.h"
 
@@ -142,15 +143,15 @@ static json_t *numbers(const double *values, size_t count)
 static bool print(const struct model_command *model, const struct engine_view *view,
                   struct error *error)
 {
-    json_t *line =
-        json_pack("{s:s, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f, s:o}",
-                  "feature_space", view->space, "fit_id", (json_int_t)model->fit_id, "time",
-                  (json_int_t)model->time, "dimension", (json_int_t)view->dimension, "psi",
-                  numbers(view->psi, view->dimension), "lambda", view->lambda, "lapse", view->lapse,
-                  "left_bias", view->left_bias, "tie", view->tie, "return_rate", view->return_rate,
-                  "labels", (json_int_t)model->labels, "objective", model->objective, "centre",
-                  numbers(view->centre, view->dimension), "scale", view->scale, "annotators",
-                  annotators_json(view));
+    json_t *line = json_pack(
+        "{s:s, s:I, s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:I, s:f, s:o, s:f, s:o}",
+        "feature_space", view->space, "fit_id", (json_int_t)model->fit_id, "time",
+        (json_int_t)model->time, "dimension", (json_int_t)view->dimension, "psi",
+        numbers(view->psi, view->dimension), "lambda", view->lambda, "lambdas",
+        lambdas_json(model->view.engine), "lapse", view->lapse, "left_bias", view->left_bias, "tie",
+        view->tie, "return_rate", view->return_rate, "labels", (json_int_t)model->labels,
+        "objective", model->objective, "centre", numbers(view->centre, view->dimension), "scale",
+        view->scale, "annotators", annotators_json(view));
     bool good = line != NULL && json_dumpf(line, stdout, 0) == 0 && putchar('\n') != EOF &&
                 fflush(stdout) == 0;
     json_decref(line);

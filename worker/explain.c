@@ -2,6 +2,7 @@
 
 #include "command_kafka.h"
 #include "engine/requests.h"
+#include "lambdas.h"
 #include "topic_read.h"
 
 #include <inttypes.h>
@@ -327,12 +328,12 @@ static json_t *known_json(const struct explain *explain)
         json_array_append_new(psi, json_real(view.psi[k]));
     for (size_t k = 0; (request = requests_next(requests, &k)) != NULL; k++)
         labels += request->counted;
-    return json_pack("{s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:I, s:I}", "fit_id",
-                     (json_int_t)view.fit_id, "fit_named",
-                     (json_int_t)explain->asked.selected.fit_id, "psi", psi, "lambda", view.lambda,
-                     "lapse", view.lapse, "margin", margin, "probability_left",
-                     (1 - view.lapse) * sel_sigmoid(margin) + view.lapse / 2, "labels",
-                     (json_int_t)labels, "under_way", (json_int_t)requests->open_count);
+    return json_pack(
+        "{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:I, s:I}", "fit_id", (json_int_t)view.fit_id,
+        "fit_named", (json_int_t)explain->asked.selected.fit_id, "psi", psi, "lambda", view.lambda,
+        "lambdas", lambdas_json(explain->view.engine), "lapse", view.lapse, "margin", margin,
+        "probability_left", (1 - view.lapse) * sel_sigmoid(margin) + view.lapse / 2, "labels",
+        (json_int_t)labels, "under_way", (json_int_t)requests->open_count);
 }
 
 /* The fit in force at a time, or, `next`, the first one behind it that has seen what came before

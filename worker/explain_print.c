@@ -54,6 +54,22 @@ static void print_request(const json_t *found)
                text(found, "foreign_options"));
 }
 
+/* "  lambda of first 2.1, other 30"; nothing without groups. */
+static void print_lambdas(json_t *lambdas)
+{
+    const char *name;
+    json_t *value;
+    const char *before = "  lambda of";
+    if (json_object_size(lambdas) < 2)
+        return;
+    json_object_foreach(lambdas, name, value)
+    {
+        printf("%s %s %.4g", before, name, json_real_value(value));
+        before = ",";
+    }
+    putchar('\n');
+}
+
 static void print_known(const json_t *found)
 {
     const json_t *known = json_object_get(found, "known"),
@@ -71,6 +87,7 @@ static void print_known(const json_t *found)
                whole(known, "fit_named"));
     printf("  %lld labels in Sigma, %lld requests under way, lambda %.4g\n", whole(known, "labels"),
            whole(known, "under_way"), real(known, "lambda"));
+    print_lambdas(json_object_get(known, "lambdas"));
     if (json_is_null(choice)) {
         printf("  its record of the pairs topic was deleted: score and reason are not known\n");
         return;

@@ -58,7 +58,7 @@ enum metric {
     METRIC_ABORTS,
     METRIC_FIT_ID,            /* gauge */
     METRIC_FIT_LABELS,        /* gauge */
-    METRIC_LAMBDA,            /* gauge */
+    METRIC_LAMBDA,            /* gauge, (group) */
     METRIC_INFORMATION_PAIRS, /* gauge, labelled and pending pairs in Sigma */
     METRIC_POLICY_POOLS,      /* gauge, pools behind I */
     METRIC_POLICY_TRACE,      /* gauge, tr(I inverse(Sigma)) */

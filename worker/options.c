@@ -65,6 +65,7 @@ void options_free(struct options *options)
     for (const struct option_row *row = OPTION_ROWS; row->name != NULL; row++)
         option_clear(options, row);
     sel_rule_unload(options->plugin);
+    free(options->groups);
     free(options->sources);
     free(options);
 }

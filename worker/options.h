@@ -67,6 +67,8 @@ struct options {
     char *features_space;      /* "": the largest feature_epoch */
     double features_scale;     /* 0: estimated */
     int64_t features_scale_pools;
+    struct string_list features_groups; /* "name=ranges" each */
+    size_t features_blocks;
 
     size_t limits_record;
     size_t limits_dimension;
@@ -136,6 +138,7 @@ struct options {
     const struct sel_rule *rule;
     double rule_parameters[SEL_PARAMETERS_MAX];
     struct sel_plugin *plugin; /* NULL: none */
+    struct feature_groups *groups;
     double control_share;
 
     double budget_per_second; /* 0: none, as the next three */

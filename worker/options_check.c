@@ -1,4 +1,5 @@
 /* What one option demands of another, and of the world outside the table. */
+#include "engine/groups.h"
 #include "http.h"
 #include "options_table.h"
 
@@ -37,6 +38,30 @@ static bool check_features(const struct options *options, struct error *error)
     if (options->fit_lambda_max > 0 && options->fit_lambda > options->fit_lambda_max)
         return conflict(options, "fit.lambda", "above", "fit.lambda_max", error);
     return true;
+}
+
+/* Those that features.groups and features.blocks come to. A space may have any dimension, unless
+ * features.dimension says which. */
+static bool check_groups(struct options *options, struct error *error)
+{
+    const struct string_list *given = &options->features_groups;
+    char reason[256];
+    if (options->groups == NULL)
+        options->groups = calloc(1, sizeof *options->groups);
+    if (options->groups == NULL)
+        return error_set(error, ERROR_FATAL, "out of memory");
+    if (!feature_groups_parse((const char *const *)given->items, given->count, options->groups,
+                              error))
+        return error_prefix(error, "features.groups");
+    if (given->count > 0 && options->features_blocks > 1)
+        return error_set(error, ERROR_FATAL,
+                         "features.blocks: %zu blocks beside features.groups; give one of them",
+                         options->features_blocks);
+    options->groups->blocks = options->features_blocks;
+    size_t d =
+        options->features_dimension > 0 ? options->features_dimension : options->limits_dimension;
+    return feature_groups_fit(options->groups, d, reason, sizeof reason) ||
+           error_set(error, ERROR_FATAL, "%s", reason);
 }
 
 static bool check_topic(const char *option, const char *topic, struct error *error)
@@ -128,9 +153,10 @@ static bool check_replicas(const struct options *options, struct error *error)
 bool options_check(struct options *options, struct error *error)
 {
     return check_pools(options, error) && check_features(options, error) &&
-           options_check_budget(options, error) && options_check_rule(options, error) &&
-           check_replicas(options, error) && check_topics(options, error) &&
-           check_kafka(options, error) && check_ids(options, error) &&
+           options_check_budget(options, error) && check_groups(options, error) &&
+           options_check_rule(options, error) && check_replicas(options, error) &&
+           check_topics(options, error) && check_kafka(options, error) &&
+           check_ids(options, error) &&
            (http_check_address(options->http_address, error) ||
             error_prefix(error, "http.address"));
 }

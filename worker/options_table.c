@@ -17,6 +17,7 @@
 #define SELECTION(member) .mark = "selection.*", ROW(selection, member)
 #define ASKING(member) .mark = "labels.attempts...skips", ROW(labels, member)
 #define ANSWERS(member) .mark = "labels.by_annotator...ties", ROW(labels, member)
+#define GROUPS(member) .mark = "features.groups", ROW(features, member)
 #define PARAMETER(member, least, most)                                                             \
     SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
                        .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
@@ -128,6 +129,14 @@ const struct option_row OPTION_ROWS[] = {
              "squared distance to the pool's mean is d."},
     {ROW(features, scale_pools), TYPE_INTEGER, 1, 1e6, .fallback = "50", .shared = true,
      .text = "Ready pools that the estimate of the scale needs; nothing is asked before."},
+    {GROUPS(groups), TYPE_LIST, .fallback = "[]", .shared = true,
+     .text =
+         "Groups of features, each with a λ of its own in the fit: `\"name=FROM-TO\"` each, "
+         "indexes from 0, both ends belong to it; several ranges of one group are joined by `+`, "
+         "as in `\"style=16-31+40\"`. What no group names makes one more, `other`. Empty: one "
+         "group. A ledger whose fits have another number of groups is refused, but for one."},
+    {GROUPS(blocks), TYPE_COUNT, 1, SEL_GROUPS_MAX, .fallback = "1", .shared = true,
+     .text = "So many groups instead: contiguous blocks of equal size, `block0` and so on."},
 
     {ROW(limits, record), TYPE_SIZE, KIB, 64 * MIB, .fallback = "1MiB",
      .text = "A larger input record is dead-lettered."},

@@ -1,6 +1,7 @@
 /* What the session tells: figures for /metrics, reasons for /ready. */
 #include "annotators_report.h"
 #include "clock.h"
+#include "engine/groups.h"
 #include "log.h"
 #include "session.h"
 
@@ -67,7 +68,6 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_LEDGER_BEHIND, (double)follower_behind(session)},
                 {METRIC_FIT_ID, (double)stats->fit_id},
                 {METRIC_FIT_LABELS, (double)stats->labels_counted},
-                {METRIC_LAMBDA, stats->lambda},
                 {METRIC_INFORMATION_PAIRS, (double)(stats->labels_counted + stats->requests_open)},
                 {METRIC_POLICY_POOLS, (double)stats->moments_pools},
                 {METRIC_POLICY_TRACE, stats->policy_trace},
@@ -104,6 +104,12 @@ static void set_groups(struct session *session, const struct engine_stats *stats
         metrics_set(metrics, METRIC_LEDGER_ENTRIES, KINDS[k], NULL, (double)stats->entries[k]);
     for (size_t k = 0; k < POOL_ENDS; k++)
         metrics_set(metrics, METRIC_POOLS_CLOSED, ENDS[k], NULL, (double)stats->pools_closed[k]);
+    const struct engine_view view = engine_view(session->engine);
+    for (size_t k = 0; k < view.groups; k++) {
+        char name[GROUP_NAME_MAX + 1];
+        metrics_set(metrics, METRIC_LAMBDA, engine_group_name(session->engine, k, name), NULL,
+                    view.lambdas[k]);
+    }
     const struct memory_plan *plan = session->plan;
     metrics_set(metrics, METRIC_MEMORY, "pools", NULL, (double)stats->pools_bytes);
     metrics_set(metrics, METRIC_MEMORY, "window", NULL, (double)stats->window_bytes);

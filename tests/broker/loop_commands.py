@@ -19,7 +19,8 @@ from support.faults import DIMENSION, Scene  # noqa: E402
 from support.labeller import Labeller  # noqa: E402
 from support.ledger import read_entries, read_run  # noqa: E402
 
-OPTIONS = {"fit.every": 20, "features.scale": "auto", "budget.in_flight": 30}
+OPTIONS = {"fit.every": 20, "features.scale": "auto", "budget.in_flight": 30, "features.blocks": 2}
+RULES = information.Rules.of(OPTIONS)
 SLOT = {"kafka.instance": "test-0"}
 LABELS = 150  # more than 50, from which on there are fits
 
@@ -39,7 +40,9 @@ def check_model(stage, run):
     assert said["fit_id"] == fit["fit_id"] > 1 and said["feature_space"] == "test", said
     for name in ("lapse", "left_bias", "tie", "return_rate", "labels", "objective"):
         assert said[name] == fit[name], (name, said[name], fit[name])
-    assert [said["lambda"]] == list(numpy.frombuffer(fit["lambda"], "<f8"))
+    first, second = numpy.frombuffer(fit["lambda"], "<f8")
+    assert said["lambdas"] == {"block0": first, "block1": second}, said["lambdas"]
+    assert close(said["lambda"], (first * second) ** .5), "blocks of equal size"
     psi = numpy.frombuffer(fit["psi"], "<f8")
     assert numpy.array_equal(said["psi"], psi) and said["dimension"] == len(psi)
     assert numpy.array_equal(said["centre"], numpy.frombuffer(space["centre"], "<f8"))
@@ -84,7 +87,7 @@ def check_explained(stage, run, asked):
         assert said["choice"][name] == pair[name], name
     assert said["arm"] == pair["arm"] and said["propensity"] == pair["propensity"]
     # Sigma by another program; and the variance that the worker itself wrote into the pair.
-    sigma = information.labelled_information(entries)
+    sigma = information.labelled_information(entries, rules=RULES)
     inverse = numpy.linalg.inv(sigma)
     assert close(directions["variance"], x @ inverse @ x), "x' inverse(Sigma) x"
     assert close(directions["variance_of_rule"], pair["score_variance"]), \

@@ -31,12 +31,13 @@ def available(build):
     return (build / "engine_alone").exists()
 
 
-def run(build, labels, seed, rule="policy_trace"):
+def run(build, labels, seed, rule="policy_trace", sets=()):
     features, prompts, theta = need_data("alpaca/phi64.npy", "alpaca/prompts.jsonl",
                                          "alpaca/theta64.npy")
     done = subprocess.run(
         [build / "engine_alone", "--features", features, "--prompts", prompts, "--theta", theta,
-         "--labels", str(labels), "--seed", str(seed), "--rule", rule],
+         "--labels", str(labels), "--seed", str(seed), "--rule", rule,
+         *(word for option in sets for word in ("--set", option))],
         capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"engine_alone ended with {done.returncode}: {done.stderr[-2000:]}"
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -8,7 +8,7 @@ and every promise is asserted of all that the scene has done since its beginning
 import contextlib
 import time
 
-from . import judge
+from . import information, judge
 from .conditions import eventually, steadily
 from .labeller import Labeller
 from .ledger import FORGED, TOPICS, entry_of, read_run
@@ -164,7 +164,7 @@ def judge_all(stage, run, size):
     judge.check_inputs_consumed(stage.committed(), stage.ends(), TOPICS["completions"])
     for each in running:
         judge.check_requests_accounted(run, each["infopair_requests_in_flight"])
-        judge.check_trace(run, each)
+        judge.check_trace(run, each, information.Rules.of(stage.options))
 
 
 class Clock:

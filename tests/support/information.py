@@ -24,6 +24,8 @@ Written from the rules of the ledger, not from the worker's code:
   labels.both_bad = ignore both_bad carries no information.
 - Requests issued before the window do not count. It begins labels.window before the largest time in
   the ledger, that time cut to sixteenths of the window.
+- lambda is one number for each group of features: blocks of equal size, or the groups that are named
+  and one of the rest.
 """
 
 from dataclasses import dataclass
@@ -88,6 +90,33 @@ def unpack(packed, dimension):
 
 def pack(matrix):
     return numpy.asarray(matrix)[numpy.tril_indices(len(matrix))]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options that matter here; the defaults have one group and no window."""
+    labels_window: int = None
+    blocks: int = 1
+    groups: tuple = ()
+
+    @classmethod
+    def of(cls, options):
+        """Of a configuration {name: value}."""
+        return cls(blocks=options.get("features.blocks", 1))
+
+    def group_of_features(self, dimension):
+        """The group of each feature."""
+        if self.blocks > 1:
+            edges = [block * dimension // self.blocks for block in range(self.blocks + 1)]
+            return [block for block in range(self.blocks)
+                    for _ in range(edges[block], edges[block + 1])]
+        group = [len(self.groups)] * dimension
+        for number, definition in enumerate(self.groups):
+            for some in definition.split("=")[1].split("+"):
+                first, _, last = some.partition("-")
+                for feature in range(int(first), int(last or first) + 1):
+                    group[feature] = number
+        return group
 
 
 @dataclass
@@ -291,8 +320,11 @@ def lapse_of(fit, answer):
     return rates.get(answer["annotator_id"], fit["lapse"])
 
 
-def labelled_information(entries, window=None, asking=DEFAULT):
-    """Sigma (d x d); window: labels.window in milliseconds, when it matters."""
+def labelled_information(entries, window=None, asking=DEFAULT, rules=None):
+    """Sigma (d x d); window: labels.window in milliseconds, when it matters; rules: that and more.
+    """
+    rules = rules or Rules(labels_window=window)
+    window = rules.labels_window
     fit = newest_fit(entries)
     answered, gone = answers(entries, asking), freed(entries, asking)
     selected = members(entries, window)
@@ -303,8 +335,9 @@ def labelled_information(entries, window=None, asking=DEFAULT):
         psi = numpy.frombuffer(fit["psi"], "<f8")
         penalty = numpy.frombuffer(fit["lambda"], "<f8")
         rate, fit_id = fit["return_rate"], fit["fit_id"]
-    assert len(penalty) == 1, "feature groups are not of this slice"
-    sigma = penalty[0] * numpy.eye(dimension)
+    group = rules.group_of_features(dimension)
+    assert len(penalty) in (1, max(group) + 1), f"{len(penalty)} lambdas of {max(group) + 1} groups"
+    sigma = numpy.diag(penalty[group] if len(penalty) > 1 else penalty.repeat(dimension))
     for fields in selected:
         factor = factor_of(fields["request_id"], answered, gone, rate, asking)
         if factor == 0:
@@ -318,10 +351,11 @@ def labelled_information(entries, window=None, asking=DEFAULT):
     return sigma
 
 
-def policy_trace(entries):
+def policy_trace(entries, rules=None):
     """tr(I inverse(Sigma))."""
     information = policy_information(panes(entries))
-    return float(numpy.trace(numpy.linalg.solve(labelled_information(entries), information)))
+    sigma = labelled_information(entries, rules=rules)
+    return float(numpy.trace(numpy.linalg.solve(sigma, information)))
 
 
 def before(entries, asked):

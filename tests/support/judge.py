@@ -321,9 +321,9 @@ def check_no_dead_letters(run):
     assert not run.dead_letters, f"{len(run.dead_letters)} dead letters: {run.dead_letters[0]}"
 
 
-def check_trace(run, metrics):
+def check_trace(run, metrics, rules=None):
     """tr(I inverse(Sigma)) of a worker at rest is that of the ledger."""
-    ours = information.policy_trace(run.entries)
+    ours = information.policy_trace(run.entries, rules)
     theirs = metrics["infopair_policy_trace"]
     difference = abs(ours / theirs - 1)
     assert difference <= 1e-6, \

@@ -308,7 +308,6 @@ static struct certificate_snapshot random_snapshot(void)
                                         .pool_count = 1,
                                         .open = OPEN,
                                         .share = .9,
-                                        .lambda = 2,
                                         .labels = ANSWERED,
                                         .each = 1,
                                         .candidates = 4000};
@@ -318,6 +317,7 @@ static struct certificate_snapshot random_snapshot(void)
     made.features = calloc(N * FEATURES, sizeof *made.features);
     made.margins = calloc(N, sizeof *made.margins);
     made.known = calloc(N, sizeof *made.known);
+    made.lambda = calloc(FEATURES, sizeof *made.lambda);
     made.policy = calloc(FEATURES * FEATURES, sizeof *made.policy);
     made.pools[0] = (struct certificate_pool){.count = N, .known_count = N - 1};
     for (uint32_t j = 1; j < N; j++)
@@ -332,6 +332,8 @@ static struct certificate_snapshot random_snapshot(void)
         made.margins[k] = sel_random_normal(&random);
     for (size_t k = 0; k < FEATURES; k++)
         made.policy[k * FEATURES + k] = 1 / (1 + (double)k);
+    for (size_t k = 0; k < FEATURES; k++)
+        made.lambda[k] = k < 4 ? 2 : 5;
     return made;
 }
 
@@ -357,7 +359,7 @@ static struct sel_certificate library_of(const struct certificate_snapshot *snap
         }
     }
     for (size_t k = 0; k < FEATURES; k++)
-        sigma[k * FEATURES + k] = snapshot->lambda;
+        sigma[k * FEATURES + k] = snapshot->lambda[k];
     const struct sel_design_problem problem = {.count = count,
                                                .d = FEATURES,
                                                .x = x,

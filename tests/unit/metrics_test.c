@@ -58,11 +58,11 @@ static void test_values_are_exact(void **state)
     metrics_set(metrics, METRIC_POLICY_TRACE, NULL, NULL, 0.1);
     metrics_set(metrics, METRIC_MEMORY_LIMIT, NULL, NULL, 9007199254740991.0);
     metrics_set(metrics, METRIC_GAP_ESTIMATE, NULL, NULL, (double)NAN);
-    metrics_set(metrics, METRIC_LAMBDA, NULL, NULL, (double)INFINITY);
+    metrics_set(metrics, METRIC_LAMBDA, "style", NULL, (double)INFINITY);
     assert_line(metrics, "infopair_policy_trace 0.10000000000000001");
     assert_line(metrics, "infopair_memory_limit_bytes 9007199254740991");
     assert_line(metrics, "infopair_gap_estimate NaN");
-    assert_line(metrics, "infopair_lambda +Inf");
+    assert_line(metrics, "infopair_lambda{group=\"style\"} +Inf");
 }
 
 static void test_series_are_told_apart_by_labels(void **state)

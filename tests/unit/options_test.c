@@ -1,3 +1,4 @@
+#include "worker/engine/groups.h"
 #include "worker/options.h"
 #include "worker/options_table.h"
 
@@ -411,6 +412,34 @@ static void test_options_that_contradict_each_other_are_refused(void **state)
                    "fit.lambda: 3 is above fit.lambda_max = 2");
 }
 
+static void test_groups_of_features_are_checked(void **state)
+{
+    (void)state;
+    refuse_set("features.groups=reward=0-15,style=15-20",
+               "features.groups: feature 15 is in 'reward' and in 'style'");
+    refuse_set("features.groups=reward=a", "features.groups: 'reward=a': expected ranges FROM-TO");
+    refuse_set("features.groups=reward=0-4096",
+               "features.groups: 'reward' names feature 4096, there are 4096, from 0 on");
+    refuse_set("features.groups=reward", "features.groups");
+    refuse_set("features.blocks=65", "features.blocks: must be at most 64, not 65");
+    refuse_set("features.blocks=0", "features.blocks: must be at least 1, not 0");
+    const char *const both[] = {"features.blocks=2", "features.groups=a=0", NULL};
+    expect_failure(&(struct options_input){.no_default_file = true, .sets = both},
+                   "features.blocks: 2 blocks beside features.groups; give one of them");
+    const char *const small[] = {"features.dimension=8", "features.groups=a=0-8", NULL};
+    expect_failure(&(struct options_input){.no_default_file = true, .sets = small},
+                   "features.groups: 'a' names feature 8, there are 8, from 0 on");
+    const char *const few[] = {"features.dimension=3", "features.blocks=4", NULL};
+    expect_failure(&(struct options_input){.no_default_file = true, .sets = few},
+                   "features.blocks: 3 features do not make 4 blocks");
+    struct options *options = load_set("features.groups=reward=0-15,style=16-31+40", NULL);
+    uint8_t group[42];
+    assert_int_equal(feature_groups_of(options->groups, 42, group), 3);
+    assert_int_equal(group[40], 1);
+    assert_int_equal(group[41], 2);
+    options_free(options);
+}
+
 static void test_a_rule_goes_by_its_own_name(void **state)
 {
     (void)state;
@@ -610,6 +639,8 @@ static void test_options_of_one_mark_are_named_by_it(void **state)
     for (size_t k = 0; k < sizeof SETS / sizeof *SETS; k++)
         assert_string_equal(differing(SETS[k], NULL), "selection.*");
     assert_string_equal(differing("selection.epsilon=0.1", "seed=2"), "selection.*, seed");
+    assert_string_equal(differing("features.blocks=2", NULL), "features.groups");
+    assert_string_equal(differing("features.groups=a=0", NULL), "features.groups");
     assert_string_equal(differing("selection.plugin=", NULL), "");
     assert_string_equal(differing("selection.prompt_share=1", NULL), "");
 }
@@ -787,6 +818,7 @@ int main(void)
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_wrong_values_are_refused),
         cmocka_unit_test(test_options_that_contradict_each_other_are_refused),
+        cmocka_unit_test(test_groups_of_features_are_checked),
         cmocka_unit_test(test_a_rule_goes_by_its_own_name),
         cmocka_unit_test(test_required_options),
         cmocka_unit_test(test_secrets_are_masked),

@@ -53,6 +53,7 @@ void certificate_snapshot_free(struct certificate_snapshot *snapshot)
     free(snapshot->features);
     free(snapshot->margins);
     free(snapshot->known);
+    free(snapshot->lambda);
     free(snapshot->policy);
     free(snapshot->space);
     *snapshot = (struct certificate_snapshot){0};
@@ -259,15 +260,17 @@ static bool copy_asked(const struct engine *engine, struct sel_random *random,
 static bool copy_model(const struct model *model, struct certificate_snapshot *snapshot)
 {
     size_t bytes = snapshot->dimension * snapshot->dimension * sizeof *snapshot->policy;
-    snapshot->lambda = model->lambda;
     snapshot->lapse = model->lapse;
     snapshot->tie = model->tie;
     snapshot->fit_id = model->fit_id;
     snapshot->policy = malloc(bytes);
+    snapshot->lambda = malloc(snapshot->dimension * sizeof *snapshot->lambda);
     snapshot->space = strdup(model->space.name);
     if (snapshot->policy != NULL)
         memcpy(snapshot->policy, model->policy, bytes);
-    return snapshot->policy != NULL && snapshot->space != NULL;
+    for (size_t k = 0; snapshot->lambda != NULL && k < snapshot->dimension; k++)
+        snapshot->lambda[k] = model->lambdas[model->group[k]];
+    return snapshot->policy != NULL && snapshot->lambda != NULL && snapshot->space != NULL;
 }
 
 /* Memory that may be used: what was given, and what this space leaves of the plan for the model. */

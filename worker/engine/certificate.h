@@ -1,6 +1,6 @@
 /* What a certificate of the pairs asked so far is computed from, copied out of the engine.
  *
- *   f  = tr(I Sigma^-1),  Sigma = lambda Id + sum over the asked pairs of share w x x'
+ *   f  = tr(I Sigma^-1),  Sigma = diag(lambda) + sum over the asked pairs of share w x x'
  *   f* = min of the same over all designs of as many labels, each pair at most once, or in part
  *   efficiency = f* / f <= 1, proven to be at least bound / f where bound <= f*
  *
@@ -61,7 +61,7 @@ struct certificate_snapshot {
     double share;    /* of w that an open pair counts for, `each` included */
     double lapse, tie;
 
-    double lambda;
+    double *lambda; /* d: diagonal of the prior's precision */
     double *policy; /* d x d: I */
     int64_t labels; /* asked pairs that stand in Sigma */
     double each;    /* of them that an asked pair of the snapshot stands for; 1: all are there */

@@ -56,6 +56,8 @@ void engine_digest(const struct engine *engine, char text[ID_TEXT_SIZE])
              model->lapse,    model->return_rate, model->left_bias,
              model->tie,      model->fit_id,      model->fit_time};
     add(&sum, &fit, sizeof fit);
+    if (model->groups > 1)
+        add(&sum, model->lambdas, model->groups * sizeof *model->lambdas);
     for (int32_t k = 0; k < engine->partition_count; k++) {
         const int64_t pane[] = {k, engine->partitions[k].pane.from,
                                 engine->partitions[k].pane.from_time};

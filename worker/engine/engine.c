@@ -541,6 +541,8 @@ bool engine_obstacle(struct engine *engine, char *text, size_t size)
 {
     if (engine->model.space.name == NULL && !engine->coming.known)
         snprintf(text, size, "no completion has come yet");
+    else if (space_obstacle(engine, text, size))
+        return true;
     else if (engine->model.space.name == NULL)
         snprintf(text, size,
                  "the feature space '%.100s' has no scale yet: %lld of %lld ready pools",

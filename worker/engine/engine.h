@@ -26,6 +26,8 @@
 #include "schemas/contracts.h"
 #include "selectors/selectors.h"
 
+struct feature_groups;
+
 enum policy_sampling { SAMPLING_REFERENCE, SAMPLING_CURRENT, SAMPLING_LOGGED };
 
 /* Which pairs have replicas, what both_bad tells, and what a skip or invalid label leads to: the
@@ -76,6 +78,7 @@ struct engine_options {
     const char *features_space;
     double features_scale; /* 0: estimated */
     int64_t features_scale_pools;
+    const struct feature_groups *features_groups; /* borrowed; NULL: one group */
     size_t limits_record;
     size_t limits_dimension;
     size_t limits_text;
@@ -176,7 +179,7 @@ struct engine_stats {
     int64_t moments_pools;  /* behind I */
     int64_t fits;
     int64_t fit_id;
-    double lambda;
+    double lambda; /* of several groups of features: their geometric mean */
     double lapse;
     double left_bias;
     double label_loss;     /* of the last 200 labels as predicted before they came; NaN: too few */
@@ -293,7 +296,11 @@ struct engine_view {
     double scale;
     int64_t fit_id; /* 0: none yet */
     const double *psi;
-    double lambda, lapse, return_rate;
+    double lambda; /* of several groups of features: their geometric mean */
+    double lapse, return_rate;
+    size_t groups;
+    const double *lambdas; /* of each group */
+    const uint8_t *group;  /* of each feature */
     double left_bias;
     double tie;                             /* of Davidson's model; 0: none */
     const struct fit_annotator *annotators; /* those with the most labels first */
@@ -304,6 +311,8 @@ struct engine_view {
     int64_t time;         /* largest event time seen */
 };
 struct engine_view engine_view(const struct engine *engine);
+/* The name of a group of features, below view.groups. */
+const char *engine_group_name(const struct engine *engine, size_t group, char name[33]);
 /* Brings Sigma and I up to date. False (ERROR_FATAL): out of memory, or Sigma is singular. */
 bool engine_refresh(struct engine *engine, struct error *error);
 /* Partition of the ledger in which the entries of a request stand. */

@@ -262,6 +262,9 @@ static enum sel_status solve_fit(struct model *model, struct label_set *set, dou
 {
     struct sel_preference_options options = sel_preference_defaults(model->space.dimension);
     options.lambda = model->options->fit_lambda;
+    options.groups = model->groups;
+    options.group = model->group;
+    options.lambda_starts = model->lambdas;
     options.lambda_start = model->lambda;
     if (model->options->fit_lambda_max > 0)
         options.lambda_max = model->options->fit_lambda_max;

@@ -211,6 +211,8 @@ bool space_is_current(const struct engine *engine, const struct pool *pool);
 /* A ready pool closes: what it tells of the coming space's scale is kept. */
 bool space_measure(struct engine *engine, struct pool *pool);
 void space_fini(struct engine *engine);
+/* Why the coming space cannot begin, as one line; false when nothing stands in its way. */
+bool space_obstacle(const struct engine *engine, char *text, size_t size);
 /* Writes SPACE of the coming space once there are pools enough. */
 bool space_tick(struct engine *engine, struct error *error);
 /* Writes SPACE in force again before it is deleted from the topic: the fitter's. */

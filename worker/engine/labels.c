@@ -440,19 +440,20 @@ bool fit_tick(struct engine *engine, struct error *error)
             .time = engine->now > engine->requests.time_last ? engine->now
                                                              : engine->requests.time_last + 1,
             .kind = ENTRY_FIT,
-            .fit = {.fit_id = model->fit_id + 1,
-                    .feature_space = span_of(model->space.name),
-                    .psi = {(const char *)psi, d * sizeof *psi},
-                    .lambda = {(const char *)&result.preference.lambda, sizeof(double)},
-                    .lapse = result.lapse,
-                    .left_bias = result.left_bias,
-                    .return_rate = result.return_rate,
-                    .labels = result.labels,
-                    .label_digest = span_of(digest),
-                    .objective = result.preference.objective,
-                    .iterations = result.preference.iterations,
-                    .annotators = {result.annotators.data, result.annotators.size},
-                    .tie = result.tie}};
+            .fit = {
+                .fit_id = model->fit_id + 1,
+                .feature_space = span_of(model->space.name),
+                .psi = {(const char *)psi, d * sizeof *psi},
+                .lambda = {(const char *)result.preference.lambdas, model->groups * sizeof(double)},
+                .lapse = result.lapse,
+                .left_bias = result.left_bias,
+                .return_rate = result.return_rate,
+                .labels = result.labels,
+                .label_digest = span_of(digest),
+                .objective = result.preference.objective,
+                .iterations = result.preference.iterations,
+                .annotators = {result.annotators.data, result.annotators.size},
+                .tie = result.tie}};
         done = effect_entry(engine, &entry, 0, error) &&
                model_fit(model, &entry, error) == APPLIED_NEW;
         engine->stats.fits++;

@@ -37,11 +37,13 @@ static void drop_dimension(struct model *model)
     sel_preference_free(model->preference);
     free(model->psi);
     free(model->policy);
+    free(model->group);
     free(model->space.centre);
     annotators_free(&model->annotators);
     model->information = model->unweighted = NULL;
     model->preference = NULL;
     model->psi = model->policy = model->space.centre = NULL;
+    model->group = NULL;
     model->space.dimension = 0;
     for (size_t k = 0; k < MODEL_BUCKETS; k++) {
         bucket_clear(&model->buckets[0][k]);
@@ -81,11 +83,13 @@ static bool set_dimension(struct model *model, size_t dimension)
     model->preference = sel_preference_new(dimension);
     model->psi = calloc(dimension, sizeof(double));
     model->policy = calloc(dimension * dimension, sizeof(double));
+    model->group = calloc(dimension, sizeof *model->group);
     model->space.centre = calloc(dimension, sizeof(double));
     if ((wants_unweighted(model->options) && model->unweighted == NULL) ||
         model->information == NULL || model->preference == NULL || model->psi == NULL ||
-        model->policy == NULL || model->space.centre == NULL)
+        model->policy == NULL || model->group == NULL || model->space.centre == NULL)
         return false;
+    model->groups = feature_groups_of(model->options->features_groups, dimension, model->group);
     model->space.dimension = dimension;
     model->stale = model->policy_stale = true;
     return true;
@@ -103,6 +107,8 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->fit_id = 0;
     model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
+    for (size_t k = 0; k < SEL_GROUPS_MAX; k++)
+        model->lambdas[k] = model->lambda;
     model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
     model->left_bias = model->tie = 0;
     model->lapse_labels = 0;
@@ -195,6 +201,36 @@ enum applied model_space(struct model *model, const struct entry_space *entry, i
     return APPLIED_NEW;
 }
 
+/* One lambda for each group; a single one, of a fit without groups, is that of all. */
+static bool read_lambdas(const struct model *model, const struct entry_fit *fit, double *lambdas,
+                         struct error *error)
+{
+    size_t given = fit->lambda.size / sizeof *lambdas;
+    if (fit->lambda.size % sizeof *lambdas != 0 || (given != 1 && given != model->groups))
+        return error_set(error, ERROR_DATA,
+                         "lambda: has %zu bytes; features.groups and features.blocks make %zu "
+                         "groups, of 8 bytes each",
+                         fit->lambda.size, model->groups);
+    for (size_t k = 0; k < model->groups; k++) {
+        memcpy(&lambdas[k], fit->lambda.data + (given == 1 ? 0 : k * sizeof *lambdas),
+               sizeof *lambdas);
+        if (!(lambdas[k] > 0) || !isfinite(lambdas[k]))
+            return error_set(error, ERROR_DATA, "lambda[%zu]: is not a positive number", k);
+    }
+    return true;
+}
+
+/* The geometric mean over the features; of one group its lambda, bit for bit. */
+static double mean_lambda(const struct model *model)
+{
+    double sum = 0;
+    if (model->groups == 1)
+        return model->lambdas[0];
+    for (size_t k = 0; k < model->space.dimension; k++)
+        sum += log(model->lambdas[model->group[k]]);
+    return exp(sum / (double)model->space.dimension);
+}
+
 enum applied model_fit(struct model *model, const struct entry *entry, struct error *error)
 {
     const struct entry_fit *fit = &entry->fit;
@@ -205,13 +241,11 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
         return refused(error, "fit_id: is larger than fits can count");
     if (fit->psi.size % sizeof(double) != 0 || d != model->space.dimension)
         return refused(error, "psi: its size is not that of the dimension");
-    double lambda;
-    if (fit->lambda.size != sizeof lambda)
-        return refused(error, "lambda: this build knows one feature group");
-    memcpy(&lambda, fit->lambda.data, sizeof lambda);
-    if (!(lambda > 0) || !isfinite(lambda) || !(fit->lapse >= 0 && fit->lapse < 1) ||
-        !(fit->return_rate > 0 && fit->return_rate <= 1))
-        return refused(error, "lambda, lapse or return_rate: out of range");
+    double lambdas[SEL_GROUPS_MAX];
+    if (!read_lambdas(model, fit, lambdas, error))
+        return APPLIED_REFUSED;
+    if (!(fit->lapse >= 0 && fit->lapse < 1) || !(fit->return_rate > 0 && fit->return_rate <= 1))
+        return refused(error, "lapse or return_rate: out of range");
     if (!isfinite(fit->left_bias) || !(fit->tie >= 0 && fit->tie <= FIT_TIE_MAX))
         return refused(error, "left_bias or tie: out of range");
     double *psi = malloc(fit->psi.size);
@@ -232,7 +266,8 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     model->fit_id = fit->fit_id;
     model->fit_time = entry->time;
     model->fit_labels = fit->labels < 0 ? 0 : fit->labels;
-    model->lambda = lambda;
+    memcpy(model->lambdas, lambdas, model->groups * sizeof *lambdas);
+    model->lambda = mean_lambda(model);
     model->lapse = fit->lapse;
     model->left_bias = fit->left_bias;
     model->tie = fit->tie;
@@ -480,7 +515,7 @@ static enum sel_status rebuild(struct model *model)
         return SEL_NO_MEMORY;
     }
     for (size_t k = 0; k < d; k++)
-        lambda[k] = model->lambda;
+        lambda[k] = model->lambdas[model->group[k]];
     for (size_t k = 0; k < model->member_count; k++) {
         struct request *request = model->members[k];
         request->applied =

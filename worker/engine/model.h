@@ -2,20 +2,22 @@
  *
  * A rule with SEL_UNWEIGHTED picks by a second Sigma, built alike with w = 1.
  *
- * Invariant: Sigma = lambda Id + sum over requests of share * w x x', where w is the weight of the
- * pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share is
- * request_share(). At a rebuild the sum runs in order of request id; in between it follows by
- * rank-one updates. A label that the newest fit has seen has the lapse rate of its annotator in
- * that w, everything else the overall one. I = sums / weight over the panes in the window of
- * `policy.window`, summed in sixteenths of that window. Requests issued more than `labels.window`
- * before the largest time in the ledger (in sixteenths of the window), or beyond the newest
- * `labels.max` that the fit has seen, do not count. */
+ * Invariant: Sigma = diag(lambda) + sum over requests of share * w x x', where w is the weight of
+ * the pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share
+ * is request_share(). lambda is one number for each group of features (groups.h). At a rebuild the
+ * sum runs in order of request id; in between it follows by rank-one updates. A label that the
+ * newest fit has seen has the lapse rate of its annotator in that w, everything else the overall
+ * one. I = sums / weight over the panes in the window of `policy.window`, summed in sixteenths of
+ * that window. Requests issued more than `labels.window` before the largest time in the ledger (in
+ * sixteenths of the window), or beyond the newest `labels.max` that the fit has seen, do not count.
+ */
 #ifndef INFOPAIR_MODEL_H
 #define INFOPAIR_MODEL_H
 
 #include "annotators.h"
 #include "drift.h"
 #include "engine.h"
+#include "groups.h"
 #include "requests.h"
 
 /* Requests keep the fit of their pick in 32 bits; there is room for the fits to come. */
@@ -72,11 +74,15 @@ struct model {
     int64_t fit_time;
     int64_t fit_labels; /* behind it */
     int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */
-    double lambda, lapse, return_rate;
+    double lambda;      /* of several groups: the geometric mean over the features */
+    double lapse, return_rate;
     double left_bias;
     double tie; /* of Davidson's model; 0: a tie is half an answer for each side */
     struct annotators annotators;
     double *psi;
+    double lambdas[SEL_GROUPS_MAX]; /* of each group */
+    size_t groups;
+    uint8_t *group; /* of each feature */
     struct drift drift;
     struct drift control; /* the same of the control arm alone */
     /* Sigma. */

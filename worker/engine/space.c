@@ -157,6 +157,23 @@ bool space_measure(struct engine *engine, struct pool *pool)
     return true;
 }
 
+/* The coming space has the features that groups name: without, it gathers and gets no SPACE, and
+ * engine_obstacle says why. */
+static bool has_groups(const struct engine *engine, char *text, size_t size)
+{
+    return feature_groups_fit(engine->options.features_groups, engine->coming.dimension, text,
+                              size);
+}
+
+bool space_obstacle(const struct engine *engine, char *text, size_t size)
+{
+    char reason[160];
+    if (!engine->coming.known || has_groups(engine, reason, sizeof reason))
+        return false;
+    snprintf(text, size, "the feature space '%.60s' cannot begin: %s", engine->coming.name, reason);
+    return true;
+}
+
 static bool measure_all(struct engine *engine, struct error *error)
 {
     for (size_t k = 0; k < engine->pools.ready_count; k++) {
@@ -214,7 +231,8 @@ static bool write_coming(struct engine *engine, struct error *error)
 bool space_tick(struct engine *engine, struct error *error)
 {
     const struct coming_space *coming = &engine->coming;
-    if (!coming->known || coming->written)
+    char reason[160];
+    if (!coming->known || coming->written || !has_groups(engine, reason, sizeof reason))
         return true;
     if (!measure_all(engine, error))
         return false;
@@ -279,7 +297,10 @@ bool space_entry(struct engine *engine, const struct entry *entry, int64_t offse
     char reason[256];
     bool possible =
         space->dimension > 0 && (size_t)space->dimension <= engine->options.limits_dimension;
-    if (possible && !same && !space_fits(engine, (size_t)space->dimension, reason, sizeof reason))
+    if (possible && !same &&
+        (!space_fits(engine, (size_t)space->dimension, reason, sizeof reason) ||
+         !feature_groups_fit(engine->options.features_groups, (size_t)space->dimension, reason,
+                             sizeof reason)))
         return error_set(error, ERROR_FATAL, "%s", reason);
     *applied = model_space(&engine->model, space, entry->time, offset, error);
     if (*applied == APPLIED_NEW)

@@ -22,6 +22,9 @@ struct engine_view engine_view(const struct engine *engine)
                                .tie = model->tie,
                                .annotators = model->annotators.rows,
                                .annotator_count = model->annotators.count,
+                               .groups = model->groups,
+                               .lambdas = model->lambdas,
+                               .group = model->group,
                                .time = engine->requests.time_last};
     if (model->information == NULL || model->stale)
         return view;
@@ -31,6 +34,11 @@ struct engine_view engine_view(const struct engine *engine)
     if (!model->policy_stale && model->policy_pools > 0)
         view.policy = model->policy;
     return view;
+}
+
+const char *engine_group_name(const struct engine *engine, size_t group, char name[33])
+{
+    return feature_groups_name(engine->options.features_groups, group, name);
 }
 
 const struct requests *engine_requests(const struct engine *engine)
