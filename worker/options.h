@@ -89,7 +89,10 @@ struct options {
     enum policy_sampling policy_sampling;
     int64_t policy_window;
     int64_t moments_interval;
+    double moments_gamma;
 
+    enum label_versions labels_versions;
+    double labels_gamma;
     int64_t labels_window;
     int64_t labels_max;
     double labels_lapse; /* NaN: estimated */

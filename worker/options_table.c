@@ -18,6 +18,7 @@
 #define ASKING(member) .mark = "labels.attempts...skips", ROW(labels, member)
 #define ANSWERS(member) .mark = "labels.by_annotator...ties", ROW(labels, member)
 #define GROUPS(member) .mark = "features.groups", ROW(features, member)
+#define VERSIONS(group, member) .mark = "labels.versions and the gammas", ROW(group, member)
 #define PARAMETER(member, least, most)                                                             \
     SELECTION(member), .type = TYPE_NUMBER, .minimum = least, .maximum = most,                     \
                        .automatic = "auto", .automatic_nan = true, .fallback = "auto",             \
@@ -45,6 +46,7 @@ static const char *const TIES[] = {"half", "davidson", NULL};
 static const char *const WHENS[] = {"slots", "price", "pool", NULL};
 static const char *const DRAWS[] = {"best", "softmax", "power", "softrank", NULL};
 static const char *const PROMPTS[] = {"pair", "spread", "entropy", "maxminlcb", NULL};
+static const char *const LABEL_VERSIONS[] = {"keep", "forget", "reset", NULL};
 static const char *const WEIGHTINGS[] = {"probit", "plug", NULL};
 static const char *const UNITS[] = {"labels", "cost", NULL};
 static const char *const LEVELS[] = {"error", "warn", "info", "debug", NULL};
@@ -178,7 +180,19 @@ const struct option_row OPTION_ROWS[] = {
      .text = "Time that the policy information I covers."},
     {ROW(moments, interval), TYPE_DURATION, 100, DAY, .fallback = "10s", .shared = true,
      .text = "Each partition writes its sums for I at most this often."},
+    {VERSIONS(moments, gamma), TYPE_NUMBER, 0, 1, .fallback = "1", .shared = true,
+     .text =
+         "Moments of an older policy version weigh this much in I for each newer `policy_epoch` "
+         "of the ledger's window. Below 1 the four newest versions in each sixteenth of "
+         "`policy.window` count."},
 
+    {VERSIONS(labels, versions), TYPE_NAME, .names = LABEL_VERSIONS, .fallback = "keep",
+     .shared = true,
+     .text = "What newer policy versions do to the labels of older ones, in Σ and the fit. `keep`: "
+             "nothing. `forget`: they weigh `labels.gamma` for each newer `policy_epoch`. `reset`: "
+             "only those of the newest count."},
+    {VERSIONS(labels, gamma), TYPE_NUMBER, 0, 1, .fallback = "0.5", .shared = true,
+     .text = "Weight of `labels.versions = \"forget\"`."},
     {ROW(labels, window), TYPE_DURATION, MINUTE, 3650 * DAY, .fallback = "30d", .shared = true,
      .text = "Time that Σ covers."},
     {ROW(labels, max), TYPE_INTEGER, 1, MANY, .fallback = "100000", .shared = true,

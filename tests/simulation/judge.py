@@ -70,10 +70,17 @@ class Log:
                 self.options = SimpleNamespace(**event)
             elif kind == "limits":
                 self.limits = SimpleNamespace(**event)
+            elif kind == "groups":
+                self.groups = event
             elif kind == "end":
                 self.ended, self.events = True, event["events"]
         spaces = {record.value["feature_space"] for record in self.completions.values()
                   if not record.broken}
+        self.rules = information.Rules(
+            labels_window=self.options.labels_window, policy_window=self.options.policy_window,
+            labels_versions=self.options.labels_versions, labels_gamma=self.options.labels_gamma,
+            moments_gamma=self.options.moments_gamma, blocks=self.groups["blocks"],
+            groups=tuple(self.groups["definitions"]))
         # No pool closes, overflows or is left behind by a newer space.
         options = self.options
         self.asking = information.Asking(options.skips_again, options.both_bad_ignored)
@@ -323,6 +330,23 @@ def check_asking(log):
                         f"request {request}: {fields['annotator_id']} has answered {other}"
 
 
+def check_versions_asked(log):
+    """Under reset nothing is asked, and nothing again, whose label would not count by the entries that
+    everybody has read, unless windows are so short that these are forgotten again."""
+    midway = log.states["midway"]
+    short = min(log.options.labels_window, log.options.policy_window) < 10 ** 8
+    if log.options.labels_versions != "reset" or short or not midway:
+        return
+    read = [entry for transaction in log.transactions[:midway[0].transactions]
+            for entry in transaction.entries]
+    ages = information.Ages(read, log.rules)
+    for transaction in log.transactions[midway[0].transactions:]:
+        for entry in information.of_kind(transaction.entries, "selected"):
+            assert ages.of(entry.fields["policy_epoch"]) == 0, \
+                f"request {entry.fields['request_id']}: its label would not count"
+            log.counts["asked under reset"] += 1
+
+
 def check_notices(log):
     """Labellers are told of no request but those that an answer to another attempt has closed."""
     of_request, closed = {}, set()
@@ -407,7 +431,7 @@ def check_states(log, run):
     """What the engines hold is what the ledger says."""
     if not run.of("space"):
         return
-    window = log.options.labels_window
+    rules = log.rules
     for state in log.states["quiet"] + log.states["restored"]:
         who = f"{state.when} {state.who}"
         then = replace(run, entries=[entry for transaction in log.transactions[:state.transactions]
@@ -420,9 +444,11 @@ def check_states(log, run):
         carried = {fields["request_id"] for fields in judge.carried(then)}
         assert state.requests == len(then.of("selected")) + len(carried), f"{who}: requests"
         judge.check_requests_accounted(then, state.open, log.asking)
-        informative = sum(information.factor_of(fields["request_id"], answered, (), 0,
-                                                 log.asking) > 0
-                          for fields in information.members(then.entries, window))
+        ages = information.Ages(then.entries, rules)
+        informative = sum(
+            information.factor_of(fields["request_id"], answered, (), 0, log.asking)
+            * ages.of_label(fields["policy_epoch"]) > 0
+            for fields in information.members(then.entries, rules.labels_window))
         assert state.counted == informative, f"{who}: {state.counted} labels in Sigma"
     for states in log.states.values():
         entries = [entry for transaction in log.transactions[:states[0].transactions]
@@ -440,13 +466,14 @@ def check_matrices(log, state, entries):
     """Sigma, I and psi of an engine that has read these entries."""
     who = f"{state.when} {state.who}"
     if state.inverse:
-        sigma = information.labelled_information(entries, log.options.labels_window, log.asking)
+        sigma = information.labelled_information(entries, asking=log.asking, rules=log.rules)
         d = len(sigma)
         error = numpy.abs(sigma @ numpy.reshape(state.inverse, (d, d)) - numpy.eye(d)).max()
         assert error < 1e-9, f"{who}: Sigma differs from the ledger's by {error:.2g}"
     if state.policy and not log.options.cuts:
         space = information.space_in_force(entries)["feature_space"]
-        policy = information.policy_information(information.panes(entries), space)
+        policy = information.policy_information(information.panes(entries), space,
+                                                information.Ages(entries, log.rules))
         error = numpy.abs(policy - numpy.reshape(state.policy, policy.shape)).max()
         assert error <= 1e-9 * numpy.abs(policy).max(), \
             f"{who}: I differs from the ledger's by {error:.2g}"
@@ -490,6 +517,7 @@ def check_log(log):
     check_dead_letters(run)
     check_expiry(log)
     check_asking(log)
+    check_versions_asked(log)
     check_notices(log)
     judge.check_nothing_doubled(run)
     judge.check_pairs_are_the_selected(run)
@@ -523,7 +551,7 @@ def check_variety(crashes, kinds):
     for kind in ("selected", "labelled", "expired", "fit", "moments", "space", "dead letter",
                  "asked again", "replicas", "notice", "fenced", "abort", "poison", "restored alike",
                  "carried", "must be carried", "carried anew", "carried by name", "fit by annotator",
-                 "fit with ties"):
+                 "fit with ties", "asked under reset"):
         assert kinds[kind] > 0, f"no {kind} in any seed"
 
 

@@ -12,6 +12,7 @@
 #include "shell.h"
 #include "tests/support/records.h"
 #include "trace.h"
+#include "worker/engine/groups.h"
 #include "world.h"
 
 enum { TURNS = 20000, TURNS_QUIET = 60 };
@@ -47,6 +48,7 @@ struct simulation {
     bool without[FAULTS];
     bool calm; /* no more faults */
     struct engine_options options;
+    struct feature_groups groups;
     struct contracts *contracts;
     struct cluster *cluster;
     struct world world;
@@ -513,6 +515,35 @@ static struct budget_limits limits_of(uint64_t seed)
     return limits;
 }
 
+static const char *const GROUPS[] = {"first=0-2", "second=4+6-7"};
+enum { GROUP_COUNT = sizeof GROUPS / sizeof *GROUPS };
+
+/* Groups of features, and what newer policy versions do, where anything: on draws of their own. */
+static void age_and_group(struct simulation *simulation)
+{
+    struct engine_options *options = &simulation->options;
+    struct sel_random random = sel_random_init(simulation->seed, 79);
+    struct error error;
+    uint64_t versions = sel_random_below(&random, 4), groups = sel_random_below(&random, 4);
+    options->labels_versions = versions == 2   ? VERSIONS_FORGET
+                               : versions == 3 ? VERSIONS_RESET
+                                               : VERSIONS_KEEP;
+    options->labels_gamma = sel_random_below(&random, 2) == 0 ? .5 : .9;
+    options->moments_fade = sel_random_below(&random, 2) == 0;
+    options->moments_gamma = sel_random_below(&random, 2) == 0 ? .5 : .8;
+    if (options->moments_fade && sel_random_below(&random, 2) == 0)
+        options->policy_window = 64000;
+    if (simulation->cuts) /* what is deleted lies in no window */
+        options->policy_window = options->labels_window;
+    simulation->groups = (struct feature_groups){.blocks = groups == 1 ? 3 : 1};
+    if (groups == 0 && !feature_groups_parse(GROUPS, GROUP_COUNT, &simulation->groups, &error)) {
+        fprintf(stderr, "simulate: %s\n", error.message);
+        exit(2);
+    }
+    options->features_groups = &simulation->groups;
+    simulation->world.versions = options->moments_fade || options->labels_versions != VERSIONS_KEEP;
+}
+
 static struct engine_options options_of(uint64_t seed)
 {
     struct sel_random random = sel_random_init(seed, 77);
@@ -579,6 +610,7 @@ static void prepare(struct simulation *simulation)
                        .skips_again = simulation->options.labels_skips == SKIPS_AGAIN,
                        .partitions = simulation->options.completions_partitions,
                        .asked = calloc(WORLD_REQUESTS, sizeof(struct asked))};
+    age_and_group(simulation);
     simulation->schedule = (struct schedule){.world = simulation,
                                              .dies = on_dies,
                                              .refused = on_refused,
@@ -600,6 +632,7 @@ static int64_t run(struct simulation *simulation)
     int64_t events = 0;
     prepare(simulation);
     trace_run(simulation->seed, &simulation->options, simulation->cuts);
+    trace_groups(simulation->groups.blocks, GROUPS, simulation->groups.count);
     for (int64_t k = 0; k < simulation->turns; k++) {
         turn(simulation);
         if (k == simulation->turns / 2)

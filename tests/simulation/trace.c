@@ -21,12 +21,15 @@ static const char *truth(bool value)
 
 void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
 {
+    static const char *const VERSIONS[] = {"keep", "forget", "reset"};
     printf("{\"event\":\"run\",\"seed\":%" PRIu64 ",\"partitions\":%d,\"pool_size\":%zu,"
            "\"pool_min\":%zu,\"pool_max\":%zu,\"pool_age\":%" PRId64 ",\"in_flight\":%" PRId64
            ",\"per_second\":%.17g,\"burst\":%" PRId64 ",\"deadline\":%" PRId64
            ",\"labels_window\":%" PRId64 ",\"pools_bytes\":%zu,\"cuts\":%s,\"slots\":%s"
            ",\"attempts\":%" PRId64 ",\"replicas\":%" PRId64
-           ",\"best\":%s,\"both_bad_ignored\":%s,\"skips_again\":%s,\"by_annotator\":%s}\n",
+           ",\"best\":%s,\"both_bad_ignored\":%s,\"skips_again\":%s,\"by_annotator\":%s"
+           ",\"policy_window\":%" PRId64 ",\"labels_versions\":\"%s\",\"labels_gamma\":%.17g"
+           ",\"moments_gamma\":%.17g}\n",
            seed, options->completions_partitions, options->pool_size, options->pool_min,
            options->pool_max, options->pool_age, options->budget_in_flight,
            options->budget_per_second, options->budget_burst, options->labels_deadline,
@@ -36,7 +39,9 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
            truth(options->labels_replicate == REPLICATE_BEST),
            truth(options->labels_both_bad == BOTH_BAD_IGNORE),
            truth(options->labels_skips == SKIPS_AGAIN),
-           truth(options->labels_by_annotator && isnan(options->labels_lapse)));
+           truth(options->labels_by_annotator && isnan(options->labels_lapse)),
+           options->policy_window, VERSIONS[options->labels_versions], options->labels_gamma,
+           options->moments_fade ? options->moments_gamma : 1);
     const struct budget_limits *limits = &options->budget_limits;
     printf("{\"event\":\"limits\",\"labels_max\":%" PRId64 ",\"per_hour\":%.17g,\"per_day\":%.17g,"
            "\"total\":%.17g,\"per_prompt\":%" PRId64 ",\"by_cost\":%s,\"caps\":[",
@@ -49,6 +54,14 @@ void trace_run(uint64_t seed, const struct engine_options *options, bool cuts)
     for (size_t k = 0; k < limits->quiet_count; k++)
         printf("%s[%d,%d,%d]", k == 0 ? "" : ",", limits->quiet[k].days, limits->quiet[k].from,
                limits->quiet[k].to);
+    puts("]}");
+}
+
+void trace_groups(size_t blocks, const char *const *definitions, size_t count)
+{
+    printf("{\"event\":\"groups\",\"blocks\":%zu,\"definitions\":[", blocks);
+    for (size_t k = 0; k < count; k++)
+        printf("%s\"%s\"", k == 0 ? "" : ",", definitions[k]);
     puts("]}");
 }
 

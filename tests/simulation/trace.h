@@ -7,6 +7,8 @@
 
 void trace_run(uint64_t seed, const struct engine_options *options, bool cuts);
 /* A record that was put into an input; broken: it cannot be decoded. */
+/* How features are grouped: so many blocks, or the first `count` definitions. */
+void trace_groups(size_t blocks, const char *const *definitions, size_t count);
 void trace_input(enum input input, int32_t partition, int64_t offset, int64_t time,
                  struct span record, bool broken);
 void trace_poison(int32_t partition, int64_t offset);

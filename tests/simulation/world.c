@@ -64,12 +64,15 @@ void world_completion(struct world *world, int64_t now)
     snprintf(prompt, sizeof prompt, "prompt %d", number);
     snprintf(name, sizeof name, "completion %d", row);
     snprintf(space, sizeof space, "space %lld", (long long)epoch);
-    snprintf(version, sizeof version, "policy %lld", (long long)(now / 20000));
+    int64_t policy = now / 20000;
+    if (world->versions && happens(world, .15))
+        policy -= below(world, 4);
+    snprintf(version, sizeof version, "policy %lld", (long long)policy);
     struct completion completion = records_completion(prompt, name, features, WORLD_DIMENSION);
     completion.feature_space = span_of(space);
     completion.feature_epoch = epoch;
     completion.policy_version = span_of(version);
-    completion.policy_epoch = now / 20000;
+    completion.policy_epoch = policy;
     completion.candidate = !old || (number + row) % 2 == 0;
     static const char *const DOMAINS[] = {"", "code", "chat", "math"};
     completion.domain = span_of(DOMAINS[number % 4]);

@@ -29,6 +29,7 @@ struct world {
     bool spaces;                    /* newer spaces come */
     int32_t partitions;             /* of completions, at first */
     bool skips_again;               /* a skip closes its own request alone */
+    bool versions;                  /* completions of older policies still come now and then */
     struct asked *asked;
     size_t asked_count;
 };

@@ -24,6 +24,11 @@ Written from the rules of the ledger, not from the worker's code:
   labels.both_bad = ignore both_bad carries no information.
 - Requests issued before the window do not count. It begins labels.window before the largest time in
   the ledger, that time cut to sixteenths of the window.
+- The age of a policy epoch is how many larger ones SELECTED, LABELLED and MOMENTS name within the
+  longer one of labels.window and policy.window, by the newest entry of each. By it labels weigh
+  gamma^age (forget), or count at age 0 alone (reset); and panes weigh moments.gamma^age, of which
+  then only the four largest epochs of each sixteenth of policy.window, and of those made under
+  psi = 0 or later, are in.
 - lambda is one number for each group of features: blocks of equal size, or the groups that are named
   and one of the rest.
 """
@@ -33,6 +38,7 @@ from dataclasses import dataclass
 import numpy
 
 POOLS_UNDER_A_FIT = 50
+VERSIONS_OF_A_SIXTEENTH = 4
 NO_INFORMATION = ("skip", "invalid")
 
 
@@ -94,14 +100,18 @@ def pack(matrix):
 
 @dataclass(frozen=True)
 class Rules:
-    """The options that matter here; the defaults have one group and no window."""
+    """The options that matter here; the defaults age nothing and have one group and no window."""
     labels_window: int = None
+    policy_window: int = None
+    labels_versions: str = "keep"
+    labels_gamma: float = 1.0
+    moments_gamma: float = 1.0
     blocks: int = 1
     groups: tuple = ()
 
     @classmethod
     def of(cls, options):
-        """Of a configuration {name: value}."""
+        """Of a configuration {name: value}; ages nothing."""
         return cls(blocks=options.get("features.blocks", 1))
 
     def group_of_features(self, dimension):
@@ -119,6 +129,34 @@ class Rules:
         return group
 
 
+class Ages:
+    """How old policy epochs are by these entries."""
+
+    def __init__(self, entries, rules=Rules()):
+        self.rules, self.known = rules, []
+        if rules.labels_versions == "keep" and rules.moments_gamma == 1:
+            return
+        newest = {}
+        for entry in entries:
+            if entry.kind in ("selected", "labelled") or (
+                    entry.kind == "moments" and entry.fields["pools"] > 0):
+                epoch = entry.fields["policy_epoch"]
+                newest[epoch] = max(newest.get(epoch, 0), entry.time)
+        edge = window_edge(entries, max(rules.labels_window, rules.policy_window))
+        self.known = [epoch for epoch, time in newest.items() if time >= edge]
+
+    def of(self, epoch):
+        return sum(other > epoch for other in self.known)
+
+    def of_label(self, epoch):
+        """omega of a label."""
+        if self.rules.labels_versions == "keep":
+            return 1.0
+        if self.rules.labels_versions == "reset":
+            return float(self.of(epoch) == 0)
+        return self.rules.labels_gamma ** self.of(epoch)
+
+
 @dataclass
 class Pane:
     partition: int
@@ -130,6 +168,8 @@ class Pane:
     dimension: int
     sums: numpy.ndarray
     space: str
+    epoch: int
+    time: int
 
 
 def panes(entries):
@@ -137,7 +177,7 @@ def panes(entries):
     chunks = {}
     for entry in entries:
         if entry.kind == "moments":
-            fields = entry.fields
+            fields = {**entry.fields, "time": entry.time}
             place = (fields["completions_partition"], fields["from"], fields["to"],
                      fields["stream_time"])
             held = chunks.setdefault(place, {})
@@ -155,7 +195,7 @@ def panes(entries):
         sums = unpack(packed.astype(float), dimension) if first["pools"] else numpy.zeros(
             (dimension, dimension))
         result.append(Pane(*place[:3], first["fit_id"], first["pools"], first["weight"], dimension,
-                           sums, first["feature_space"]))
+                           sums, first["feature_space"], first["policy_epoch"], first["time"]))
     return result
 
 
@@ -171,13 +211,31 @@ def check_panes(found):
         last[pane.partition] = pane.end
 
 
-def policy_information(found, space=None):
+def in_policy_window(found, rules):
+    """The panes of policy.window and, where versions fade, of the newest ones in each sixteenth."""
+    step = max(1, rules.policy_window // 16)
+    newest = max(pane.time // step for pane in found)
+    found = [pane for pane in found if pane.time // step > newest - 16]
+    if rules.moments_gamma == 1:
+        return found
+    epochs = {}
+    for pane in found:
+        epochs.setdefault((pane.fit_id > 0, pane.time // step), set()).add(pane.epoch)
+    return [pane for pane in found if pane.epoch in
+            sorted(epochs[pane.fit_id > 0, pane.time // step])[-VERSIONS_OF_A_SIXTEENTH:]]
+
+
+def policy_information(found, space=None, ages=Ages([])):
     """I; space: of those panes alone."""
-    found = [pane for pane in found if space is None or pane.space == space]
+    found = [pane for pane in found if (space is None or pane.space == space) and pane.pools > 0]
+    if ages.rules.policy_window:
+        found = in_policy_window(found, ages.rules)
     later = [pane for pane in found if pane.fit_id > 0]
     if sum(pane.pools for pane in later) >= POOLS_UNDER_A_FIT:
         found = later
-    return sum(pane.sums for pane in found) / sum(pane.weight for pane in found)
+    omegas = [ages.rules.moments_gamma ** ages.of(pane.epoch) for pane in found]
+    return (sum(omega * pane.sums for omega, pane in zip(omegas, found))
+            / sum(omega * pane.weight for omega, pane in zip(omegas, found)))
 
 
 def newest_fit(entries):
@@ -324,7 +382,7 @@ def labelled_information(entries, window=None, asking=DEFAULT, rules=None):
     """Sigma (d x d); window: labels.window in milliseconds, when it matters; rules: that and more.
     """
     rules = rules or Rules(labels_window=window)
-    window = rules.labels_window
+    window, ages = rules.labels_window, Ages(entries, rules)
     fit = newest_fit(entries)
     answered, gone = answers(entries, asking), freed(entries, asking)
     selected = members(entries, window)
@@ -339,7 +397,8 @@ def labelled_information(entries, window=None, asking=DEFAULT, rules=None):
     assert len(penalty) in (1, max(group) + 1), f"{len(penalty)} lambdas of {max(group) + 1} groups"
     sigma = numpy.diag(penalty[group] if len(penalty) > 1 else penalty.repeat(dimension))
     for fields in selected:
-        factor = factor_of(fields["request_id"], answered, gone, rate, asking)
+        factor = (factor_of(fields["request_id"], answered, gone, rate, asking)
+                  * ages.of_label(fields["policy_epoch"]))
         if factor == 0:
             continue
         x = numpy.frombuffer(fields["x"], "<f4").astype(float)

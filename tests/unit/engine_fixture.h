@@ -42,8 +42,9 @@ struct shell {
     struct cluster *cluster;
     size_t read; /* entries given to the engine */
     int64_t now;
-    bool own_texts; /* every completion has its own, but for copies */
-    int64_t step;   /* milliseconds between two completions of a partition; 0: 1 */
+    bool own_texts;       /* every completion has its own, but for copies */
+    int64_t policy_epoch; /* of the completions */
+    int64_t step;         /* milliseconds between two completions of a partition; 0: 1 */
 };
 
 static inline struct engine_options options_of(void)
@@ -238,6 +239,7 @@ static inline void give_completion_of(struct shell *shell, int32_t partition, in
     completion.source = SOURCE_POLICY + (enum completion_source)(offset % 4);
     completion.feature_space = span_of(space);
     completion.feature_epoch = epoch;
+    completion.policy_epoch = shell->policy_epoch;
     check(engine_completion(shell->engine, &source, &completion, &error), &error);
 }
 

@@ -440,6 +440,14 @@ static void test_groups_of_features_are_checked(void **state)
     options_free(options);
 }
 
+static void test_versions_and_gammas_are_checked(void **state)
+{
+    (void)state;
+    refuse_set("labels.versions=drop", "labels.versions: unknown name 'drop'");
+    refuse_set("labels.gamma=1.1", "labels.gamma: must be at most 1, not 1.1");
+    refuse_set("moments.gamma=-0.1", "moments.gamma: must be at least 0, not -0.1");
+}
+
 static void test_a_rule_goes_by_its_own_name(void **state)
 {
     (void)state;
@@ -641,6 +649,9 @@ static void test_options_of_one_mark_are_named_by_it(void **state)
     assert_string_equal(differing("selection.epsilon=0.1", "seed=2"), "selection.*, seed");
     assert_string_equal(differing("features.blocks=2", NULL), "features.groups");
     assert_string_equal(differing("features.groups=a=0", NULL), "features.groups");
+    assert_string_equal(differing("moments.gamma=0.5", NULL), "labels.versions and the gammas");
+    assert_string_equal(differing("labels.versions=reset", NULL), "labels.versions and the gammas");
+    assert_string_equal(differing("labels.gamma=0.4", NULL), "labels.versions and the gammas");
     assert_string_equal(differing("selection.plugin=", NULL), "");
     assert_string_equal(differing("selection.prompt_share=1", NULL), "");
 }
@@ -819,6 +830,7 @@ int main(void)
         cmocka_unit_test(test_wrong_values_are_refused),
         cmocka_unit_test(test_options_that_contradict_each_other_are_refused),
         cmocka_unit_test(test_groups_of_features_are_checked),
+        cmocka_unit_test(test_versions_and_gammas_are_checked),
         cmocka_unit_test(test_a_rule_goes_by_its_own_name),
         cmocka_unit_test(test_required_options),
         cmocka_unit_test(test_secrets_are_masked),

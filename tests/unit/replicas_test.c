@@ -270,6 +270,50 @@ static void what_was_withdrawn_is_not_asked_again(void **state)
     cluster_free(cluster);
 }
 
+/* Attempts of the pairs asked first, and of those asked after. */
+static void count_attempts(struct shell *shell, const struct asked *first, size_t count,
+                           size_t again[2])
+{
+    static struct asked asked[ASKED_MAX];
+    size_t all = list_asked(shell, asked);
+    again[0] = again[1] = 0;
+    for (size_t k = 0; k < all; k++) {
+        bool early = find_asked(first, count, asked[k].pair, asked[k].replica, 1) != NULL;
+        again[early ? 0 : 1] += asked[k].attempt > 1;
+    }
+}
+
+static void what_would_not_count_is_not_asked_again(void **state)
+{
+    (void)state;
+    static struct asked first[ASKED_MAX];
+    for (int reset = 0; reset < 2; reset++) {
+        struct engine_options options = options_asking(2, 2);
+        options.labels_versions = reset ? VERSIONS_RESET : VERSIONS_KEEP;
+        struct cluster *cluster = cluster_new();
+        struct shell shell = start_with(cluster, &options, 1000000);
+        shell.policy_epoch = 1;
+        give_completions(&shell, PROMPTS / 2 * POOL);
+        turn(&shell, 2000);
+        turn(&shell, 1); /* with the moments of the turn before */
+        size_t again[2], count = list_asked(&shell, first);
+        assert_true(count > 0);
+        shell.policy_epoch = 2;
+        give_completions(&shell, PROMPTS * POOL);
+        for (int k = 0; k < 4; k++)
+            turn(&shell, 2000);
+        count_attempts(&shell, first, count, again);
+        assert_true(again[0] == 0 && again[1] == 0);
+        for (int k = 0; k < 8; k++)
+            turn(&shell, 15000);
+        count_attempts(&shell, first, count, again);
+        assert_int_equal(again[0] > 0, !reset);
+        assert_true(!reset || again[1] > 0);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +324,7 @@ int main(void)
         cmocka_unit_test(a_pair_is_asked_by_all_its_replicas),
         cmocka_unit_test(a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answered),
         cmocka_unit_test(what_was_withdrawn_is_not_asked_again),
+        cmocka_unit_test(what_would_not_count_is_not_asked_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,15 +79,16 @@ static size_t find_held(const struct pool *pool, struct id id)
     return k;
 }
 
-/* Both completions are still there, and a pair of them fits into a record. */
-static bool holds_both(const struct engine *engine, const struct pool *pool,
-                       const struct request *request, struct again *again)
+/* Both completions are still there, a pair of them fits into a record, and its label would count.
+ */
+static bool may_ask(const struct engine *engine, const struct pool *pool,
+                    const struct request *request, struct again *again)
 {
     const struct requests *requests = &engine->requests;
     size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
     size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
     if (i == pool->count || j == pool->count || i == j || pool->held[i]->too_large ||
-        pool->held[j]->too_large)
+        pool->held[j]->too_large || !working_would_count(engine, pool->held[i], pool->held[j]))
         return false;
     again->i = i < j ? i : j;
     again->j = i < j ? j : i;
@@ -145,7 +146,7 @@ static bool look_at(struct engine *engine, struct pool *pool)
             !identity_equal(request_space_id(requests, request), pool->space))
             continue;
         bool attempt = wants_attempt(engine, request), replicas = wants_replicas(engine, request);
-        if (!(attempt || replicas) || !holds_both(engine, pool, request, &again))
+        if (!(attempt || replicas) || !may_ask(engine, pool, request, &again))
             continue;
         again.replica = (int32_t)request->replica;
         again.attempt = (int32_t)request->attempt + 1;

@@ -246,7 +246,8 @@ static bool copy_asked(const struct engine *engine, struct sel_random *random,
     for (size_t at = 0; (request = requests_next(&engine->requests, &at)) != NULL; at++) {
         if (!(request->applied > 0) || !keep_next(&thinning))
             continue;
-        double share = request_share(request, model->return_rate);
+        double share =
+            model_request_weight(model, request) * request_share(request, model->return_rate);
         memcpy(snapshot->x + count * d, request->x, d * sizeof *snapshot->x);
         snapshot->weight[count++] = snapshot->each * share * model_weight(model, request);
         shares += share;

@@ -58,6 +58,12 @@ void engine_digest(const struct engine *engine, char text[ID_TEXT_SIZE])
     add(&sum, &fit, sizeof fit);
     if (model->groups > 1)
         add(&sum, model->lambdas, model->groups * sizeof *model->lambdas);
+    int64_t edge = model_epochs_edge(model);
+    for (size_t k = 0; k < model->versions.count; k++) {
+        const struct version *version = &model->versions.known[k];
+        if (version->time >= edge)
+            add(&sum, version, sizeof *version);
+    }
     for (int32_t k = 0; k < engine->partition_count; k++) {
         const int64_t pane[] = {k, engine->partitions[k].pane.from,
                                 engine->partitions[k].pane.from_time};

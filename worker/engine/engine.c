@@ -345,6 +345,8 @@ bool engine_entry(struct engine *engine, const struct entry *entry, int32_t part
         done = price_entry(engine, entry, &applied, error);
         break;
     }
+    if (applied != APPLIED_REFUSED && !model_note_version(&engine->model, entry))
+        applied = APPLIED_NO_MEMORY;
     if (!done || !forget_tick(engine, error))
         return false;
     if (applied == APPLIED_NO_MEMORY)

@@ -45,6 +45,10 @@ enum selection_when { WHEN_SLOTS, WHEN_PRICE, WHEN_POOL };
 enum selection_draw { DRAW_BEST, DRAW_SOFTMAX, DRAW_POWER, DRAW_SOFTRANK };
 enum selection_prompts { PROMPTS_PAIR, PROMPTS_SPREAD, PROMPTS_ENTROPY, PROMPTS_MAXMINLCB };
 
+/* What becomes of labels when newer policy versions come (versions.h): they stay as they are, weigh
+ * labels.gamma^age, or count only while their version is the newest. `labels.versions`. */
+enum label_versions { VERSIONS_KEEP, VERSIONS_FORGET, VERSIONS_RESET };
+
 struct selection_options {
     const struct sel_rule *rule;
     double parameters[SEL_PARAMETERS_MAX]; /* of the rule; NaN: its default */
@@ -92,6 +96,10 @@ struct engine_options {
     enum policy_sampling policy_sampling;
     int64_t policy_window;
     int64_t moments_interval;
+    bool moments_fade;    /* moments of older policy versions weigh less */
+    double moments_gamma; /* then: gamma^age */
+    enum label_versions labels_versions;
+    double labels_gamma; /* of VERSIONS_FORGET */
     int64_t labels_window;
     int64_t labels_max;
     int64_t labels_deadline, labels_late;

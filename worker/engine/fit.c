@@ -9,7 +9,7 @@ static bool is_fresh(const struct model *model, const struct request *request)
     struct request_label label;
     return request_informative(request) && request_counting(request, &label) &&
            identity_equal(request_space_id(model->requests, request), model->space.id) &&
-           label.accepted_at >= model->fit_time;
+           label.accepted_at >= model->fit_time && model_request_weight(model, request) > 0;
 }
 
 /* What the fit says of the pair before it has seen the label. */
@@ -106,7 +106,8 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
     for (size_t k = 0; filled && k < model->member_count; k++) {
         const struct request *request = model->members[k];
         struct request_label label;
-        if (!request_informative(request) || !request_counting(request, &label))
+        double omega = model_request_weight(model, request);
+        if (!request_informative(request) || !request_counting(request, &label) || omega == 0)
             continue;
         ids[2 * set->count] = request->id;
         ids[2 * set->count + 1] = label.id;
@@ -114,7 +115,7 @@ static bool label_set_fill(const struct model *model, struct label_set *set, str
         set->x[set->count] = request->x;
         set->annotator[set->count] = label.annotator;
         set->y[set->count] = label.probability;
-        set->weight[set->count] = label.confidence;
+        set->weight[set->count] = omega * label.confidence;
         set->count++;
     }
     if (filled) {

@@ -24,6 +24,10 @@ struct pane {
     double weight, effective;
     int64_t pools;
     int64_t fit_id; /* smallest behind sums */
+    /* Of the completion with the largest policy epoch in them. */
+    int64_t policy_epoch;
+    size_t version_size;
+    char version[ID_MAX];
     /* Oldest pool that closed since: its records may be re-read, so they must be whole. */
     int64_t closed_offset; /* INT64_MAX: none */
     int64_t closed_time;

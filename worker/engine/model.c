@@ -13,20 +13,9 @@ bool model_init(struct model *model, const struct engine_options *options,
                             .lambda = options->fit_lambda > 0 ? options->fit_lambda : 1,
                             .edge = INT64_MIN,
                             .return_rate = 1};
-    for (size_t k = 0; k < MODEL_BUCKETS; k++)
-        model->buckets[0][k].slice = model->buckets[1][k].slice = -1;
+    versions_init(&model->versions, requests->store);
+    model_init_moments(model);
     return true;
-}
-
-static size_t packed_size(size_t d)
-{
-    return d * (d + 1) / 2;
-}
-
-static void bucket_clear(struct moments_bucket *bucket)
-{
-    free(bucket->sums);
-    *bucket = (struct moments_bucket){.slice = -1};
 }
 
 /* Frees what depends on the dimension. */
@@ -45,15 +34,13 @@ static void drop_dimension(struct model *model)
     model->psi = model->policy = model->space.centre = NULL;
     model->group = NULL;
     model->space.dimension = 0;
-    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
-        bucket_clear(&model->buckets[0][k]);
-        bucket_clear(&model->buckets[1][k]);
-    }
+    model_clear_moments(model);
 }
 
 void model_fini(struct model *model)
 {
     drop_dimension(model);
+    versions_fini(&model->versions);
     free(model->space.name);
     free(model->members);
     model->space.name = NULL;
@@ -70,8 +57,7 @@ size_t model_bytes(const struct engine_options *options, size_t dimension)
     size_t square = dimension * dimension * sizeof(double);
     size_t unweighted = wants_unweighted(options) ? 2 : 0;
     /* Sigma and S, I, S I S, the fit's matrices, the buckets of I, and annotators. */
-    return ANNOTATORS_MEMORY + (8 + unweighted) * square +
-           2 * MODEL_BUCKETS * packed_size(dimension) * sizeof(double);
+    return ANNOTATORS_MEMORY + (8 + unweighted) * square + model_moments_bytes(options, dimension);
 }
 
 /* Allocates what depends on the dimension. */
@@ -285,83 +271,6 @@ double model_margin(const struct model *model, const float *x)
     return margin;
 }
 
-/* ---- I ---- */
-
-static int64_t slice_length(const struct model *model)
-{
-    int64_t length = model->options->policy_window / MODEL_BUCKETS;
-    return length < 1 ? 1 : length;
-}
-
-bool model_moments(struct model *model, const struct entry_moments *pane, int64_t time,
-                   const float *packed, struct error *error)
-{
-    if (pane->pools == 0)
-        return true;
-    size_t size = packed_size(model->space.dimension);
-    int64_t slice = time / slice_length(model);
-    struct moments_bucket *bucket = &model->buckets[pane->fit_id > 0][slice % MODEL_BUCKETS];
-    if (bucket->slice > slice)
-        return true; /* older than the window */
-    if (bucket->slice < slice) {
-        bucket_clear(bucket);
-        bucket->sums = calloc(size, sizeof(double));
-        if (bucket->sums == NULL)
-            return error_set(error, ERROR_FATAL, "out of memory for the policy's moments");
-        bucket->slice = slice;
-    }
-    for (size_t k = 0; k < size; k++)
-        bucket->sums[k] += (double)packed[k];
-    bucket->weight += pane->weight;
-    bucket->effective += pane->effective_sample_size;
-    bucket->pools += pane->pools;
-    model->policy_stale = true;
-    return true;
-}
-
-static void sum_policy(struct model *model)
-{
-    size_t d = model->space.dimension;
-    int64_t newest = -1;
-    int64_t later = 0;
-    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
-        for (size_t made = 0; made < 2; made++) {
-            if (model->buckets[made][k].slice > newest)
-                newest = model->buckets[made][k].slice;
-        }
-    }
-    for (size_t k = 0; k < MODEL_BUCKETS; k++) {
-        if (model->buckets[1][k].slice > newest - MODEL_BUCKETS)
-            later += model->buckets[1][k].pools;
-    }
-    double weight = 0, effective = 0;
-    memset(model->policy, 0, d * d * sizeof(double));
-    model->policy_pools = 0;
-    for (size_t made = later >= MODEL_POOLS_FOR_LATER ? 1 : 0; made < 2; made++) {
-        for (size_t k = 0; k < MODEL_BUCKETS; k++) {
-            const struct moments_bucket *bucket = &model->buckets[made][k];
-            if (bucket->slice < 0 || bucket->slice <= newest - MODEL_BUCKETS)
-                continue;
-            const double *sums = bucket->sums;
-            for (size_t row = 0; row < d; row++) {
-                for (size_t column = 0; column <= row; column++)
-                    model->policy[row * d + column] += *sums++;
-            }
-            weight += bucket->weight;
-            effective += bucket->effective;
-            model->policy_pools += bucket->pools;
-        }
-    }
-    model->policy_effective = weight > 0 ? effective / weight : 0;
-    for (size_t row = 0; row < d; row++) {
-        for (size_t column = 0; column <= row; column++) {
-            double value = weight > 0 ? model->policy[row * d + column] / weight : 0;
-            model->policy[row * d + column] = model->policy[column * d + row] = value;
-        }
-    }
-    model->policy_stale = false;
-}
-
 /* ---- Sigma ---- */
 
 /* Where the window of labels begins: it moves with the largest time in the ledger, in sixteenths.
@@ -443,6 +352,18 @@ static void cut_oldest(struct model *model)
     model->member_count = kept;
 }
 
+/* A labelled pair of Sigma: it tells left from right, and its policy is not too old to weigh. */
+static bool counts(const struct model *model, const struct request *request)
+{
+    return request_informative(request) && model_request_weight(model, request) > 0;
+}
+
+/* Share of w that stands in Sigma, faded by the age of the policy. */
+static double share_of(const struct model *model, const struct request *request)
+{
+    return model_request_weight(model, request) * request_share(request, model->return_rate);
+}
+
 /* Collects the requests that count in Sigma, in order of id. */
 bool model_collect(struct model *model)
 {
@@ -459,7 +380,7 @@ bool model_collect(struct model *model)
             request->labels != LABELS_NONE || request_share(request, model->return_rate) > 0;
         if (member)
             model->members[model->member_count++] = request;
-        request->counted = request_informative(request);
+        request->counted = counts(model, request);
         model->counted += request->counted;
     }
     cut_oldest(model);
@@ -497,7 +418,7 @@ static enum sel_status sum_members(const struct model *model, struct sel_informa
     for (size_t k = 0; k < model->member_count && status == SEL_OK; k++) {
         const struct request *request = model->members[k];
         x[filled] = request->x;
-        w[filled++] = weighted ? request->applied : request_share(request, model->return_rate);
+        w[filled++] = weighted ? request->applied : share_of(model, request);
         if (filled == BLOCK || k + 1 == model->member_count) {
             status = sel_information_accumulate(information, x, w, filled);
             filled = 0;
@@ -518,8 +439,7 @@ static enum sel_status rebuild(struct model *model)
         lambda[k] = model->lambdas[model->group[k]];
     for (size_t k = 0; k < model->member_count; k++) {
         struct request *request = model->members[k];
-        request->applied =
-            request_share(request, model->return_rate) * current_weight(model, request);
+        request->applied = share_of(model, request) * current_weight(model, request);
     }
     enum sel_status status = sum_members(model, model->information, lambda, true);
     if (status == SEL_OK && model->unweighted != NULL)
@@ -567,13 +487,14 @@ void model_follow(struct model *model, struct request *request)
         return;
     }
     double weight = current_weight(model, request);
-    double target = request_share(request, model->return_rate) * weight;
+    double target = share_of(model, request) * weight;
+    bool counted = counts(model, request);
     /* w may have changed with the annotator, not only the share. */
     if (model->unweighted != NULL && model->annotators.count > 0 &&
         (request->counted || seen_by_fit(model, request)))
         model->stale = true;
-    model->counted += request_informative(request) - request->counted;
-    request->counted = request_informative(request);
+    model->counted += counted - request->counted;
+    request->counted = counted;
     double change = target - request->applied;
     if (model->unweighted != NULL && weight == 0)
         model->stale = true; /* the share may have changed all the same */
@@ -598,13 +519,14 @@ bool model_refresh(struct model *model, struct error *error)
     if (design_stale(model) || model->edge != window_edge(model))
         model->stale = true;
     model->edge = window_edge(model);
+    model_forget_versions(model);
     if (model->stale) {
         enum sel_status status = rebuild(model);
         if (status != SEL_OK)
             return error_set(error, ERROR_FATAL, "information matrix: %s", sel_status_text(status));
     }
     if (model->policy_stale) {
-        sum_policy(model);
+        model_sum_policy(model);
         model->moved = true;
     }
     return model->policy_pools > 0;

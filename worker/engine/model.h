@@ -2,13 +2,13 @@
  *
  * A rule with SEL_UNWEIGHTED picks by a second Sigma, built alike with w = 1.
  *
- * Invariant: Sigma = diag(lambda) + sum over requests of share * w x x', where w is the weight of
- * the pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi, and share
- * is request_share(). lambda is one number for each group of features (groups.h). At a rebuild the
- * sum runs in order of request id; in between it follows by rank-one updates. A label that the
- * newest fit has seen has the lapse rate of its annotator in that w, everything else the overall
- * one. I = sums / weight over the panes in the window of `policy.window`, summed in sixteenths of
- * that window. Requests issued more than `labels.window` before the largest time in the ledger (in
+ * Invariant: Sigma = diag(lambda) + sum over requests of omega * share * w x x', where w is the
+ * weight of the pick while its fit_id is the newest fit's, else sigma'(psi' x) at the newest psi,
+ * share is request_share() and omega the weight of its policy version (`labels.versions`, see
+ * versions.h). lambda is one number for each group of features (groups.h). At a rebuild the sum
+ * runs in order of request id; in between it follows by rank-one updates. A label that the newest
+ * fit has seen has the lapse rate of its annotator in that w, everything else the overall one. I:
+ * policy.c. Requests issued more than `labels.window` before the largest time in the ledger (in
  * sixteenths of the window), or beyond the newest `labels.max` that the fit has seen, do not count.
  */
 #ifndef INFOPAIR_MODEL_H
@@ -19,6 +19,7 @@
 #include "engine.h"
 #include "groups.h"
 #include "requests.h"
+#include "versions.h"
 
 /* Requests keep the fit of their pick in 32 bits; there is room for the fits to come. */
 #define FIT_ID_MAX (INT64_C(1) << 31)
@@ -26,11 +27,13 @@
 /* With it 99.8 % of the answers to a pair of equals are ties; an estimate is below e^6. */
 enum { FIT_TIE_MAX = 1000 };
 
-enum { MODEL_BUCKETS = 16, MODEL_POOLS_FOR_LATER = 50 };
+enum { MODEL_BUCKETS = 16, MODEL_VERSIONS = 4, MODEL_POOLS_FOR_LATER = 50 };
 
-/* Sums over the panes of one slice of time; lower triangle, packed by rows. */
+/* Sums over the panes of one slice of time, where versions fade of one version in it; lower
+ * triangle, packed by rows. */
 struct moments_bucket {
     int64_t slice; /* time / length of a slice; -1: empty */
+    int64_t epoch; /* of the policy; 0 where versions do not fade */
     double *sums;
     double weight;
     double effective;
@@ -83,6 +86,7 @@ struct model {
     double lambdas[SEL_GROUPS_MAX]; /* of each group */
     size_t groups;
     uint8_t *group; /* of each feature */
+    struct versions versions;
     struct drift drift;
     struct drift control; /* the same of the control arm alone */
     /* Sigma. */
@@ -95,7 +99,7 @@ struct model {
     struct request **members; /* scratch, in order of id */
     size_t member_count;
     /* I: [0] made under psi = 0, [1] under a later fit. */
-    struct moments_bucket buckets[2][MODEL_BUCKETS];
+    struct moments_bucket buckets[2][MODEL_BUCKETS][MODEL_VERSIONS];
     double *policy;
     bool policy_stale;
     int64_t policy_pools;    /* behind I */
@@ -156,6 +160,29 @@ bool model_in_window(const struct model *model, const struct request *request);
 bool model_collect(struct model *model);
 void model_members_end(struct model *model);
 bool model_finite(const double *values, size_t count);
+
+/* ---- ages.c ---- */
+
+/* True when the age of a policy version matters to anything. */
+bool model_ages(const struct model *model);
+/* Notes the policy epoch that an entry of the ledger names, read from it: what is decided here ages
+ * others once it is committed. False: no memory. */
+bool model_note_version(struct model *model, const struct entry *entry);
+/* Where the window begins in which an entry holds its epoch. */
+int64_t model_epochs_edge(const struct model *model);
+/* Forgets the epochs that the window holds no more. */
+void model_forget_versions(struct model *model);
+/* omega of a label of a policy's epoch, and of a request that is whole: 1 where versions are kept.
+ */
+double model_label_weight(const struct model *model, int64_t policy_epoch);
+double model_request_weight(const struct model *model, const struct request *request);
+
+/* ---- policy.c ---- */
+
+void model_init_moments(struct model *model);
+void model_clear_moments(struct model *model);
+void model_sum_policy(struct model *model);
+size_t model_moments_bytes(const struct engine_options *options, size_t dimension);
 
 /* x' psi of a request. */
 double model_margin(const struct model *model, const float *x);

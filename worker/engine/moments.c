@@ -54,9 +54,22 @@ static bool temper(double *logits, size_t n)
     return tempered;
 }
 
-/* Adds one pool to sums (d x d, lower triangle). */
-static void add_pool(struct engine *engine, const struct pool *pool, double *sums, double *weight,
-                     double *effective)
+/* The pane is of the largest policy epoch in it; of completions of one epoch the last counts. */
+static void note_version(struct pane *pane, const struct pool *pool)
+{
+    for (size_t k = 0; k < pool->count; k++) {
+        const struct held *held = pool->held[k];
+        struct span version = held_policy_version(held);
+        if (pane->pools + (int64_t)k > 0 && held->policy_epoch < pane->policy_epoch)
+            continue;
+        pane->policy_epoch = held->policy_epoch;
+        pane->version_size = version.size < ID_MAX ? version.size : ID_MAX;
+        memcpy(pane->version, version.data, pane->version_size);
+    }
+}
+
+/* Adds one pool to the pane's sums (d x d, lower triangle). */
+static void add_pool(struct engine *engine, const struct pool *pool, struct pane *pane)
 {
     const struct engine_options *options = &engine->options;
     size_t d = engine->model.space.dimension;
@@ -65,6 +78,8 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
     double *logits = engine->scratch;
     double *rest = engine->scratch + options->pool_max;
     double mean = 0;
+    note_version(pane, pool);
+    pane->pools++;
     completions_gather(engine, pool);
     for (size_t k = 0; k < n; k++) {
         const struct held *held = pool->held[rows[k]];
@@ -80,11 +95,11 @@ static void add_pool(struct engine *engine, const struct pool *pool, double *sum
     shadows_see_pool(engine, pool);
     double ess = 0;
     bool equal = options->policy_sampling == SAMPLING_CURRENT;
-    if (sel_policy_moments(engine->gathered, n, d, equal ? NULL : logits, mean, sums, &ess, rest) !=
-        SEL_OK)
+    if (sel_policy_moments(engine->gathered, n, d, equal ? NULL : logits, mean, pane->sums, &ess,
+                           rest) != SEL_OK)
         return;
-    *weight += mean;
-    *effective += mean * ess;
+    pane->weight += mean;
+    pane->effective += mean * ess;
 }
 
 bool moments_keep(struct engine *engine, struct partition *partition, const struct pool *pool)
@@ -99,8 +114,7 @@ bool moments_keep(struct engine *engine, struct partition *partition, const stru
         return false;
     if (pane->pools == 0)
         pane->fit_id = engine->model.fit_id;
-    add_pool(engine, pool, pane->sums, &pane->weight, &pane->effective);
-    pane->pools++;
+    add_pool(engine, pool, pane);
     return true;
 }
 
@@ -109,6 +123,8 @@ void moments_clear(struct pane *pane)
     free(pane->sums);
     pane->sums = NULL;
     pane->weight = pane->effective = 0;
+    pane->policy_epoch = 0;
+    pane->version_size = 0;
     pane->pools = 0;
     pane->closed_offset = INT64_MAX;
 }
@@ -155,7 +171,6 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
     struct partition *partition = &engine->partitions[number];
     struct pane *pane = &partition->pane;
     size_t d = engine->model.space.dimension;
-    const struct held *newest = NULL;
     if (pane->sums == NULL)
         pane->sums = calloc(d * d, sizeof(double));
     float *packed = malloc(packed_size(d) * sizeof *packed);
@@ -167,26 +182,23 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
     for (struct pool *pool = partition->pools.first; done && pool != NULL; pool = pool->next) {
         if (!pool->ready || pool->counted || !space_is_current(engine, pool))
             continue;
-        add_pool(engine, pool, pane->sums, &pane->weight, &pane->effective);
+        add_pool(engine, pool, pane);
         pool->counted = true;
-        pane->pools++;
-        newest = pool->held[pool->count - 1];
     }
     if (done) {
         pack(pane->sums, d, packed);
-        struct entry_moments moments = {
-            .completions_partition = number,
-            .from = pane->from,
-            .to = partition->next,
-            .feature_space = span_of(engine->model.space.name),
-            .policy_version = newest == NULL ? span_of("") : held_policy_version(newest),
-            .policy_epoch = newest == NULL ? 0 : newest->policy_epoch,
-            .fit_id = pane->fit_id,
-            .stream_time = partition->stream_time,
-            .dimension = (int32_t)d,
-            .pools = pane->pools,
-            .weight = pane->weight,
-            .effective_sample_size = pane->effective};
+        struct entry_moments moments = {.completions_partition = number,
+                                        .from = pane->from,
+                                        .to = partition->next,
+                                        .feature_space = span_of(engine->model.space.name),
+                                        .policy_version = {pane->version, pane->version_size},
+                                        .policy_epoch = pane->policy_epoch,
+                                        .fit_id = pane->fit_id,
+                                        .stream_time = partition->stream_time,
+                                        .dimension = (int32_t)d,
+                                        .pools = pane->pools,
+                                        .weight = pane->weight,
+                                        .effective_sample_size = pane->effective};
         done = write_chunks(engine, &moments, packed, error);
         pane->published_at = engine->now;
         moments_clear(pane);
@@ -278,7 +290,8 @@ bool moments_entry(struct engine *engine, const struct entry *entry, enum applie
     const struct entry_moments *moments = &entry->moments;
     if (!consistent(engine, moments))
         return refuse(applied, error,
-                      "from, to, dimension, pools, weight, chunk or sums: contradict each other");
+                      "from, to, dimension, pools, weight, chunk or sums: contradict each "
+                      "other");
     if (!engine_partition_known(moments->completions_partition))
         return refuse(applied, error, "completions_partition: is out of range");
     if (!engine_partitions(engine, moments->completions_partition, error))

@@ -363,9 +363,10 @@ static bool write(struct engine *engine, struct decision *decision, struct reque
 static bool take(struct engine *engine, const struct decision *decision, struct request *request,
                  struct error *error)
 {
-    double share = engine->model.return_rate;
+    const struct model *model = &engine->model;
+    double omega = model_request_weight(model, request), share = omega * model->return_rate;
     engine->partitions[decision->pool->partition].bucket.open++;
-    request->applied = request_share(request, share) * request->weight;
+    request->applied = omega * request_share(request, model->return_rate) * request->weight;
     enum sel_status status = sel_picker_take(engine->picker, &decision->choice, share);
     if (status != SEL_OK)
         return error_set(error, ERROR_FATAL, "selection: %s", sel_status_text(status));

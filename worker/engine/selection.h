@@ -62,6 +62,10 @@ bool working_candidate(const struct engine *engine, const struct pool *pool);
 size_t working_candidates(const struct engine *engine);
 /* True when it has a pair that may be asked, whatever the budget says. */
 bool working_stands(const struct engine *engine, const struct pool *pool);
+/* False where a label of the pair would not count: labels.versions = reset, and a newer version is
+ * known than that of its newer completion. */
+bool working_would_count(const struct engine *engine, const struct held *left,
+                         const struct held *right);
 /* Pools are ranked by the score of their best pair. */
 bool working_ranks_by_pair(const struct selection_options *options);
 /* Picks that a pool may have; 0: any number. */
