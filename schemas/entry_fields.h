@@ -1,7 +1,6 @@
 /* The fields of every kind of ledger entry: member of struct entry, record of ledger.avsc, field,
  * and how it is read and written. One table for both directions. LATER: a field that came after the
- * first version, at the end of its record; absent it is 1 (ONE), 0 (ZERO) or
- * empty. */
+ * first version, at the end of its record; absent it is 1 (ONE), 0 (ZERO) or empty. */
 #ifndef INFOPAIR_ENTRY_FIELDS_H
 #define INFOPAIR_ENTRY_FIELDS_H
 
@@ -70,6 +69,7 @@
     ROW(moments, Moments, chunk, INT)                                                              \
     ROW(moments, Moments, chunks, INT)                                                             \
     ROW(moments, Moments, sums, BYTES)                                                             \
+    ROW(moments, Moments, squares, LATER_ZERO)                                                     \
     ROW(fit, Fit, fit_id, LONG)                                                                    \
     ROW(fit, Fit, feature_space, TEXT)                                                             \
     ROW(fit, Fit, psi, BYTES)                                                                      \

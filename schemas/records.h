@@ -253,6 +253,7 @@ struct entry_moments {
     int32_t chunk;                /* 0 .. chunks - 1 */
     int32_t chunks;               /* 1 even when pools = 0; then sums is empty */
     struct span sums;             /* float32, row-major packed lower triangle, this chunk's part */
+    double squares;               /* sum of the pools' squared traffic weights; 0: not known */
 };
 
 /* What a fit knows of one annotator. */

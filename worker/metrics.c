@@ -205,6 +205,17 @@ static const struct row ROWS[METRICS] = {
                              GAUGE,
                              {NULL},
                              "Pools behind the policy information."},
+    [METRIC_POLICY_POOLS_EFFECTIVE] =
+        {"infopair_policy_pools_effective",
+         GAUGE,
+         {NULL},
+         "Pools of equal weight that would be as good: (sum of weights)^2 / sum of their squares."},
+    [METRIC_POLICY_COMPLETIONS_EFFECTIVE] =
+        {"infopair_policy_completions_effective",
+         GAUGE,
+         {NULL},
+         "Effective completions of a pool behind the policy information, 1 / sum of squared policy "
+         "weights, on average."},
     [METRIC_POLICY_TRACE] = {"infopair_policy_trace",
                              GAUGE,
                              {NULL},

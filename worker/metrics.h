@@ -75,6 +75,9 @@ enum metric {
     METRIC_ANNOTATOR_AGREEMENT,
     METRIC_MEMORY,       /* gauge, (part) */
     METRIC_MEMORY_LIMIT, /* gauge */
+    /* Gauges: the pools behind I as so many of equal weight; effective completions of one. */
+    METRIC_POLICY_POOLS_EFFECTIVE,
+    METRIC_POLICY_COMPLETIONS_EFFECTIVE,
     /* Of the newest certificate, gauges; NaN before the first. */
     METRIC_CERTIFICATE_EFFICIENCY,
     METRIC_CERTIFICATE_EFFICIENCY_LEAST,

@@ -88,6 +88,7 @@ struct options {
     double policy_beta; /* 0 when not given */
     enum policy_sampling policy_sampling;
     int64_t policy_window;
+    double policy_pools_min; /* 0: no warning */
     int64_t moments_interval;
     double moments_gamma;
 

@@ -178,6 +178,9 @@ const struct option_row OPTION_ROWS[] = {
              "current policy (equal weights), or as their logged probabilities say."},
     {ROW(policy, window), TYPE_DURATION, MINUTE, 3650 * DAY, .fallback = "7d", .shared = true,
      .text = "Time that the policy information I covers."},
+    {ROW(policy, pools_min), TYPE_NUMBER, 0, 1e9, .fallback = "50",
+     .text = "With fewer effective pools behind I (pools of equal weight that would be as good), "
+             "/ready and the log say that it rests on few; 0: never."},
     {ROW(moments, interval), TYPE_DURATION, 100, DAY, .fallback = "10s", .shared = true,
      .text = "Each partition writes its sums for I at most this often."},
     {VERSIONS(moments, gamma), TYPE_NUMBER, 0, 1, .fallback = "1", .shared = true,

@@ -70,6 +70,8 @@ static void set_counts(struct session *session, const struct engine_stats *stats
                 {METRIC_FIT_LABELS, (double)stats->labels_counted},
                 {METRIC_INFORMATION_PAIRS, (double)(stats->labels_counted + stats->requests_open)},
                 {METRIC_POLICY_POOLS, (double)stats->moments_pools},
+                {METRIC_POLICY_POOLS_EFFECTIVE, stats->moments_pools_effective},
+                {METRIC_POLICY_COMPLETIONS_EFFECTIVE, stats->moments_completions},
                 {METRIC_POLICY_TRACE, stats->policy_trace},
                 {METRIC_GAP_ESTIMATE, stats->gap_estimate},
                 {METRIC_LABEL_LOSS, stats->label_loss},
@@ -91,6 +93,19 @@ static void warn_of_split(struct session *session, int64_t split)
               "prompts come in several partitions; key completions by prompt_id\tprompts=%lld",
               (long long)split);
     session->split_told = split;
+}
+
+/* Another feature space is in force: what was open of the one before is closed. */
+static void tell_space(struct session *session, const struct engine_stats *stats)
+{
+    const struct engine_view view = engine_view(session->engine);
+    if (view.space == NULL || strcmp(view.space, session->space) == 0)
+        return;
+    log_write(LOG_LEVEL_INFO, "space", "in force\tspace=%s dimension=%zu pools_closed=%lld",
+              view.space, view.dimension,
+              (long long)(stats->pools_closed[POOL_SPACE] - session->space_closed));
+    snprintf(session->space, sizeof session->space, "%s", view.space);
+    session->space_closed = stats->pools_closed[POOL_SPACE];
 }
 
 static void set_groups(struct session *session, const struct engine_stats *stats)
@@ -143,11 +158,26 @@ static void set_lag(struct session *session)
     rd_kafka_topic_partition_list_destroy(all);
 }
 
+/* I rests on fewer effective pools than policy.pools_min; told once each time it begins. */
+static bool few_pools(struct session *session, char *text, size_t size)
+{
+    const struct engine_stats *stats = engine_stats(session->engine);
+    bool few = stats->moments_pools > 0 &&
+               stats->moments_pools_effective < session->options->policy_pools_min;
+    snprintf(text, size, "%.1f effective of %lld, policy.pools_min is %g",
+             stats->moments_pools_effective, (long long)stats->moments_pools,
+             session->options->policy_pools_min);
+    if (few && !session->few_pools)
+        log_write(LOG_LEVEL_WARN, "policy", "I rests on few pools: %s", text);
+    session->few_pools = few;
+    return few;
+}
+
 /* Lines that an operator should read though the worker is ready. */
 static void set_notes(struct session *session)
 {
     char notes[2048] = "", obstacle[sizeof session->obstacle] = "";
-    char surprise[64];
+    char surprise[64], pools[128];
     size_t used = 0;
     const struct engine_stats *stats = engine_stats(session->engine);
     bool drift = stats->label_surprise > session_settings(session)->labels_surprise;
@@ -155,6 +185,7 @@ static void set_notes(struct session *session)
     if (drift && !session->drift)
         log_write(LOG_LEVEL_WARN, "labels", "the last labels contradict the fit %s", surprise);
     session->drift = drift;
+    bool few = few_pools(session, pools, sizeof pools);
     engine_obstacle(session->engine, obstacle, sizeof obstacle);
     if (strcmp(obstacle, session->obstacle) != 0 && obstacle[0] != '\0')
         log_write(LOG_LEVEL_INFO, "selection", "nothing is asked for now: %s", obstacle);
@@ -167,6 +198,7 @@ static void set_notes(struct session *session)
         {session->foreign[0] != '\0',
          "note: entries of the ledger were written under other values of ", session->foreign},
         {drift, "note: the last labels contradict the fit ", surprise},
+        {few, "note: I rests on few pools: ", pools},
         {session->flooded, "note: reading pauses until the brokers take what was decided", ""},
     };
     for (size_t k = 0; k < sizeof lines / sizeof lines[0]; k++) {
@@ -226,6 +258,7 @@ void report(struct session *session)
     const struct engine_stats *stats = engine_stats(session->engine);
     set_counts(session, stats);
     warn_of_split(session, stats->prompts_split);
+    tell_space(session, stats);
     set_groups(session, stats);
     tell_annotators(session);
     set_lag(session);

@@ -67,12 +67,15 @@ struct session {
     char foreign_digest[OPTIONS_DIGEST_SIZE]; /* the last one that was not ours */
     int64_t foreign_time;                     /* event time of its last entry */
     bool drift;                               /* the last labels contradict the fit */
+    bool few_pools;                           /* I rests on few */
     char foreign[512];  /* options that differ from those of another worker; "" */
     char obstacle[512]; /* why nothing is asked, as logged last */
     int64_t reported_at, progress_at;
-    int64_t fit_told;    /* fit of the annotators on /annotators */
-    int64_t split_told;  /* prompts in several partitions, as logged last */
-    struct error failed; /* set inside callbacks; ends the session */
+    int64_t fit_told;     /* fit of the annotators on /annotators */
+    char space[201];      /* in force, as logged last */
+    int64_t space_closed; /* pools of other spaces that were closed, as logged last */
+    int64_t split_told;   /* prompts in several partitions, as logged last */
+    struct error failed;  /* set inside callbacks; ends the session */
 };
 
 /* ---- session.c ---- */

@@ -199,7 +199,8 @@ static struct entry entry_of(enum entry_kind kind)
                                                .weight = 1.5,
                                                .chunk = 1,
                                                .chunks = 2,
-                                               .sums = VECTOR(FEATURES)};
+                                               .sums = VECTOR(FEATURES),
+                                               .squares = 1.25};
         break;
     case ENTRY_FIT:
         entry.fit = (struct entry_fit){
@@ -289,6 +290,26 @@ static void a_fit_names_annotators_or_ends_before_them(void **state)
     position = 0;
     assert_false(annotators_next(out.fit.annotators, &position, &row));
     buffer_free(&region);
+    buffer_free(&record);
+    contracts_free(contracts);
+}
+
+/* Written before the sum of squared weights was: 8 bytes less. */
+static void moments_without_squares_are_read(void **state)
+{
+    (void)state;
+    struct contracts *contracts = ours(FRAMING_CONFLUENT);
+    struct buffer record = {.maximum = RECORD_MAX};
+    struct error error;
+    const struct entry in = entry_of(ENTRY_MOMENTS);
+    struct entry out;
+    assert_true(contracts_encode_entry(contracts, &in, &record, &error));
+    const struct span before = {record.data, record.size - sizeof(double)};
+    assert_true(contracts_decode_entry(contracts, before, &out, NULL, &error));
+    assert_true(out.moments.squares == 0 && out.moments.weight == 1.5);
+    assert_memory_equal(out.moments.sums.data, FEATURES, sizeof FEATURES);
+    assert_true(contracts_decode_entry(contracts, taken(&record), &out, NULL, &error));
+    assert_true(out.moments.squares == 1.25);
     buffer_free(&record);
     contracts_free(contracts);
 }
@@ -709,6 +730,7 @@ int main(void)
         cmocka_unit_test(a_label_survives_a_round_trip),
         cmocka_unit_test(every_kind_of_entry_survives_a_round_trip),
         cmocka_unit_test(a_fit_names_annotators_or_ends_before_them),
+        cmocka_unit_test(moments_without_squares_are_read),
         cmocka_unit_test(texts_of_the_ledger_have_a_limit_of_their_own),
         cmocka_unit_test(records_print_as_json),
         cmocka_unit_test(a_foreign_writer_may_order_skip_and_widen),

@@ -446,6 +446,7 @@ static void test_versions_and_gammas_are_checked(void **state)
     refuse_set("labels.versions=drop", "labels.versions: unknown name 'drop'");
     refuse_set("labels.gamma=1.1", "labels.gamma: must be at most 1, not 1.1");
     refuse_set("moments.gamma=-0.1", "moments.gamma: must be at least 0, not -0.1");
+    refuse_set("policy.pools_min=-1", "policy.pools_min: must be at least 0, not -1");
 }
 
 static void test_a_rule_goes_by_its_own_name(void **state)
@@ -652,6 +653,7 @@ static void test_options_of_one_mark_are_named_by_it(void **state)
     assert_string_equal(differing("moments.gamma=0.5", NULL), "labels.versions and the gammas");
     assert_string_equal(differing("labels.versions=reset", NULL), "labels.versions and the gammas");
     assert_string_equal(differing("labels.gamma=0.4", NULL), "labels.versions and the gammas");
+    assert_string_equal(differing("policy.pools_min=9", NULL), "");
     assert_string_equal(differing("selection.plugin=", NULL), "");
     assert_string_equal(differing("selection.prompt_share=1", NULL), "");
 }

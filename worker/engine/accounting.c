@@ -196,7 +196,7 @@ static bool copy_model(const struct engine *engine, struct accounting_snapshot *
     snapshot->tie = model->tie;
     snapshot->fit_id = model->fit_id;
     snapshot->trace = model_trace(model);
-    snapshot->effective = model->policy_effective;
+    snapshot->effective = model->policy_completions;
     snapshot->beta = engine->options.policy_beta;
     snapshot->fit_lambda = engine->options.fit_lambda;
     snapshot->fit_lambda_max = engine->options.fit_lambda_max;

@@ -368,6 +368,8 @@ static void update_stats(struct engine *engine)
     stats->requests_open = engine->requests.open_count;
     stats->labels_counted = model->counted;
     stats->moments_pools = model->policy_pools;
+    stats->moments_pools_effective = model->policy_pools_effective;
+    stats->moments_completions = model->policy_completions;
     stats->fit_id = model->fit_id;
     stats->lambda = model->lambda;
     stats->lapse = model->lapse;

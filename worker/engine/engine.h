@@ -181,10 +181,12 @@ struct engine_stats {
     int64_t sampling_tempered; /* pools whose effective sample size was below the floor */
     size_t pools_bytes;
     size_t window_bytes;
-    int64_t requests;       /* known */
-    int64_t requests_open;  /* under way */
-    int64_t labels_counted; /* in Sigma */
-    int64_t moments_pools;  /* behind I */
+    int64_t requests;               /* known */
+    int64_t requests_open;          /* under way */
+    int64_t labels_counted;         /* in Sigma */
+    int64_t moments_pools;          /* behind I */
+    double moments_pools_effective; /* the same, as many of equal weight */
+    double moments_completions;     /* mean effective completions of one */
     int64_t fits;
     int64_t fit_id;
     double lambda; /* of several groups of features: their geometric mean */

@@ -21,7 +21,7 @@ struct pane {
     int64_t published_at;
     /* Pools that closed before the pane was published; d x d, lower triangle. */
     double *sums;
-    double weight, effective;
+    double weight, squares, effective;
     int64_t pools;
     int64_t fit_id; /* smallest behind sums */
     /* Of the completion with the largest policy epoch in them. */

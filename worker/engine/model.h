@@ -36,6 +36,7 @@ struct moments_bucket {
     int64_t epoch; /* of the policy; 0 where versions do not fade */
     double *sums;
     double weight;
+    double squares; /* sum of squared weights of the pools */
     double effective;
     int64_t pools;
 };
@@ -102,8 +103,9 @@ struct model {
     struct moments_bucket buckets[2][MODEL_BUCKETS][MODEL_VERSIONS];
     double *policy;
     bool policy_stale;
-    int64_t policy_pools;    /* behind I */
-    double policy_effective; /* mean effective sample size of those */
+    int64_t policy_pools;          /* behind I */
+    double policy_pools_effective; /* (sum of weights)^2 / sum of squared weights */
+    double policy_completions;     /* mean effective completions of a pool behind I */
     struct sel_preference *preference;
     int64_t lapse_labels;   /* behind the last estimate of lapse rates made here */
     double lapse_deviation; /* of that estimate; NaN: none */

@@ -99,6 +99,7 @@ static void add_pool(struct engine *engine, const struct pool *pool, struct pane
                            rest) != SEL_OK)
         return;
     pane->weight += mean;
+    pane->squares += mean * mean;
     pane->effective += mean * ess;
 }
 
@@ -122,7 +123,7 @@ void moments_clear(struct pane *pane)
 {
     free(pane->sums);
     pane->sums = NULL;
-    pane->weight = pane->effective = 0;
+    pane->weight = pane->squares = pane->effective = 0;
     pane->policy_epoch = 0;
     pane->version_size = 0;
     pane->pools = 0;
@@ -198,7 +199,8 @@ static bool publish(struct engine *engine, int32_t number, struct error *error)
                                         .dimension = (int32_t)d,
                                         .pools = pane->pools,
                                         .weight = pane->weight,
-                                        .effective_sample_size = pane->effective};
+                                        .effective_sample_size = pane->effective,
+                                        .squares = pane->squares};
         done = write_chunks(engine, &moments, packed, error);
         pane->published_at = engine->now;
         moments_clear(pane);
@@ -259,6 +261,7 @@ static bool consistent(const struct engine *engine, const struct entry_moments *
            moments->from >= 0 && moments->to >= moments->from &&
            (size_t)moments->chunks == chunks && moments->chunk >= 0 &&
            moments->chunk < moments->chunks && moments->weight >= 0 && isfinite(moments->weight) &&
+           moments->squares >= 0 && isfinite(moments->squares) &&
            moments->sums.size == expected * sizeof(float);
 }
 
@@ -290,7 +293,7 @@ bool moments_entry(struct engine *engine, const struct entry *entry, enum applie
     const struct entry_moments *moments = &entry->moments;
     if (!consistent(engine, moments))
         return refuse(applied, error,
-                      "from, to, dimension, pools, weight, chunk or sums: contradict each "
+                      "from, to, dimension, pools, weight, squares, chunk or sums: contradict each "
                       "other");
     if (!engine_partition_known(moments->completions_partition))
         return refuse(applied, error, "completions_partition: is out of range");

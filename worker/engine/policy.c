@@ -97,6 +97,8 @@ bool model_moments(struct model *model, const struct entry_moments *pane, int64_
     for (size_t k = 0; k < size; k++)
         bucket->sums[k] += (double)packed[k];
     bucket->weight += pane->weight;
+    bucket->squares +=
+        pane->squares > 0 ? pane->squares : pane->weight * pane->weight / (double)pane->pools;
     bucket->effective += pane->effective_sample_size;
     bucket->pools += pane->pools;
     model->policy_stale = true;
@@ -160,7 +162,7 @@ void model_sum_policy(struct model *model)
     enum { HALF = MODEL_BUCKETS * MODEL_VERSIONS };
     size_t d = model->space.dimension;
     struct choice choice = choose(model);
-    double weight = 0, effective = 0;
+    double weight = 0, squares = 0, effective = 0;
     memset(model->policy, 0, d * d * sizeof(double));
     model->policy_pools = 0;
     for (size_t k = 0; k < 2 * HALF; k++) {
@@ -172,15 +174,17 @@ void model_sum_policy(struct model *model)
             continue;
         add_bucket(model, &all[k], omega);
         weight += omega * all[k].weight;
+        squares += omega * omega * all[k].squares;
         effective += omega * all[k].effective;
         model->policy_pools += all[k].pools;
     }
-    model->policy_effective = weight > 0 ? effective / weight : 0;
     for (size_t row = 0; row < d; row++) {
         for (size_t column = 0; column <= row; column++) {
             double value = weight > 0 ? model->policy[row * d + column] / weight : 0;
             model->policy[row * d + column] = model->policy[column * d + row] = value;
         }
     }
+    model->policy_pools_effective = squares > 0 ? weight * weight / squares : 0;
+    model->policy_completions = weight > 0 ? effective / weight : 0;
     model->policy_stale = false;
 }
