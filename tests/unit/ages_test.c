@@ -200,6 +200,17 @@ static void shared_state_does_not_depend_on_the_order(void **state)
     cluster_free(cluster);
 }
 
+/* Four versions in each sixteenth of the window, under psi = 0 and later: 32 more triangles each.
+ */
+static void fading_moments_are_planned_for(void **state)
+{
+    (void)state;
+    struct engine_options options = options_of();
+    size_t kept = engine_fixed_bytes(&options, 10);
+    options.moments_fade = true;
+    assert_int_equal(engine_fixed_bytes(&options, 10) - kept, 3 * 32 * 55 * sizeof(double));
+}
+
 /* ---- the fit ---- */
 
 enum { LABELS_MAX_HERE = 2000 };
@@ -332,6 +343,7 @@ int main(void)
         cmocka_unit_test(ages_do_not_depend_on_the_order),
         cmocka_unit_test(a_version_is_new_once),
         cmocka_unit_test(shared_state_does_not_depend_on_the_order),
+        cmocka_unit_test(fading_moments_are_planned_for),
         cmocka_unit_test(a_fit_weighs_labels_by_the_age_of_their_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
