@@ -19,7 +19,8 @@ from support.faults import DIMENSION, Scene  # noqa: E402
 from support.labeller import Labeller  # noqa: E402
 from support.ledger import read_entries, read_run  # noqa: E402
 
-OPTIONS = {"fit.every": 20, "features.scale": "auto", "budget.in_flight": 30, "features.blocks": 2}
+OPTIONS = {"fit.every": 20, "features.scale": "auto", "budget.in_flight": 30, "features.blocks": 2,
+           "policy.pools_min": 1000}
 RULES = information.Rules.of(OPTIONS)
 SLOT = {"kafka.instance": "test-0"}
 LABELS = 150  # more than 50, from which on there are fits
@@ -53,6 +54,21 @@ def check_model(stage, run):
     loaded = numpy.load(head)
     assert loaded.dtype == "<f8" and numpy.array_equal(loaded, psi * space["scale"]), loaded
     print(f"model: fit {said['fit_id']} of {said['labels']} labels")
+
+
+def check_told(stage, run):
+    """What /metrics and /ready tell of the groups, and of the pools behind I."""
+    metrics, fit = stage.worker.metrics(), information.newest_fit(run.entries)
+    for block, value in enumerate(numpy.frombuffer(fit["lambda"], "<f8")):
+        assert close(metrics["infopair_lambda{}"][("group", f"block{block}"),], value), metrics
+    pools = sum(entry.fields["pools"] for entry in run.of("moments"))
+    effective = metrics["infopair_policy_pools_effective"]
+    assert 0 < effective <= metrics["infopair_policy_pools"] <= pools, effective
+    assert metrics["infopair_policy_completions_effective"] > 1
+    status, said = stage.worker.get("/ready")
+    assert status == 200 and f"note: I rests on few pools: {effective:.1f} effective of" in said, said
+    assert "I rests on few pools" in stage.worker.log_tail(10 ** 6)
+    print(f"told: {effective:.1f} effective pools behind I")
 
 
 def check_model_refuses(stage):
@@ -380,6 +396,7 @@ def main():
         scene.await_progress(LABELS)
         run = at_rest(scene)
         check_model(scene.stage, run)
+        check_told(scene.stage, run)
         check_model_refuses(scene.stage)
         check_explain(scene.stage, run)
         check_withdraw(scene)
