@@ -79,13 +79,18 @@ static int64_t carried(struct shell *shell)
 }
 
 /* Space "space" with labels, and nobody asks any more. */
-static struct shell start_labelled(struct cluster *cluster, int64_t *labels)
+static struct shell start_labelled_with(struct cluster *cluster, struct engine_options options,
+                                        int64_t *labels)
 {
-    struct engine_options options = options_of();
     options.pool_max = 2 * POOL;
     struct shell shell = start_with(cluster, &options, 1000000);
     *labels = run(&shell, 10, 0);
     return shell;
+}
+
+static struct shell start_labelled(struct cluster *cluster, int64_t *labels)
+{
+    return start_labelled_with(cluster, options_of(), labels);
 }
 
 /* All completions again in a space, until it is current. */
@@ -308,6 +313,28 @@ a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it(
     cluster_free(cluster);
 }
 
+static void what_turns_out_to_be_bad_is_carried_where_that_tells_nothing(void **state)
+{
+    (void)state;
+    struct engine_options options = options_of();
+    options.labels_both_bad = BOTH_BAD_IGNORE;
+    struct cluster *cluster = cluster_new();
+    char request_id[ID_TEXT_SIZE];
+    int64_t labels;
+    struct shell shell = start_labelled_with(cluster, options, &labels);
+    change_space(&shell, "wider", 1);
+    struct id request = open_in(&shell, request_id);
+    answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
+    int64_t count = carried(&shell), counted = engine_stats(shell.engine)->labels_counted;
+    answer(&shell, labels++, "second", request_id, "first", OUTCOME_BOTH_BAD);
+    assert_int_equal(says(in_wider(&shell, request)), OUTCOME_BOTH_BAD);
+    assert_float_equal(last_carried(&shell).labelled.probability_left, .5, 0);
+    assert_int_equal(engine_stats(shell.engine)->labels_counted, counted - 1);
+    assert_int_equal(carried(&shell), count + 1);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_skip_is_not_carried(void **state)
 {
     (void)state;
@@ -411,6 +438,7 @@ int main(void)
         cmocka_unit_test(
             a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it),
         cmocka_unit_test(who_gave_it_is_carried_too),
+        cmocka_unit_test(what_turns_out_to_be_bad_is_carried_where_that_tells_nothing),
         cmocka_unit_test(a_skip_is_not_carried),
         cmocka_unit_test(an_answer_given_in_the_new_space_is_not_replaced),
         cmocka_unit_test(the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool),

@@ -143,6 +143,12 @@ static struct span annotator_of(const struct requests *requests, const struct re
     return (struct span){name->text, name->size};
 }
 
+/* As the label said it, also where labels.both_bad keeps it out of Sigma. */
+static double probability_of(const struct request_label *label)
+{
+    return label->outcome == OUTCOME_BOTH_BAD ? .5 : label->probability;
+}
+
 static struct entry_labelled labelled_of(const struct engine *engine, const struct carry *carry,
                                          const struct naming *naming, const void *x)
 {
@@ -165,7 +171,7 @@ static struct entry_labelled labelled_of(const struct engine *engine, const stru
                                    .source_partition = carry->pool->partition,
                                    .source_offset = newest->offset,
                                    .outcome = carry->said.outcome,
-                                   .probability_left = carry->said.probability,
+                                   .probability_left = probability_of(&carry->said),
                                    .confidence = carry->said.confidence,
                                    .annotator_id = annotator_of(requests, &carry->said),
                                    .annotator_kind = span_of(""),
