@@ -72,7 +72,8 @@ bool shell_start(struct shell *shell, int64_t now)
     shell->phase = PHASE_RESTORING;
     shell->generation = -1;
     shell->unknown_ticket = 0;
-    memset(shell->position, 0, sizeof shell->position);
+    for (int32_t k = 0; k < LEDGER_PARTITIONS; k++)
+        shell->position[k] = shell->cluster->ledger[k].start;
     watermarks(shell, shell->goal);
     trace_number("start", "worker", shell->number);
     return true;
@@ -95,9 +96,24 @@ static bool read_partition(struct shell *shell, int32_t partition, int most)
     return any;
 }
 
+/* Retention has overtaken the reader. */
+static bool was_cut(const struct shell *shell)
+{
+    for (int32_t k = 0; k < LEDGER_PARTITIONS; k++) {
+        if (shell->position[k] < shell->cluster->ledger[k].start)
+            return true;
+    }
+    return false;
+}
+
 bool shell_follow(struct shell *shell, int most)
 {
     bool any = false;
+    if (was_cut(shell)) {
+        trace_number("overtaken", "worker", shell->number);
+        shell_kill(shell);
+        return true;
+    }
     int32_t first = (int32_t)shell->schedule->below(shell->schedule->world, LEDGER_PARTITIONS);
     for (int32_t k = 0; k < LEDGER_PARTITIONS; k++)
         any = read_partition(shell, (first + k) % LEDGER_PARTITIONS, most) || any;
@@ -107,7 +123,7 @@ bool shell_follow(struct shell *shell, int most)
 bool shell_restore(struct shell *shell)
 {
     shell_follow(shell, 1 + (int)shell->schedule->below(shell->schedule->world, 50));
-    if (dies(shell, "restoring") || !passed(shell, shell->goal))
+    if (shell->phase == PHASE_DOWN || dies(shell, "restoring") || !passed(shell, shell->goal))
         return true;
     shell->phase = PHASE_RUNNING;
     if (dies(shell, "restored"))

@@ -59,7 +59,8 @@ struct shell {
 /* Each does a little and returns; true: something was done. A process that dies in one is down. */
 bool shell_start(struct shell *shell, int64_t now); /* a new process, or a new session */
 bool shell_restore(struct shell *shell);            /* reads some of the ledger */
-bool shell_follow(struct shell *shell, int most);   /* the same, once it runs */
+/* The same, once it runs. A ledger that was cut while it was read ends the session. */
+bool shell_follow(struct shell *shell, int most);
 bool shell_group(struct shell *shell, int64_t now); /* what the group asks of it */
 bool shell_takeover(struct shell *shell);
 bool shell_deliver(struct shell *shell, enum input input, int32_t partition, int most);

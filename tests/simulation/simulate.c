@@ -338,7 +338,8 @@ static void step_up(struct simulation *simulation, struct shell *shell)
     if (shell->phase != PHASE_RUNNING)
         return;
     shell_follow(shell, 100000);
-    shell_takeover(shell);
+    if (shell->phase == PHASE_RUNNING)
+        shell_takeover(shell);
 }
 
 static void bring_up(struct simulation *simulation)
