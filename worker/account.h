@@ -15,7 +15,8 @@
  * the pools, a uniform part of the way from the covariance within small pools (too small by the
  * share sum p^2) to that over 1 - sum p^2 (too large); and the shadows, of which m is the mean of
  * two. So it is for the mean over orders of uniform labels; one order varies a little more. Where
- * policy.sampling is not `reference`, or there are fewer than 50 pools, I is that of the fit.
+ * policy.sampling is not `reference`, moments.gamma is below 1, or there are fewer than 50 pools, I
+ * is that of the fit.
  *
  * It rests on the model: that labels follow sigma(psi' x). Control labels, which no rule has
  * chosen, say whether to believe it: each is predicted before it enters a fit, and z (drift.h) of

@@ -458,6 +458,88 @@ static void labels_come_with_their_arms(void **state)
     cluster_free(cluster);
 }
 
+/* tr(I inverse(diag(lambda) + sum of w x x')). */
+static double trace_with(const double *policy, const double *lambda, const float *const *x,
+                         const double *w, size_t count)
+{
+    struct sel_information *information = sel_information_new(D);
+    assert_int_equal(sel_information_reset(information, lambda), SEL_OK);
+    assert_int_equal(sel_information_accumulate(information, x, w, count), SEL_OK);
+    assert_int_equal(sel_information_factor(information), SEL_OK);
+    double trace = sel_information_trace(information, policy);
+    sel_information_free(information);
+    return trace;
+}
+
+static double trace_of_snapshot(const struct accounting_snapshot *snapshot)
+{
+    double lambda[D], *w = calloc(snapshot->count, sizeof *w);
+    const float **x = calloc(snapshot->count, sizeof *x);
+    for (size_t j = 0; j < D; j++)
+        lambda[j] = snapshot->lambda;
+    for (size_t k = 0; k < snapshot->count; k++) {
+        double margin = 0;
+        x[k] = snapshot->x + k * D;
+        for (size_t j = 0; j < D; j++)
+            margin += snapshot->psi[j] * (double)x[k][j];
+        w[k] = snapshot->weight[k] * sel_weight_lapse(margin, snapshot->lapses[k]);
+    }
+    double trace = trace_with(snapshot->policy, lambda, x, w, snapshot->count);
+    free(x);
+    free(w);
+    return trace;
+}
+
+/* The same labels, of features as they are. */
+static double trace_of_groups(const struct model *model, size_t count)
+{
+    double lambda[D], *w = calloc(count, sizeof *w);
+    const float **x = calloc(count, sizeof *x);
+    const struct request *request;
+    size_t found = 0;
+    for (size_t j = 0; j < D; j++)
+        lambda[j] = model->lambdas[model->group[j]];
+    for (size_t at = 0; (request = requests_next(model->requests, &at)) != NULL; at++) {
+        if (!request->counted)
+            continue;
+        assert_true(found < count);
+        x[found] = request->x;
+        w[found++] = sel_weight_lapse(model_margin(model, request->x), model->lapse);
+    }
+    assert_int_equal(found, count);
+    double trace = trace_with(model->policy, lambda, x, w, count);
+    free(x);
+    free(w);
+    return trace;
+}
+
+static void groups_of_features_are_told_in_a_scale_with_one_lambda(void **state)
+{
+    (void)state;
+    struct error error;
+    const struct feature_groups groups = {.blocks = 2};
+    struct engine_options options = options_with(MIB);
+    options.features_groups = &groups;
+    options.accounting_rule = sel_rule_find("dopt");
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct accounting_snapshot all;
+    check(engine_accounting(shell.engine, 4 * MIB, &all, &error), &error);
+    const struct model *model = &shell.engine->model;
+    assert_true(fabs(model->lambdas[0] / model->lambdas[1] - 1) > .01);
+    double trace = trace_of_groups(model, all.count);
+    assert_true(fabs(trace_of_snapshot(&all) / trace - 1) < 1e-5);
+    /* Each of what is told is in that scale. */
+    double scale = sqrt(model->lambda / model->lambdas[0]);
+    const struct shadows *shadows = &shell.engine->shadows;
+    assert_true(all.shadow_x[0] == (float)(scale * (double)shadows_x(shadows, 0)[0]));
+    assert_true(all.pool_x[0] == (float)(scale * (double)shadows->traffic.x[0]));
+    assert_true(all.rival_x[0] == (float)(scale * (double)shell.engine->rivals.each[0].x[0]));
+    accounting_snapshot_free(&all);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 /* Answers the pairs of the ledger from entry `from` on the other way round. */
 static int64_t contradict_all(struct shell *shell, size_t from, int64_t offset)
 {
@@ -715,6 +797,7 @@ int main(void)
         cmocka_unit_test(control_labels_must_support_it),
         cmocka_unit_test(it_stops_when_told_to),
         cmocka_unit_test(labels_come_with_their_arms),
+        cmocka_unit_test(groups_of_features_are_told_in_a_scale_with_one_lambda),
         cmocka_unit_test(a_change_of_mind_takes_its_support),
         cmocka_unit_test(what_stands_in_the_way_is_said),
         cmocka_unit_test(a_restart_begins_the_shadows_anew),

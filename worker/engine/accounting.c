@@ -212,6 +212,40 @@ static bool copy_model(const struct engine *engine, struct accounting_snapshot *
     return true;
 }
 
+static void scale_rows(float *x, size_t rows, size_t d, const double *scales)
+{
+    for (size_t k = 0; k < rows; k++)
+        for (size_t j = 0; j < d; j++)
+            x[k * d + j] = (float)(scales[j] * (double)x[k * d + j]);
+}
+
+/* Where groups of features have a lambda each, all is told of features times sqrt(lambda / that of
+ * their group), of which every group has the one lambda: no margin and no tr(I S) changes. */
+static void even_groups(const struct model *model, struct accounting_snapshot *snapshot)
+{
+    size_t d = snapshot->dimension, shadow_rows = 0, pool_rows = 0, rival_rows = 0;
+    double scales[d];
+    if (model->groups < 2)
+        return;
+    for (size_t j = 0; j < d; j++)
+        scales[j] = sqrt(model->lambda / model->lambdas[model->group[j]]);
+    for (size_t k = 0; k < snapshot->shadows; k++)
+        shadow_rows += snapshot->held[k];
+    for (size_t k = 0; k < snapshot->pools; k++)
+        pool_rows += snapshot->pool_rows[k];
+    for (size_t k = 0; k < RIVALS; k++)
+        rival_rows += snapshot->rival_held[k];
+    scale_rows(snapshot->x, snapshot->count, d, scales);
+    scale_rows(snapshot->shadow_x, shadow_rows, d, scales);
+    scale_rows(snapshot->pool_x, pool_rows, d, scales);
+    scale_rows(snapshot->rival_x, rival_rows, d, scales);
+    for (size_t j = 0; j < d; j++) {
+        snapshot->psi[j] /= scales[j];
+        for (size_t k = 0; k < d; k++)
+            snapshot->policy[j * d + k] *= scales[j] * scales[k];
+    }
+}
+
 static bool may_begin(const struct engine *engine, struct error *error)
 {
     const struct model *model = &engine->model;
@@ -257,8 +291,10 @@ bool engine_accounting(const struct engine *engine, size_t bytes,
         error_set(error, ERROR_DATA, "out of memory for the accounting");
     else if (snapshot->selected == 0)
         error_set(error, ERROR_DATA, "no pair of the selected arm has a label yet");
-    else
+    else {
+        even_groups(&engine->model, snapshot);
         return true;
+    }
     accounting_snapshot_free(snapshot);
     return false;
 }

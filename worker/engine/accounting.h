@@ -2,6 +2,10 @@
  * window with their arms, the shadows (shadows.h), psi, I, and how well control labels were
  * predicted. account.h says what is made of it.
  *
+ * Labels have the weight of their confidence, whatever the age of their policy: it would fade
+ * uniform labels alike. Where features are in groups with a lambda each, x, psi and I are those of
+ * features in a scale in which all have the one lambda.
+ *
  * Memory is bounded: of more labels than fit a uniform sample is taken, of which each stands for
  * `each` of them. */
 #ifndef INFOPAIR_ENGINE_ACCOUNTING_H

@@ -110,7 +110,7 @@ static enum sel_status rebuild(const struct engine *engine, struct rival *rival)
     const float *x[BLOCK];
     double each = held > 0 ? (double)rival->drawn / (double)held : 0;
     for (size_t k = 0; k < d; k++)
-        lambda[k] = model->lambda;
+        lambda[k] = model->lambdas[model->group[k]];
     enum sel_status status = sel_information_reset(rival->information, lambda);
     for (size_t k = 0; k < held && status == SEL_OK; k++) {
         x[filled] = rival->x + k * d;
@@ -151,8 +151,7 @@ static void mark(const struct engine *engine, const struct rival *rival, const s
     memset(forbidden, 0, n * (n - 1) / 2 / 8 + 1);
     for (size_t i = 0; i < n; i++)
         for (size_t j = i + 1; j < n; j++)
-            if (!working_may_compare(engine, pool->held[i]) ||
-                !working_may_compare(engine, pool->held[j]))
+            if (!working_may_ask(engine, pool->held[i], pool->held[j]))
                 forbid(forbidden, n, i, j);
     for (size_t k = 0; k < picks; k++) {
         if (!identity_equal(rival->picks[k].pool, pool->key))

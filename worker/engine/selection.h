@@ -66,6 +66,9 @@ bool working_stands(const struct engine *engine, const struct pool *pool);
  * known than that of its newer completion. */
 bool working_would_count(const struct engine *engine, const struct held *left,
                          const struct held *right);
+/* Both may stand in a pair, and its label would count. */
+bool working_may_ask(const struct engine *engine, const struct held *left,
+                     const struct held *right);
 /* Pools are ranked by the score of their best pair. */
 bool working_ranks_by_pair(const struct selection_options *options);
 /* Picks that a pool may have; 0: any number. */

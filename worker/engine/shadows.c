@@ -94,7 +94,8 @@ void shadows_see_pool(struct engine *engine, const struct pool *pool)
     struct shadow_pools *pools = &shadows->traffic;
     size_t d = engine->model.space.dimension, rows[pool->count];
     if (!space_is_current(engine, pool) || !shadows_prepare(engine) || pools->room == 0 ||
-        pool->count > pools->rows || engine->options.policy_sampling != SAMPLING_REFERENCE)
+        pool->count > pools->rows || engine->options.policy_sampling != SAMPLING_REFERENCE ||
+        engine->options.moments_fade)
         return;
     uint64_t place = pools->seen++;
     struct sel_random random = identity_random(engine->options.seed, "traffic", pool->key);
@@ -167,7 +168,7 @@ const struct pool *shadows_draw_pool(struct engine *engine, struct sel_random *r
 static bool is_open(const struct engine *engine, const struct pool *pool, size_t i, size_t j)
 {
     const struct held *left = pool->held[i], *right = pool->held[j];
-    if (!working_may_compare(engine, left) || !working_may_compare(engine, right))
+    if (!working_may_ask(engine, left, right))
         return false;
     if (pool->picks == 0)
         return true;

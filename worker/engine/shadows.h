@@ -70,7 +70,7 @@ void shadows_fini(struct shadows *shadows);
 /* A pair of the selected arm is about to be asked. Nothing else of the engine changes. */
 void shadows_follow(struct engine *engine, const struct decision *decision);
 /* A pool goes into I, or went there before this worker held it. Not where policy.sampling knows
- * other weights than those of psi. */
+ * other weights than those of psi, nor where versions fade. */
 void shadows_see_pool(struct engine *engine, const struct pool *pool);
 size_t shadows_pools(const struct shadows *shadows);
 /* A uniform pool of those open to a slot; NULL: none is. */

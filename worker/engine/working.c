@@ -111,6 +111,19 @@ bool working_may_compare(const struct engine *engine, const struct held *held)
     return held->candidate && !held->too_large && !(held->near && engine->options.pool_drop_near);
 }
 
+bool working_would_count(const struct engine *engine, const struct held *left,
+                         const struct held *right)
+{
+    const struct held *newer = left->offset > right->offset ? left : right;
+    return model_label_weight(&engine->model, newer->policy_epoch) > 0;
+}
+
+bool working_may_ask(const struct engine *engine, const struct held *left, const struct held *right)
+{
+    return working_may_compare(engine, left) && working_may_compare(engine, right) &&
+           working_would_count(engine, left, right);
+}
+
 /* Counts the pairs that were asked and are not forbidden. */
 static void count_repeats(const struct engine *engine, struct pool *pool)
 {
@@ -140,13 +153,6 @@ static bool is_pick(const struct engine *engine, const struct request *request)
            (request->replica <= 1 || again_best(&engine->options));
 }
 
-bool working_would_count(const struct engine *engine, const struct held *left,
-                         const struct held *right)
-{
-    const struct held *newer = left->offset > right->offset ? left : right;
-    return model_label_weight(&engine->model, newer->policy_epoch) > 0;
-}
-
 /* Marks the pairs asked before (whichever pool they stood in) and those that may not be compared.
  * Returns how many both stand in this pool of those that were asked; labelled elsewhere and
  * imported, a pair is not asked again either. */
@@ -170,9 +176,7 @@ static int64_t mark_forbidden(struct engine *engine, struct pool *pool)
     }
     for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
-            if (!working_may_compare(engine, pool->held[i]) ||
-                !working_may_compare(engine, pool->held[j]) ||
-                !working_would_count(engine, pool->held[i], pool->held[j]))
+            if (!working_may_ask(engine, pool->held[i], pool->held[j]))
                 forbid(engine->forbidden, pair_place(n, i, j));
         }
     }
