@@ -270,6 +270,27 @@ static void what_was_withdrawn_is_not_asked_again(void **state)
     cluster_free(cluster);
 }
 
+/* At psi = 0 all differ by their variance alone, which is above 0. */
+static void what_is_asked_again_is_weighed_like_a_pick(void **state)
+{
+    (void)state;
+    struct engine_options options = options_asking(2, 1);
+    options.labels_lapse = .2;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = begin(cluster, &options);
+    struct entry entry;
+    size_t at = 0, again = 0;
+    turn(&shell, 61000);
+    while (next_selected(&shell, &at, &entry)) {
+        again += entry.selected.attempt > 1;
+        assert_true(entry.selected.weight > 0);
+        assert_true(entry.selected.weight < sel_weight_lapse(0, .2));
+    }
+    assert_true(again > 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 /* Attempts of the pairs asked first, and of those asked after. */
 static void count_attempts(struct shell *shell, const struct asked *first, size_t count,
                            size_t again[2])
@@ -324,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_pair_is_asked_by_all_its_replicas),
         cmocka_unit_test(a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answered),
         cmocka_unit_test(what_was_withdrawn_is_not_asked_again),
+        cmocka_unit_test(what_is_asked_again_is_weighed_like_a_pick),
         cmocka_unit_test(what_would_not_count_is_not_asked_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,9 +449,9 @@ static bool measure(struct engine *engine, const struct again *again, struct sel
     *pair = (struct sel_pair){.margin = model_margin(model, features)};
     pair->variance = times(sel_information_inverse(model_design(model)), x, along, d);
     pair->policy = times(model->policy, along, image, d);
-    pair->weight = engine->options.selection.weighting == SEL_WEIGHT_PROBIT && model->lapse == 0
-                       ? sel_weight_probit(pair->margin, pair->variance)
-                       : sel_weight_lapse(pair->margin, model->lapse);
+    bool probit = engine->options.selection.weighting == SEL_WEIGHT_PROBIT;
+    double kappa = probit ? 1 / sqrt(1 + M_PI * pair->variance / 8) : 1;
+    pair->weight = kappa * sel_weight_tie(kappa * pair->margin, model->lapse, model->tie);
     free(x);
     return true;
 }
