@@ -127,7 +127,8 @@ class Sound:
         for chunk, part in enumerate(numpy.array_split(packed, 2)):
             self._add(1, "moments", completions_partition=0, to=end, fit_id=fit_id, pools=pools,
                       weight=float(pools), dimension=DIMENSION, chunk=chunk, chunks=2,
-                      sums=part.tobytes(), feature_space="s", stream_time=end, **{"from": start})
+                      sums=part.tobytes(), feature_space="s", policy_epoch=0, stream_time=end,
+                      **{"from": start})
         return matrix / pools
 
     def _request(self, slot, fit_id):
@@ -148,7 +149,7 @@ class Sound:
         label = {"request_id": request["request_id"], "outcome": outcome, "label_id": None}
         self.run.labels.append((Record("labels", 0, number, 0, b"", b""), label))
         self._add(number % 3, "labelled", origin="request", label_id=f"labels-0-{number}",
-                  source_topic="labels", source_partition=0, source_offset=number,
+                  source_topic="labels", source_partition=0, source_offset=number, annotator_id="",
                   outcome=outcome, confidence=1.0, probability_left=1.0 if outcome == "left" else .5,
                   **{name: request[name] for name in (
                       "request_id", "pair_id", "prompt_id", "left_id", "right_id", "x", "arm",

@@ -347,18 +347,40 @@ def check_versions_asked(log):
             log.counts["asked under reset"] += 1
 
 
+class Known:
+    """The attempts of one replica, as the ledger has them so far: {request id: worker that asked}."""
+
+    def __init__(self):
+        self.open, self.answered = {}, False
+
+
 def check_notices(log):
-    """Labellers are told of no request but those that an answer to another attempt has closed."""
-    of_request, closed = {}, set()
+    """Labellers are told of no request but those that an answer to another attempt has closed; and of
+    each of those that the worker that takes the answer has asked."""
+    of_request, replicas = {}, defaultdict(Known)
     for transaction in log.transactions:
+        closed = []
         for entry in transaction.entries:
+            request = entry.fields.get("request_id")
             if entry.kind == "selected":
-                of_request[entry.fields["request_id"]] = information.replica_of(entry.fields)
-            elif entry.kind == "labelled" and log.asking.answers(entry.fields):
-                closed.add(of_request.get(entry.fields["request_id"]))
+                of_request[request] = information.replica_of(entry.fields)
+                replicas[of_request[request]].open[request] = transaction.worker
+            elif entry.kind in ("expired", "labelled") and request in of_request:
+                known = replicas[of_request[request]]
+                known.open.pop(request, None)
+                if entry.kind == "expired" or not log.asking.answers(entry.fields):
+                    continue
+                if not known.answered:
+                    closed += [other for other, worker in known.open.items()
+                               if worker == transaction.worker]
+                known.answered = True
+        for request in closed:
+            assert request in transaction.notices or log.options.cuts, \
+                f"request {request} is not taken back, and answered elsewhere"
         for request in transaction.notices:
             log.counts["notice"] += 1
-            assert of_request[request] in closed, f"request {request} is taken back, and open"
+            assert replicas[of_request[request]].answered, \
+                f"request {request} is taken back, and open"
 
 
 # ---- what holds at the end ----
