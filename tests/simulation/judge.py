@@ -296,8 +296,8 @@ def check_attempt(log, fields, replicas, worker):
 def check_asking(log):
     """Attempts of a replica come one after the other, each when the one before has brought nothing,
     none when there is an answer; replicas as the options say; no annotator answers two replicas of a
-    pair to one worker."""
-    replicas, of_request, told = defaultdict(Asked), {}, {}
+    pair to one worker, while the window remembers the first."""
+    replicas, of_request, issued_at, told = defaultdict(Asked), {}, {}, {}
     workers = range(3)
     midway = log.states["midway"][0].transactions if log.states["midway"] else 0
     for number, transaction in enumerate(log.transactions):
@@ -313,6 +313,7 @@ def check_asking(log):
                 key = information.replica_of(fields)
                 replicas[key].attempts.append(fields)
                 of_request[request] = key
+                issued_at[request] = fields["issued_at"]
                 log.counts["asked again"] += fields["attempt"] > 1
                 log.counts["replicas"] += fields["replica"] > 1
             elif entry.kind == "expired":
@@ -325,8 +326,9 @@ def check_asking(log):
                 replicas[key].informed |= not log.asking.silent(fields)
                 if log.options.replicas > 1 and fields["outcome"] not in ("skip", "invalid"):
                     who = (key[0], key[1], fields["annotator_id"], worker)
-                    other = told.setdefault(who, key[2])
-                    assert fields["annotator_id"] is None or other == key[2], \
+                    other, issued = told.setdefault(who, (key[2], issued_at[request]))
+                    forgotten = entry.time - issued > log.options.labels_window
+                    assert fields["annotator_id"] is None or other == key[2] or forgotten, \
                         f"request {request}: {fields['annotator_id']} has answered {other}"
 
 

@@ -117,6 +117,12 @@ void shadows_see_pool(struct engine *engine, const struct pool *pool)
 
 /* ---- a uniform pool ---- */
 
+/* Also one of which every pair was asked. */
+static bool is_open_pool(const struct engine *engine, const struct pool *pool)
+{
+    return pool->count >= 2 && space_is_current(engine, pool) && spend_allows(engine, pool);
+}
+
 static void list_pools(struct engine *engine)
 {
     struct shadows *shadows = &engine->shadows;
@@ -130,7 +136,7 @@ static void list_pools(struct engine *engine)
         shadows->open_capacity = room;
     }
     for (size_t k = 0; k < engine->pools.ready_count; k++) {
-        if (working_candidate(engine, engine->pools.ready[k]))
+        if (is_open_pool(engine, engine->pools.ready[k]))
             shadows->open[shadows->open_count++] = engine->pools.ready[k];
     }
 }
@@ -150,7 +156,7 @@ static const struct pool *draw_pool(struct engine *engine, const struct pool *po
 {
     enum { TRIES = 16 }; /* when more fail, few are open: they are listed */
     for (int k = 0; k < TRIES; k++) {
-        if (working_candidate(engine, pool))
+        if (is_open_pool(engine, pool))
             return pool;
         pool = guess_pool(engine, random);
     }
@@ -165,18 +171,10 @@ const struct pool *shadows_draw_pool(struct engine *engine, struct sel_random *r
 
 /* ---- a uniform pair of it ---- */
 
+/* Whether it was asked does not matter: a uniform design is not left what the rule passed over. */
 static bool is_open(const struct engine *engine, const struct pool *pool, size_t i, size_t j)
 {
-    const struct held *left = pool->held[i], *right = pool->held[j];
-    if (!working_may_ask(engine, left, right))
-        return false;
-    if (pool->picks == 0)
-        return true;
-    struct id pair =
-        identity_pair(pool->prompt_id, held_completion_id(left), held_completion_id(right));
-    const struct request *asked = requests_find_pair(&engine->requests, pair);
-    return asked == NULL ||
-           !identity_equal(request_space_id(&engine->requests, asked), engine->model.space.id);
+    return working_may_ask(engine, pool->held[i], pool->held[j]);
 }
 
 static bool count_to(const struct engine *engine, const struct pool *pool, size_t *left, size_t *i,

@@ -1,14 +1,13 @@
 /* Shadows: what uniform pairs would have told in the place of the selected ones.
  *
- * Whenever a pair of the selected arm is asked, each shadow draws what the control arm would draw
- * for that slot, a uniform pool of those open to it and in it a uniform pair that was not asked,
- * and keeps x by a coin with the share of requests that are answered. Beyond the memory given a
- * shadow keeps a uniform sample of its pairs (Vitter's algorithm R).
+ * Whenever a pair of the selected arm is asked, each shadow draws a uniform pool of those open to
+ * the slot and in it a uniform pair, whatever was asked of it, and keeps x by a coin with the share
+ * of requests that are answered. Beyond the memory given a shadow keeps a uniform sample of its
+ * pairs (Vitter's algorithm R).
  *
- * Two things are simpler than a control arm of its own would be. Asked are the pairs that the
- * worker has asked, not those of the shadow's past: a shadow may draw a pair twice, and is denied
- * some of the pairs that tell most. And of the rules that look at one pool after the other the
- * shadows draw from the same pool, so that what the choice of pools gains is not seen.
+ * Two things are simpler than a control arm of its own would be. A shadow may draw a pair twice.
+ * And of the rules that look at one pool after the other the shadows draw from the same pool, so
+ * that what the choice of pools gains is not seen.
  *
  * Beside them a uniform sample of the pools that went into I is kept with all completions, by which
  * I can be had at another psi than that of the fit.
