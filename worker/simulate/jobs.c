@@ -4,33 +4,22 @@
 #include "schemas/bytes.h"
 #include "worker/clock.h"
 #include "worker/interrupt.h"
+#include "worker/processes.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-enum { LINE_MAX_BYTES = 64 * 1024 * 1024, LOOK_MS = 200, TELL_MS = 2000, READ_BYTES = 65536 };
-
-/* One process at work. */
-struct worker {
-    pid_t process; /* 0: none */
-    int pipe;
-    size_t job;
-    struct buffer said;
-};
+enum { LINE_MAX_BYTES = 64 * 1024 * 1024, TELL_MS = 2000 };
 
 struct field {
     struct jobs *jobs;
-    struct worker *workers;
+    size_t *pending;     /* jobs that are still to be run, in the order in which they are begun */
     struct world *world; /* of the seed that was begun last */
     uint64_t world_seed;
     FILE *record;
-    size_t next, total, done, before; /* jobs; before: were in the record */
+    size_t total, done, before; /* jobs; before: were in the record */
     int64_t start, told;
 };
 
@@ -116,147 +105,47 @@ static bool world_of(struct field *field, uint64_t seed, struct error *error)
     return field->world != NULL;
 }
 
-static void write_all(int file, const char *text, size_t size)
+static bool prepare(void *closure, size_t place, struct error *error)
 {
-    while (size > 0) {
-        ssize_t written = write(file, text, size);
-        if (written < 0 && errno != EINTR)
-            _exit(1);
-        if (written > 0) {
-            text += written;
-            size -= (size_t)written;
-        }
-    }
+    struct field *field = closure;
+    return world_of(field, seed_of(field->jobs->scene, field->pending[place]), error);
 }
 
-/* The child: one run, told as a line, or an error behind a '!'. */
-static void work(const struct field *field, size_t job, int out)
+/* In its own process: one run, told as a line, or an error behind a '!'. */
+static void work(void *closure, size_t place, int out)
 {
+    const struct field *field = closure;
+    size_t job = field->pending[place];
     struct error error = {ERROR_NONE, ""};
     struct run run;
     const struct scene *scene = field->jobs->scene;
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
     char *line =
         run_rule(scene, field->world, rule_of(scene, job), seed_of(scene, job), &run, &error)
             ? runs_line(field->jobs->text, &run)
             : NULL;
     if (line != NULL) {
-        write_all(out, line, strlen(line));
+        processes_say(out, line, strlen(line));
     } else {
-        write_all(out, "!", 1);
-        write_all(out, error.message, strlen(error.message));
+        processes_say(out, "!", 1);
+        processes_say(out, error.message, strlen(error.message));
     }
-    _exit(0);
 }
 
-static bool begin(struct field *field, struct worker *worker, size_t job, struct error *error)
+static bool finish(void *closure, size_t place, const struct buffer *said, int status,
+                   struct error *error)
 {
-    int ends[2];
-    if (!world_of(field, seed_of(field->jobs->scene, job), error))
-        return false;
-    if (pipe(ends) != 0)
-        return error_set(error, ERROR_FATAL, "pipe: %s", strerror(errno));
-    fflush(NULL);
-    pid_t process = fork();
-    if (process == 0) {
-        close(ends[0]);
-        work(field, job, ends[1]);
-    }
-    close(ends[1]);
-    if (process < 0) {
-        close(ends[0]);
-        return error_set(error, ERROR_FATAL, "fork: %s", strerror(errno));
-    }
-    *worker = (struct worker){
-        .process = process, .pipe = ends[0], .job = job, .said = {.maximum = LINE_MAX_BYTES}};
-    return true;
-}
-
-/* Begins a job on each idle worker. */
-static bool begin_all(struct field *field, struct error *error)
-{
-    for (size_t k = 0; k < field->jobs->processes; k++) {
-        while (field->next < field->total &&
-               field->jobs->runs[job_at(field->jobs->scene, field->next)].rule != NULL)
-            field->next++;
-        if (field->workers[k].process != 0 || field->next == field->total)
-            continue;
-        size_t job = job_at(field->jobs->scene, field->next++);
-        if (!begin(field, &field->workers[k], job, error))
-            return false;
-    }
-    return true;
-}
-
-static bool finish(struct field *field, struct worker *worker, struct error *error)
-{
-    int status = 0;
+    struct field *field = closure;
     const struct scene *scene = field->jobs->scene;
-    size_t job = worker->job;
-    bool done = buffer_append(&worker->said, "", 1);
-    const char *line = done ? worker->said.data : "";
-    while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR) {
-    }
-    worker->process = 0;
-    close(worker->pipe);
+    size_t job = field->pending[place];
+    const char *line = said->data;
     if (line[0] == '!')
         error_set(error, ERROR_DATA, "%s, seed %zu: %s", rule_of(scene, job),
                   (size_t)seed_of(scene, job), line + 1);
     else if (status != 0 || !runs_parse(line, field->jobs->text, &field->jobs->runs[job]))
         error_set(error, ERROR_FATAL, "%s, seed %zu: its process ended with status %d",
                   rule_of(scene, job), (size_t)seed_of(scene, job), status);
-    done = field->jobs->runs[job].rule != NULL && keep_line(field, line, error);
-    buffer_free(&worker->said);
     field->done++;
-    return done;
-}
-
-/* Reads what a worker says; at its end the job is done. */
-static bool listen_to(struct field *field, struct worker *worker, struct error *error)
-{
-    char bytes[READ_BYTES];
-    ssize_t size = read(worker->pipe, bytes, sizeof bytes);
-    if (size < 0)
-        return errno == EINTR || error_set(error, ERROR_FATAL, "pipe: %s", strerror(errno));
-    if (size > 0)
-        return buffer_append(&worker->said, bytes, (size_t)size) ||
-               error_set(error, ERROR_FATAL, "out of memory for a run");
-    return finish(field, worker, error);
-}
-
-static bool listen_all(struct field *field, size_t *busy, struct error *error)
-{
-    struct pollfd polled[field->jobs->processes];
-    struct worker *of[field->jobs->processes];
-    *busy = 0;
-    for (size_t k = 0; k < field->jobs->processes; k++) {
-        if (field->workers[k].process == 0)
-            continue;
-        of[*busy] = &field->workers[k];
-        polled[(*busy)++] = (struct pollfd){.fd = field->workers[k].pipe, .events = POLLIN};
-    }
-    if (*busy == 0 || poll(polled, *busy, LOOK_MS) <= 0)
-        return true;
-    for (size_t k = 0; k < *busy; k++) {
-        if (polled[k].revents != 0 && !listen_to(field, of[k], error))
-            return false;
-    }
-    return true;
-}
-
-static void end_all(struct field *field)
-{
-    for (size_t k = 0; k < field->jobs->processes; k++) {
-        struct worker *worker = &field->workers[k];
-        if (worker->process == 0)
-            continue;
-        kill(worker->process, SIGKILL);
-        while (waitpid(worker->process, NULL, 0) < 0 && errno == EINTR) {
-        }
-        close(worker->pipe);
-        buffer_free(&worker->said);
-    }
+    return field->jobs->runs[job].rule != NULL && keep_line(field, line, error);
 }
 
 static void tell(struct field *field)
@@ -290,28 +179,51 @@ static bool interrupted(const struct field *field, struct error *error)
     return true;
 }
 
+static bool look(void *closure, struct error *error)
+{
+    tell(closure);
+    return !interrupted(closure, error);
+}
+
+/* The jobs that no record holds, seed by seed. */
+static size_t list_pending(struct field *field)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < field->total; k++) {
+        size_t job = job_at(field->jobs->scene, k);
+        if (field->jobs->runs[job].rule == NULL)
+            field->pending[count++] = job;
+    }
+    return count;
+}
+
 bool jobs_run(struct jobs *jobs, struct error *error)
 {
     struct field field = {.jobs = jobs,
                           .total = jobs->scene->rules.count * jobs->scene->seeds,
                           .start = clock_monotonic_ms()};
     field.told = field.start;
-    field.workers = calloc(jobs->processes, sizeof *field.workers);
+    field.pending = calloc(field.total + 1, sizeof *field.pending);
     jobs->runs = calloc(field.total + 1, sizeof *jobs->runs);
-    bool done = (field.workers != NULL && jobs->runs != NULL) ||
+    bool done = (field.pending != NULL && jobs->runs != NULL) ||
                 error_set(error, ERROR_FATAL, "out of memory for %zu runs", field.total);
-    done = done && open_record(&field, error);
-    for (size_t busy = 1; done && busy > 0;) {
-        done = !interrupted(&field, error) && begin_all(&field, error) &&
-               listen_all(&field, &busy, error);
-        tell(&field);
+    if (done && open_record(&field, error)) {
+        const struct processes processes = {.total = list_pending(&field),
+                                            .at_a_time = jobs->processes,
+                                            .said_max = LINE_MAX_BYTES,
+                                            .closure = &field,
+                                            .prepare = prepare,
+                                            .work = work,
+                                            .finish = finish,
+                                            .look = look};
+        done = processes_run(&processes, error);
+    } else {
+        done = false;
     }
-    if (field.workers != NULL)
-        end_all(&field);
     if (field.record != NULL)
         fclose(field.record);
     world_free(field.world);
-    free(field.workers);
+    free(field.pending);
     return done;
 }
 
