@@ -453,8 +453,8 @@ static bool draw_by_rule(struct engine *engine, struct pool *only, struct sel_ra
     return best_choice(engine, only, decision);
 }
 
-static double chance_by_rule(struct engine *engine, const struct pool *only,
-                             const struct decision *decision)
+double draw_rule_chance(struct engine *engine, const struct pool *only,
+                        const struct decision *decision)
 {
     const struct selection_options *options = &engine->options.selection;
     if (selection_draws(options))
@@ -484,7 +484,7 @@ bool draw_pair(struct engine *engine, struct pool *only, bool declined, struct d
     decision->arm = draw_pair_arm(arm);
     bool known = arm == DRAW_BY_RULE && engine->options.selection.draw != DRAW_BEST;
     if (!known)
-        decision->chance = declined ? 0 : chance_by_rule(engine, only, decision);
+        decision->chance = declined ? 0 : draw_rule_chance(engine, only, decision);
     decision->propensity = draw_propensity(engine, only, decision);
     return true;
 }

@@ -122,6 +122,7 @@ struct engine_options {
     int64_t budget_in_flight;
     struct budget_limits budget_limits;
     uint64_t seed;
+    bool observes;           /* asks nothing: for engine_chance, and for what else the pools tell */
     size_t model_bytes;      /* most that engine_fixed_bytes of a space may be; 0: no limit */
     size_t pools_bytes;      /* memory for open pools; 0: no limit */
     size_t window_bytes;     /* memory for requests and labels; 0: no limit */
@@ -325,6 +326,15 @@ struct engine_view engine_view(const struct engine *engine);
 const char *engine_group_name(const struct engine *engine, size_t group, char name[33]);
 /* Brings Sigma and I up to date. False (ERROR_FATAL): out of memory, or Sigma is singular. */
 bool engine_refresh(struct engine *engine, struct error *error);
+/* How likely the next slot asks this pair, as things stand: by a uniform pair of a uniform
+ * candidate pool, and over all arms under the options (NaN where these choose from a list, or pool
+ * by pool). 0: it could not be asked now. What engine_tick does for a slot is done but for asking.
+ */
+struct engine_chance {
+    double uniform, propensity;
+};
+bool engine_chance(struct engine *engine, struct span prompt_id, struct span completion,
+                   struct span other, struct engine_chance *chance, struct error *error);
 /* Partition of the ledger in which the entries of a request stand. */
 int32_t engine_ledger_partition(const struct engine *engine, struct id request);
 /* The ledger's requests; see requests.h. */

@@ -261,7 +261,7 @@ bool select_tick(struct engine *engine, struct error *error)
         return false;
     if (!model_refresh(&engine->model, error))
         return error->class == ERROR_NONE;
-    if (engine_window_full(engine))
+    if (engine_window_full(engine) || engine->options.observes)
         return true;
     spend_refresh(engine);
     if (!again_tick(engine, error))

@@ -105,6 +105,9 @@ enum draw_arm draw_arm(const struct engine *engine, int64_t slot);
 /* The probability of a decision over all arms, from its chance under the rule. */
 double draw_propensity(struct engine *engine, const struct pool *only,
                        const struct decision *decision);
+/* The probability with which the rule, where the slot is its own, takes the pair of a decision. */
+double draw_rule_chance(struct engine *engine, const struct pool *only,
+                        const struct decision *decision);
 /* Draws the arm and the pair of the next slot; only: among the pairs of that pool. declined: the
  * rule would take none of them, so that the slot is another arm's. False with ERROR_NONE:
  * decision->pool is NULL when no pair may be asked, else the rule skipped that pool. */

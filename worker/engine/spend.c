@@ -43,6 +43,9 @@ static bool no_memory(struct error *error)
 bool spend_note(struct engine *engine, const struct entry_selected *selected, struct error *error)
 {
     struct bucket *bucket = &engine->partitions[selected->completions_partition].bucket;
+    /* Who asks charges as it asks; who observes charges for those who asked. */
+    if (engine->options.observes)
+        budget_charge(&engine->budget, bucket, selected->issued_at, request_cost(selected->cost));
     return budget_note(&engine->budget, bucket, selected->issued_at, selected->slot,
                        request_cost(selected->cost), selected->domain) ||
            no_memory(error);
