@@ -17,7 +17,7 @@ const struct command COMMANDS[] = {
     {"withdraw", "take requests back: free their slots, tell labellers", command_withdraw},
     {"demo", "show the whole loop on this machine, without a server", command_demo},
     {"simulate", "compare rules in worlds whose truth is known", command_simulate},
-    {"replay", "repeat a worker from its journal and compare, byte for byte", command_replay},
+    {"replay", "run rules over recorded history and compare; repeat a journal", command_replay},
     {"reference", NULL, command_reference},
     {NULL, NULL, NULL},
 };
