@@ -60,7 +60,7 @@ static double slope_of(double y, double margin, double lapse, double tie)
     if (y == .5)
         return 1 - honest.tie;
     double left = (1 - lapse) * honest.left, right = (1 - lapse) * honest.right;
-    return -honest.tie * ((y > 0 ? y * left / (left + lapse / 2) : 0) +
+    return -honest.tie * ((y > 0 ? y * left / fmax(left + lapse / 2, 1e-300) : 0) +
                           (y < 1 ? (1 - y) * right / fmax(right + lapse / 2, 1e-300) : 0));
 }
 

@@ -183,7 +183,7 @@ static void note_fit(struct explain *explain, const struct entry_fit *fit, int64
             explain->fits,
             json_pack("{s:I, s:I, s:I, s:f, s:f}", "fit_id", (json_int_t)fit->fit_id, "time",
                       (json_int_t)time, "labels", (json_int_t)fit->labels, "margin", margin,
-                      "probability_left", (1 - fit->lapse) * sel_sigmoid(margin) + fit->lapse / 2));
+                      "probability_left", sel_tie_chances(margin, fit->lapse, fit->tie).left));
     }
     free(psi);
 }
@@ -328,12 +328,12 @@ static json_t *known_json(const struct explain *explain)
         json_array_append_new(psi, json_real(view.psi[k]));
     for (size_t k = 0; (request = requests_next(requests, &k)) != NULL; k++)
         labels += request->counted;
-    return json_pack(
-        "{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:I, s:I}", "fit_id", (json_int_t)view.fit_id,
-        "fit_named", (json_int_t)explain->asked.selected.fit_id, "psi", psi, "lambda", view.lambda,
-        "lambdas", lambdas_json(explain->view.engine), "lapse", view.lapse, "margin", margin,
-        "probability_left", (1 - view.lapse) * sel_sigmoid(margin) + view.lapse / 2, "labels",
-        (json_int_t)labels, "under_way", (json_int_t)requests->open_count);
+    return json_pack("{s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:I, s:I}", "fit_id",
+                     (json_int_t)view.fit_id, "fit_named",
+                     (json_int_t)explain->asked.selected.fit_id, "psi", psi, "lambda", view.lambda,
+                     "lambdas", lambdas_json(explain->view.engine), "lapse", view.lapse, "margin",
+                     margin, "probability_left", sel_tie_chances(margin, view.lapse, view.tie).left,
+                     "labels", (json_int_t)labels, "under_way", (json_int_t)requests->open_count);
 }
 
 /* The fit in force at a time, or, `next`, the first one behind it that has seen what came before

@@ -42,7 +42,7 @@ static void an_hour_is_used_up_and_comes_back(void **state)
     char text[256];
     assert_int_equal(cluster->pairs, 30);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
-    assert_non_null(strstr(text, "budget.per_hour: the last hour has used up its 30 labels"));
+    assert_non_null(strstr(text, "budget.per_hour: its 30 labels leave a partition no room"));
     /* The next owner knows, and asks nothing more. */
     stop(&shell);
     shell = run_with(cluster, &options, shell.now, 10);

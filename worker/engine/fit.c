@@ -17,7 +17,8 @@ static void watch_drift(struct model *model, const struct request *request)
 {
     struct request_label label;
     if (model->fit_id == 0 || model->stale || !model_in_window(model, request) ||
-        !request_informative(request) || !request_counting(request, &label) || label.replaces)
+        !request_informative(request) || !request_counting(request, &label) || label.replaces ||
+        label.accepted_at < model->fit_time)
         return;
     if (model->tie > 0 && label.probability == .5)
         return; /* what is predicted is the side */

@@ -239,12 +239,14 @@ static bool names_one_pair(const struct engine *engine, const struct label *labe
     return false;
 }
 
-/* Each answer to a pair must come from somebody else: as far as the ledger was read here. */
+/* Each answer to a pair must come from somebody else: as far as the ledger was read here. Whoever
+ * corrects an answer may have given the others. */
 static bool is_another_annotator(struct engine *engine, const struct label *label,
                                  const struct request *request, char *reason, size_t size)
 {
     bool says = label->outcome != OUTCOME_SKIP && label->outcome != OUTCOME_INVALID;
-    if (engine->options.labels_replicas < 2 || !says || label->annotator_id.size == 0)
+    if (engine->options.labels_replicas < 2 || !says || label->annotator_id.size == 0 ||
+        label->supersedes.size > 0)
         return true;
     const struct request *other =
         replicas_answered_by(&engine->requests, request, label->annotator_id);
@@ -441,7 +443,7 @@ bool fit_tick(struct engine *engine, struct error *error)
                                                              : engine->requests.time_last + 1,
             .kind = ENTRY_FIT,
             .fit = {
-                .fit_id = model->fit_id + 1,
+                .fit_id = model->fit_last + 1,
                 .feature_space = span_of(model->space.name),
                 .psi = {(const char *)psi, d * sizeof *psi},
                 .lambda = {(const char *)result.preference.lambdas, model->groups * sizeof(double)},

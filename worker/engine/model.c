@@ -90,7 +90,7 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->space = (struct space){.name = strndup(name.size == 0 ? "" : name.data, name.size),
                                   .id = identity_of(name),
                                   .epoch = entry->feature_epoch};
-    model->fit_id = 0;
+    model->fit_id = model->fit_last = 0;
     model->fit_time = model->fit_labels = 0;
     model->lambda = model->options->fit_lambda > 0 ? model->options->fit_lambda : 1;
     for (size_t k = 0; k < SEL_GROUPS_MAX; k++)
@@ -228,8 +228,12 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (fit->psi.size % sizeof(double) != 0 || d != model->space.dimension)
         return refused(error, "psi: its size is not that of the dimension");
     double lambdas[SEL_GROUPS_MAX];
-    if (!read_lambdas(model, fit, lambdas, error))
+    if (!read_lambdas(model, fit, lambdas, error)) {
+        /* The window's picks name such fits: their numbers are not given again. */
+        if (fit->fit_id > model->fit_last && fit->fit_id < FIT_ID_MAX / 2)
+            model->fit_last = fit->fit_id;
         return APPLIED_REFUSED;
+    }
     if (!(fit->lapse >= 0 && fit->lapse < 1) || !(fit->return_rate > 0 && fit->return_rate <= 1))
         return refused(error, "lapse or return_rate: out of range");
     if (!isfinite(fit->left_bias) || !(fit->tie >= 0 && fit->tie <= FIT_TIE_MAX))
@@ -250,6 +254,8 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     free(model->psi);
     model->psi = psi;
     model->fit_id = fit->fit_id;
+    if (model->fit_last < fit->fit_id)
+        model->fit_last = fit->fit_id;
     model->fit_time = entry->time;
     model->fit_labels = fit->labels < 0 ? 0 : fit->labels;
     memcpy(model->lambdas, lambdas, model->groups * sizeof *lambdas);

@@ -75,6 +75,7 @@ struct model {
     struct space space;
     /* The newest FIT. */
     int64_t fit_id;
+    int64_t fit_last; /* the highest known, also of fits under other groups of features */
     int64_t fit_time;
     int64_t fit_labels; /* behind it */
     int64_t fresh;      /* labels that count and are newer than the fit; -1: to be counted */

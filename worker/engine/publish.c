@@ -236,7 +236,7 @@ static bool write_pair(struct engine *engine, const struct decision *decision,
                         .reason = span_of(naming->reason),
                         .parts = naming->parts,
                         .part_count = naming->part_count,
-                        .probability_left = (1 - lapse) * sel_sigmoid(margin) + lapse / 2,
+                        .probability_left = sel_tie_chances(margin, lapse, engine->model.tie).left,
                         .propensity = decision->propensity,
                         .policy_version = held_policy_version(newest),
                         .feature_space = span_of(engine->model.space.name),
@@ -406,7 +406,9 @@ bool publish_decision(struct engine *engine, struct decision *decision, bool *fi
 {
     struct request *request;
     *fits = false;
-    if (!write(engine, decision, &request, error))
+    /* Before the slot is charged: afterwards no pool may be open to another. */
+    if ((decision->arm == ARM_SELECTED && !rivals_look(engine, decision->slot, error)) ||
+        !write(engine, decision, &request, error))
         return false;
     *fits = request != NULL;
     if (request == NULL)

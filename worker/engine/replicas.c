@@ -198,7 +198,9 @@ const struct request *replicas_answered_by(const struct requests *requests,
         const struct listed_label *listed = NULL;
         struct request_label label;
         while (each->replica != request->replica && next_label(each, &listed, &label))
-            if (!is_skip(label.outcome) && span_equal(annotator_of(requests, &label), annotator))
+            if (!is_skip(label.outcome) &&
+                (each->labels == LABELS_PLAIN || request_label_stands(each, listed)) &&
+                span_equal(annotator_of(requests, &label), annotator))
                 return each;
     }
     return NULL;

@@ -43,7 +43,6 @@ void requests_init(struct requests *requests, struct store *store)
     index_init(&requests->by_listed_label, store, listed_label_of, requests);
     names_init(&requests->spaces, store, REQUEST_SPACES_MAX);
     names_init(&requests->policies, store, REQUEST_POLICIES_MAX);
-    names_init(&requests->domains, store, REQUEST_DOMAINS_MAX);
     names_init(&requests->annotators, store, REQUEST_ANNOTATORS_MAX);
 }
 
@@ -59,7 +58,6 @@ void requests_fini(struct requests *requests)
     index_fini(&requests->by_listed_label);
     names_fini(&requests->spaces);
     names_fini(&requests->policies);
-    names_fini(&requests->domains);
     names_fini(&requests->annotators);
     requests_init(requests, requests->store);
 }
@@ -324,15 +322,6 @@ static enum applied obtain(struct requests *requests, struct span request_id,
     return APPLIED_NEW;
 }
 
-/* A domain without room for its name is none: quotas then hold for the others alone. */
-static uint32_t take_domain(struct requests *requests, struct span domain)
-{
-    uint32_t number;
-    if (domain.size == 0 || !names_take(&requests->domains, domain, 0, &number))
-        return 0;
-    return number + 1;
-}
-
 enum applied requests_selected(struct requests *requests, const struct entry *entry,
                                struct request **out, struct error *error)
 {
@@ -363,7 +352,6 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
     request->cost = (float)fmin(selected->cost, FLT_MAX);
     request->replica = (unsigned)selected->replica & REQUEST_REPLICAS_MAX;
     request->attempt = (unsigned)selected->attempt & REQUEST_ATTEMPTS_MAX;
-    request->domain = take_domain(requests, selected->domain) & 0xFFF;
     request->fit_id = (uint32_t)selected->fit_id;
     request->issued_at = selected->issued_at;
     requests_note_issued(requests, request);
@@ -427,22 +415,20 @@ static bool is_plain(const struct requests *requests, const struct request_label
 }
 
 /* Who gave a label has a number as long as one of theirs is kept, with the kind that the first of
- * these names; one of more than there are numbers for, or with a longer id than is sent, is
- * unknown. False: no memory. */
-static bool take_annotator(struct requests *requests, const struct entry_labelled *labelled,
+ * these names; one of more than there are numbers for, with a longer id than is sent,
+ * or where there is no memory for it, is unknown. */
+static void take_annotator(struct requests *requests, const struct entry_labelled *labelled,
                            uint32_t *number)
 {
     *number = 0;
     struct span kind = labelled->annotator_kind;
     if (labelled->annotator_id.size == 0 || labelled->annotator_id.size > REQUEST_ID_MAX)
-        return true;
+        return;
     if (kind.size > REQUEST_ID_MAX)
         kind.size = 0;
     uint32_t taken;
-    if (!names_take_noted(&requests->annotators, labelled->annotator_id, 0, kind, &taken))
-        return requests->annotators.count == REQUEST_ANNOTATORS_MAX;
-    *number = taken + 1;
-    return true;
+    if (names_take_noted(&requests->annotators, labelled->annotator_id, 0, kind, &taken))
+        *number = taken + 1;
 }
 
 static void give_annotator(struct requests *requests, uint32_t number)
@@ -455,7 +441,7 @@ static void set_plain(struct request *request, const struct request_label *label
 {
     request->labels = LABELS_PLAIN;
     request->outcome = (unsigned)label->outcome & 7;
-    request->annotator = label->annotator & REQUEST_ANNOTATORS_MAX;
+    request->annotator = label->annotator & 0xFFFFF;
     request->plain.id = label->id;
     request->plain.accepted_at = label->accepted_at;
     pack_place(label, &request->plain.place);
@@ -578,8 +564,7 @@ static bool place_label(struct requests *requests, struct request *request,
 static bool add_label(struct requests *requests, struct request *request,
                       struct request_label *said, const struct entry_labelled *labelled)
 {
-    if (!take_annotator(requests, labelled, &said->annotator))
-        return false;
+    take_annotator(requests, labelled, &said->annotator);
     if (place_label(requests, request, said))
         return true;
     give_annotator(requests, said->annotator);
@@ -651,8 +636,7 @@ static enum applied label_again(struct requests *requests, struct request *reque
 {
     if (read->ledger_offset == INT64_MAX || said->ledger_offset != INT64_MAX)
         return APPLIED_KNOWN;
-    if (!take_annotator(requests, labelled, &read->annotator))
-        return APPLIED_NO_MEMORY;
+    take_annotator(requests, labelled, &read->annotator);
     struct request_label before = {0}, now = {0};
     request_counting(request, &before);
     if (listed == NULL && is_plain(requests, read)) {
@@ -768,7 +752,5 @@ void requests_forget(struct requests *requests, struct request *request)
         names_give(&requests->spaces, request->space);
         names_give(&requests->policies, request->policy);
     }
-    if (request->domain > 0)
-        names_give(&requests->domains, request->domain - 1);
     store_give(requests->store, request, bytes);
 }

@@ -26,8 +26,8 @@
 
 /* Longest id of a prompt or completion in an entry; the others are what the fields below hold. */
 enum { REQUEST_ID_MAX = 1024, REQUEST_PARTITION_MAX = (1 << 17) - 1, REQUEST_SPACES_MAX = 8191 };
-enum { REQUEST_POLICIES_MAX = (1 << 24) - 1, REQUEST_DOMAINS_MAX = (1 << 12) - 1 };
-enum { REQUEST_ANNOTATORS_MAX = (1 << 20) - 1 };
+enum { REQUEST_POLICIES_MAX = (1 << 24) - 1 };
+enum { REQUEST_ANNOTATORS_MAX = (1 << 16) - 1 };
 /* Most answers that one pair may be asked for, and most requests for one of them. */
 enum { REQUEST_REPLICAS_MAX = 15, REQUEST_ATTEMPTS_MAX = 15 };
 #define REQUEST_DEADLINE_MAX (((int64_t)1 << 47) - 1) /* the year 6429 */
@@ -66,7 +66,6 @@ struct request {
     uint32_t policy : 24; /* number of its version and epoch */
     uint32_t replica : 4, attempt : 4;
     uint32_t annotator : 20; /* of the plain label, as in struct request_label */
-    uint32_t domain : 12;    /* number; 0: none, or more than there is room for */
     int64_t deadline : 48;   /* 0 before SELECTED was seen */
     unsigned labels : 2;     /* enum request_labels */
     unsigned outcome : 3;    /* of the plain label */
@@ -107,7 +106,6 @@ struct requests {
     struct index by_listed_label; /* labels */
     struct names spaces;          /* with their dimension */
     struct names policies;        /* with their epoch */
-    struct names domains;         /* numbers are one less than a request's */
     struct names annotators;      /* numbers are one less than a label's */
     struct request *open_first, *open_last;
     int64_t count; /* of by_id */

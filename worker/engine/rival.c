@@ -123,6 +123,7 @@ static enum sel_status rebuild(const struct engine *engine, struct rival *rival)
     }
     if (status == SEL_OK)
         status = sel_information_factor(rival->information);
+    sel_picker_ties(rival->picker, model->tie);
     return status != SEL_OK ? status
                             : sel_picker_begin(rival->picker, rival->information, model->policy,
                                                model->psi, model->lapse);
@@ -239,21 +240,38 @@ static enum sel_status pick(struct engine *engine, struct rival *rival, struct s
     return status;
 }
 
-bool rivals_follow(struct engine *engine, int64_t slot, struct error *error)
+static bool look_on(const struct engine *engine)
+{
+    return engine->options.accounting_rule != NULL && engine->options.selection.when == WHEN_SLOTS;
+}
+
+static bool went_well(enum sel_status status, struct error *error)
+{
+    return status == SEL_OK ||
+           error_set(error, ERROR_FATAL, "accounting.rule: %s", sel_status_text(status));
+}
+
+bool rivals_look(struct engine *engine, int64_t slot, struct error *error)
 {
     struct rivals *rivals = &engine->rivals;
-    if (engine->options.accounting_rule == NULL || engine->options.selection.when != WHEN_SLOTS)
+    if (!look_on(engine) || rivals->each[0].open_count > 0)
+        return true;
+    struct sel_random random = draw_random(engine, "rival pools", slot, 0);
+    enum sel_status status = SEL_OK;
+    for (size_t r = 0; r < RIVALS && status == SEL_OK; r++)
+        status = rebuild(engine, &rivals->each[r]);
+    if (status == SEL_OK)
+        status = open_pools(engine, &random);
+    return went_well(status, error);
+}
+
+bool rivals_follow(struct engine *engine, int64_t slot, struct error *error)
+{
+    if (!look_on(engine))
         return true;
     struct sel_random random = draw_random(engine, "rival", slot, 0);
     enum sel_status status = SEL_OK;
-    if (rivals->each[0].open_count == 0) {
-        for (size_t r = 0; r < RIVALS && status == SEL_OK; r++)
-            status = rebuild(engine, &rivals->each[r]);
-        if (status == SEL_OK)
-            status = open_pools(engine, &random);
-    }
     for (size_t r = 0; r < RIVALS && status == SEL_OK; r++)
-        status = pick(engine, &rivals->each[r], &random);
-    return status == SEL_OK ||
-           error_set(error, ERROR_FATAL, "accounting.rule: %s", sel_status_text(status));
+        status = pick(engine, &engine->rivals.each[r], &random);
+    return went_well(status, error);
 }

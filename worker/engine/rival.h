@@ -54,7 +54,9 @@ size_t rivals_bytes(const struct engine_options *options, size_t dimension);
 /* As for shadows. */
 bool rivals_prepare(struct engine *engine);
 void rivals_fini(struct rivals *rivals);
-/* A pair of the selected arm was asked. False: ERROR_FATAL. */
+/* A pair of the selected arm is about to be asked: its slot is not charged yet, and the pools that
+ * are open to it are those that they see. Then: it was asked. False: ERROR_FATAL. */
+bool rivals_look(struct engine *engine, int64_t slot, struct error *error);
 bool rivals_follow(struct engine *engine, int64_t slot, struct error *error);
 /* Pools were closed, or time has passed. */
 void rivals_forget(struct rivals *rivals);

@@ -245,11 +245,13 @@ static void name_limit(const struct engine *engine, enum budget_limit limit, cha
         snprintf(text, size, "budget.in_flight: all of %lld requests wait for their label",
                  (long long)options->budget_in_flight);
     else if (limit == BUDGET_HOUR)
-        snprintf(text, size, "budget.per_hour: the last hour has used up its %g %s",
+        snprintf(text, size,
+                 "budget.per_hour: its %g %s leave a partition no room for a pair for now",
                  limits->per_hour, unit);
     else if (limit == BUDGET_DAY)
-        snprintf(text, size, "budget.per_day: the last day has used up its %g %s", limits->per_day,
-                 unit);
+        snprintf(text, size,
+                 "budget.per_day: its %g %s leave a partition no room for a pair for now",
+                 limits->per_day, unit);
     else
         snprintf(text, size,
                  "budget.total: the requests of labels.window have used up its %g units of cost",

@@ -1,5 +1,7 @@
 #include "past.h"
 
+#include "worker/engine/requests.h"
+
 #include <inttypes.h>
 
 #include "passage.h"
@@ -39,7 +41,8 @@ bool past_add_entry(struct past *past, const struct entry *entry, const struct s
                     struct error *error)
 {
     bool asks = entry->kind == ENTRY_SELECTED, answers = entry->kind == ENTRY_LABELLED;
-    if (entry->time >= past->to)
+    /* No engine takes what is dated beyond these. */
+    if (entry->time >= past->to || entry->time < 0 || entry->time > REQUEST_DEADLINE_MAX / 2)
         return true;
     past->moments = past->moments || entry->kind == ENTRY_MOMENTS;
     if (entry->time >= past->from) {

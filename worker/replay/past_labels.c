@@ -239,6 +239,9 @@ static bool count_before(struct labels *labels, struct id pair, int32_t *before,
     return true;
 }
 
+/* Milliseconds that an answer may come behind the last completion. */
+static const int64_t LATEST = INT64_C(3650) * 86400000;
+
 /* The ids of one line as an entry has them. */
 struct naming {
     char pair[ID_TEXT_SIZE], request[ID_TEXT_SIZE], label[320];
@@ -270,6 +273,12 @@ static bool name_line(struct labels *labels, const struct history *history, stru
     naming->x = (struct span){(const char *)labels->x, labels->dimension * sizeof *labels->x};
     naming->answered_at =
         history->label.labelled_at > 0 ? history->label.labelled_at : labels->past->end;
+    if (naming->answered_at > labels->past->end + LATEST)
+        return error_set(error, ERROR_DATA,
+                         "labelled_at: %" PRId64
+                         " lies ten years behind the last completion; it is "
+                         "in milliseconds since the epoch",
+                         naming->answered_at);
     naming->issued_at = behind->issued_at >= 0 ? behind->issued_at : naming->answered_at;
     return naming->issued_at <= naming->answered_at ||
            error_set(error, ERROR_DATA, "issued_at: lies behind labelled_at");

@@ -189,8 +189,10 @@ static bool take_said(struct replay *replay, size_t job, struct span said)
 {
     size_t size = 0;
     if (job == replay->count) {
+        if (said.size < policy_bytes(replay))
+            return false;
         memcpy(replay->policy, said.data, policy_bytes(replay));
-        return said.size >= policy_bytes(replay);
+        return true;
     }
     struct off_policy *estimates =
         job < replay->count ? &replay->outcomes[job].estimates : &replay->report.uniform;
