@@ -66,7 +66,7 @@ def check_overlap(lines):
     print(f"policy_trace asks {own['overlap']} of the {own['asked']} pairs again, uniform "
           f"{uniform['overlap']} of {uniform['asked']}")
     assert own["overlap"] > 3 * uniform["overlap"] and own["overlap"] > .2 * own["asked"], own
-    assert own["answered_by_record"] >= .8 * own["overlap"], own
+    assert own["answered_by_record"] >= .5 * own["overlap"], own
     assert own["trace"] < uniform["trace"] and own["c_ratio"] > 1, (own, uniform)
 
 

@@ -293,11 +293,21 @@ def check_attempt(log, fields, replicas, worker):
             assert fields[name] == before[name], f"request {request}: {name} changes"
 
 
+def check_another(log, entry, key, worker, told):
+    """A label that corrects none comes from somebody who has answered no other replica of the pair: as
+    far as the worker knows, whose window may have forgotten the first."""
+    for annotator, who, replica, issued in told:
+        forgotten = entry.time - issued > log.options.labels_window
+        assert (annotator != entry.fields["annotator_id"] or annotator == "" or who != worker
+                or replica == key[2] or forgotten or entry.fields["supersedes"]), \
+            f"request {entry.fields['request_id']}: {annotator} has answered {replica}"
+
+
 def check_asking(log):
     """Attempts of a replica come one after the other, each when the one before has brought nothing,
     none when there is an answer; replicas as the options say; no annotator answers two replicas of a
     pair to one worker, while the window remembers the first."""
-    replicas, of_request, issued_at, told = defaultdict(Asked), {}, {}, {}
+    replicas, of_request, issued_at, told = defaultdict(Asked), {}, {}, defaultdict(dict)
     workers = range(3)
     midway = log.states["midway"][0].transactions if log.states["midway"] else 0
     for number, transaction in enumerate(log.transactions):
@@ -324,12 +334,11 @@ def check_asking(log):
                     replicas[key].answered.add(worker)
                 replicas[key].over.add(request)
                 replicas[key].informed |= not log.asking.silent(fields)
+                told[key[:2]].pop(fields["supersedes"], None)
                 if log.options.replicas > 1 and fields["outcome"] not in ("skip", "invalid"):
-                    who = (key[0], key[1], fields["annotator_id"], worker)
-                    other, issued = told.setdefault(who, (key[2], issued_at[request]))
-                    forgotten = entry.time - issued > log.options.labels_window
-                    assert fields["annotator_id"] is None or other == key[2] or forgotten, \
-                        f"request {request}: {fields['annotator_id']} has answered {other}"
+                    check_another(log, entry, key, worker, told[key[:2]].values())
+                    told[key[:2]][fields["label_id"]] = (
+                        fields["annotator_id"], worker, key[2], issued_at[request])
 
 
 def check_versions_asked(log):

@@ -199,6 +199,22 @@ static void a_rival_asks_at_every_slot_and_nothing_twice(void **state)
     cluster_free(cluster);
 }
 
+/* Once such a slot is charged, no pool is open any more. */
+static void a_rival_asks_where_a_tick_has_one_slot(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(MIB);
+    options.accounting_rule = sel_rule_find("dopt");
+    options.budget_burst = 1;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    assert_true(shell.engine->shadows.slots > 5);
+    for (size_t r = 0; r < RIVALS; r++)
+        assert_int_equal(shell.engine->rivals.each[r].taken, shell.engine->shadows.slots);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static struct account account_of(struct accounting_snapshot *made);
 
 /* The rule in use, from most of the pools, is as good as what was asked; one that asks what it is
@@ -787,6 +803,7 @@ int main(void)
         cmocka_unit_test(every_slot_of_the_arm_is_followed),
         cmocka_unit_test(memory_bounds_them),
         cmocka_unit_test(a_rival_asks_at_every_slot_and_nothing_twice),
+        cmocka_unit_test(a_rival_asks_where_a_tick_has_one_slot),
         cmocka_unit_test(a_worse_rule_needs_more_labels),
         cmocka_unit_test(the_equation_is_solved),
         cmocka_unit_test(uniform_pairs_save_little),
