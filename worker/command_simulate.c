@@ -2,6 +2,7 @@
 #include "command.h"
 #include "interrupt.h"
 #include "simulate/report.h"
+#include "simulate/runs.h"
 #include "simulate/summary.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ static const struct command_option OPTIONS[] = {
     {"set", 0, "NAME=VALUE", "an option of the worker for all rules; may be repeated"},
     {"jobs", 'j', "N", "processes at a time (default: the processors)"},
     {"record", 0, "FILE", "keeps each run as a JSON line; what is in it is not run again"},
+    {"runs", 0, NULL, "prints each run as a JSON line, and nothing else"},
     {"json", 0, NULL, "prints a JSON line for each rule instead of a table"},
     {"html", 0, "FILE", "writes a report with plots, in one file"},
     {"quiet", 'q', NULL, "no progress"},
@@ -70,8 +72,8 @@ static bool take(void *closure, const char *name, const char *value, struct erro
     } plain[] = {{"rules", &arguments->rules, NULL},   {"seeds", &arguments->seeds, NULL},
                  {"labels", &arguments->labels, NULL}, {"vary", &arguments->vary, NULL},
                  {"record", &arguments->record, NULL}, {"html", &arguments->html, NULL},
-                 {"json", NULL, &arguments->json},     {"list", NULL, &arguments->list},
-                 {"quiet", NULL, &arguments->quiet}};
+                 {"runs", NULL, &arguments->runs},     {"json", NULL, &arguments->json},
+                 {"list", NULL, &arguments->list},     {"quiet", NULL, &arguments->quiet}};
     if (name == NULL) {
         if (arguments->scene != NULL)
             return error_set(error, ERROR_FATAL, "simulate takes one scene");
@@ -161,11 +163,11 @@ static bool change(struct scene *scene, const struct arguments *arguments, const
 }
 
 /* What all rules are compared with is always run. */
-static bool complete(struct scene *scene, struct error *error)
+static bool complete(struct scene *scene, bool bases, struct error *error)
 {
     if (!scene_check(scene, error))
         return false;
-    if (!summary_add_bases(&scene->rules))
+    if (bases && !summary_add_bases(&scene->rules))
         return error_set(error, ERROR_FATAL, "out of memory");
     for (size_t k = 0; k < scene->rules.count; k++) {
         if (!run_check(scene, scene->rules.items[k], error))
@@ -178,7 +180,8 @@ static struct scene *prepare(const struct arguments *arguments, const char *vari
                              struct error *error)
 {
     struct scene *scene = scene_load(arguments->scene, error);
-    if (scene == NULL || (change(scene, arguments, varied, error) && complete(scene, error)))
+    if (scene == NULL ||
+        (change(scene, arguments, varied, error) && complete(scene, !arguments->runs, error)))
         return scene;
     scene_free(scene);
     return NULL;
@@ -219,6 +222,18 @@ static bool print_lines(const struct scene *scene, const struct summary *summari
     return done && fflush(stdout) == 0;
 }
 
+static bool print_runs(const struct jobs *jobs)
+{
+    for (size_t k = 0; k < jobs->scene->rules.count * jobs->scene->seeds; k++) {
+        char *line = runs_line(jobs->text, &jobs->runs[k]);
+        if (line == NULL)
+            return false;
+        puts(line);
+        free(line);
+    }
+    return fflush(stdout) == 0;
+}
+
 /* One scene from its runs to what is said of it. */
 static bool simulate(const struct arguments *arguments, struct report *report, const char *varied,
                      struct error *error)
@@ -238,7 +253,10 @@ static bool simulate(const struct arguments *arguments, struct report *report, c
         summaries = summarise(&jobs);
         done = summaries != NULL || error_set(error, ERROR_FATAL, "out of memory");
     }
-    if (done && arguments->json)
+    if (done && arguments->runs)
+        done = print_runs(&jobs) ||
+               error_set(error, ERROR_FATAL, "standard output: %s", strerror(errno));
+    else if (done && arguments->json)
         done = print_lines(scene, summaries) ||
                error_set(error, ERROR_FATAL, "standard output: %s", strerror(errno));
     else if (done)

@@ -76,7 +76,7 @@ def measure(build, pool, dimension, share):
 def measure_team(build, pool, shares):
     def one(seed):
         return rules.run(build, seed, LABELS, 8, TEAM_ARMS.values(),
-                         more=("--annotators", ",".join(map(str, shares))))
+                         more={"annotators": ",".join(map(str, shares))})
     runs = {name: [] for name in TEAM_ARMS}
     for lines in pool.map(one, TEAM_SEEDS):
         for name, line in zip(TEAM_ARMS, lines):

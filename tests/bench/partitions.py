@@ -34,10 +34,10 @@ CASES = ([BASE, (1, 1, 0, False)]
 MEASURES = {"c": "c", "gap": "fitted", "now": "gap"}
 
 
-def words(case):
+def fields(case):
     workers, partitions, lag, spread = case
-    return ["--workers", workers, "--partitions", partitions, "--lag", lag,
-            *(["--spread-labels"] if spread else [])]
+    return {"workers": workers, "partitions": partitions, "lag": lag, "fitted": "true",
+            "spread": "true" if spread else "false"}
 
 
 def compare(base, lines):
@@ -74,7 +74,7 @@ def main():
         for case in CASES:
             def one(seed, case=case):
                 return rules.run(chosen.build, seed, LABELS, DIMENSION, ["policy_trace"],
-                                 more=words(case))[0]
+                                 more=fields(case))[0]
             lines = list(pool.map(one, seeds))
             base = base or lines
             report(case, base, lines)

@@ -24,15 +24,17 @@ import rules  # noqa: E402
 BATCH, DIMENSION = 500, 32
 BOUND = .5
 NUMPY = (.096, .228)
-MORE = ["--round", BATCH]
+MORE = {"pools": BATCH, "batch": BATCH, "fitted": "true"}
 
 
 def main():
     chosen = environment.arguments(__doc__, seeds=200)
 
     def one(seed):
-        return [rules.run(chosen.build, seed, BATCH, DIMENSION, ["policy_trace,selection.when=pool,pool.picks=1"],
-                          more=MORE + off)[0]["fitted"] for off in ([], ["--pending-off"])]
+        return [rules.run(chosen.build, seed, BATCH, DIMENSION,
+                          ["policy_trace,selection.when=pool,pool.picks=1"],
+                          more={**MORE, "pending": pending})[0]["fitted"]
+                for pending in ("true", "false")]
 
     with ThreadPoolExecutor(rules.PROCESSES) as pool:
         gaps = list(pool.map(one, range(1, chosen.seeds + 1)))

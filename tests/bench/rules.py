@@ -48,14 +48,23 @@ COLUMNS = ("measured c ratio", "measured time of a pick", "a tie differs in")
 
 
 def run(build, seed, labels, dimension, rules, informed=0.0, lapse=0.0, more=()):
+    """Runs of one seed, in the order of the rules, each "RULE[,OPTION=VALUE]..."; more: further fields
+    of the scene. The line of a run has the rule's name, its options, and the last gap."""
+    fields = {"dimension": dimension, "informed": informed, "lapse": lapse, **dict(more)}
+    rules = list(rules)
     done = subprocess.run(
-        [build / "tests" / "bench" / "rules_alone", "--labels", str(labels), "--seed", str(seed),
-         "--dimension", str(dimension), "--informed", str(informed), "--lapse", str(lapse),
-         *map(str, more), *rules],
+        [build / "infopair", "simulate", "main", "--quiet", "--runs", "--jobs", "1", "--seeds",
+         f"{seed}-{seed}", "--labels", str(labels), "--rules", ";".join(rules),
+         *(word for name, value in fields.items() for word in ("--with", f"{name}={value}"))],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    for line in lines:
+        name, *options = line["rule"].split(",")
+        line |= {"rule": name, "options": [f"selection.{each}" for each in line["parameters"]] + options,
+                 "gap": line["gap"][-1], "seconds": line["pick"]}
+    return lines
 
 
 def run_all(build, jobs):
@@ -190,9 +199,10 @@ def main_world(build, names, seeds, informed=0.0):
 
 
 def all_rules(build):
-    done = subprocess.run([build / "tests" / "bench" / "rules_alone", "--names"],
-                          capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    """Names of the library's rules: the first column of the reference's table."""
+    page = subprocess.run([build / "infopair", "reference"], capture_output=True, text=True, check=True)
+    table = page.stdout[page.stdout.index("## Rules of"):]
+    return re.findall(r"^\| `([a-z0-9_]+)`", table, re.MULTILINE)
 
 
 def times(build, names):

@@ -128,6 +128,8 @@ static void fields_that_do_not_fit_together_are_refused(void **state)
     } CASES[] = {{"rules", "", "rules: there is none"},
                  {"pool", "1", "pool: 1 completion"},
                  {"deployed", "9", "deployed: 9 of 8 prompts"},
+                 {"workers", "2", "workers: 2 split 1 partitions"},
+                 {"annotators", "0,2", "annotators: '0,2' are not up to 8 rates"},
                  {"kind", "features", "needs both files"}};
     for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
         struct error error = {ERROR_NONE, ""};

@@ -71,8 +71,15 @@ static void spectrum_of(const struct world *world, const struct world_label *lab
     }
 }
 
-bool run_measure(const struct world *world, const struct world_label *labels, struct run *run,
-                 struct error *error)
+static double fitted_gap(const struct world *world, const struct world_label *labels, size_t count)
+{
+    double psi[world->dimension];
+    memset(psi, 0, sizeof psi);
+    return world_fit_ridge(world, labels, count, 0, psi) ? world_gap(world, psi) : (double)NAN;
+}
+
+bool run_measure(const struct scene *scene, const struct world *world,
+                 const struct world_label *labels, struct run *run, struct error *error)
 {
     size_t d = world->dimension;
     double *vectors = calloc(d * d, sizeof *vectors), *values = calloc(d, sizeof *values);
@@ -89,6 +96,7 @@ bool run_measure(const struct world *world, const struct world_label *labels, st
         run->c = world_design(world, labels, run->labels);
         run->merit = above(world, labels, run->labels, world->reward);
         run->likely = above(world, labels, run->labels, world->log_reference);
+        run->fitted = scene->fitted ? fitted_gap(world, labels, run->labels) : (double)NAN;
         run->margin = mean_margin(world, labels, run->labels);
     }
     free(vectors);

@@ -12,10 +12,10 @@
 enum { SETS_MAX = 96, SET_SIZE = 128, PRESETS_MAX = 32 };
 
 /* Of parameters without a default. */
-static const char *const REQUIRED[] = {"target_margin=1",  "gate=1",         "implicit_margin=1",
-                                       "prompt_share=0.5", "top_quantile=4", "resolution=0.1",
-                                       "entropy_weight=1", "neighbours=5",   "radius=1",
-                                       "reward_share=0.5", "kernel_scale=1"};
+static const char *const REQUIRED[RUN_REQUIRED] = {
+    "target_margin=1", "gate=1",           "implicit_margin=1", "prompt_share=0.5",
+    "top_quantile=4",  "resolution=0.1",   "entropy_weight=1",  "neighbours=5",
+    "radius=1",        "reward_share=0.5", "kernel_scale=1"};
 static const double SECOND_DEVIATION = .5; /* of the second learner's reward */
 
 /* The options of one run, as `--set` has them: those of the simulation, of the scene, of the rule.
@@ -80,19 +80,31 @@ static void add_presets(const struct scene *scene, struct sets *sets)
     add_preset(sets, "control.share=0");
     add_preset(sets, "accounting.memory=0");
     add_preset(sets, "memory.limit=4GiB");
-    if (scene->lapse == 0)
+    if (scene->lapse == 0 && scene->annotators == NULL)
         add_preset(sets, "labels.lapse=0");
 }
 
-/* Values for the required parameters of a rule. */
-static bool add_required(const char *name, struct sets *sets, struct error *error)
+size_t run_required(const char *name, const char *found[RUN_REQUIRED])
 {
-    const struct sel_rule *rule = sel_rule_find(name);
+    char own[SET_SIZE];
+    size_t count = 0;
+    snprintf(own, sizeof own, "%.*s", (int)strcspn(name, ","), name);
+    const struct sel_rule *rule = sel_rule_find(own);
     for (size_t k = 0; rule != NULL && k < sizeof REQUIRED / sizeof *REQUIRED; k++) {
         char parameter[SET_SIZE];
         snprintf(parameter, sizeof parameter, "%.*s", (int)strcspn(REQUIRED[k], "="), REQUIRED[k]);
-        if (sel_rule_parameter(rule, parameter) < rule->parameter_count &&
-            !add_set(sets, "selection.", REQUIRED[k], strlen(REQUIRED[k]), error))
+        if (sel_rule_parameter(rule, parameter) < rule->parameter_count)
+            found[count++] = REQUIRED[k];
+    }
+    return count;
+}
+
+static bool add_required(const char *name, struct sets *sets, struct error *error)
+{
+    const char *found[RUN_REQUIRED];
+    size_t count = run_required(name, found);
+    for (size_t k = 0; k < count; k++) {
+        if (!add_set(sets, "selection.", found[k], strlen(found[k]), error))
             return false;
     }
     return true;
@@ -180,27 +192,34 @@ static bool through_engine(const struct scene *scene, const struct world *world,
 {
     struct observed observed = {
         .world = world, .run = run, .most = scene->labels, .step = run_step(scene)};
-    const struct solo_plan plan = {.labels = scene->labels,
-                                   .pool = scene->pool,
-                                   .pools_per_round = scene->pools,
-                                   .pairs_per_round = scene->batch,
-                                   .partitions = 1,
-                                   .reward_deviation = SECOND_DEVIATION,
-                                   .lapse = scene->lapse,
-                                   .duplicates = scene->duplicates,
-                                   .traffic = scene->traffic,
-                                   .seed = run->seed,
-                                   .observe = observe,
-                                   .context = &observed};
+    struct solo_plan plan = {.labels = scene->labels,
+                             .pool = scene->pool,
+                             .pools_per_round = scene->pools,
+                             .pairs_per_round = scene->batch,
+                             .partitions = (int32_t)scene->partitions,
+                             .workers = scene->workers,
+                             .labels_partitions = scene->spread ? (int32_t)scene->workers : 1,
+                             .lag = (int64_t)(1000 * scene->lag),
+                             .pending_off = !scene->pending,
+                             .reward_deviation = SECOND_DEVIATION,
+                             .lapse = scene->lapse,
+                             .duplicates = scene->duplicates,
+                             .traffic = scene->traffic,
+                             .seed = run->seed,
+                             .observe = observe,
+                             .context = &observed};
+    plan.annotators = scene_annotators(scene, plan.lapses);
     struct solo_result result = {0};
     if (!solo_run(world, options, &plan, &result, error))
         return false;
     qsort(result.seconds, result.count, sizeof(double), ascending);
     run->labels = result.count;
     run->lapse = result.lapse;
+    run->annotators = plan.annotators;
+    memcpy(run->lapses, result.lapses, sizeof run->lapses);
     run->pick = result.seconds[result.count / 2];
     bool done = !observed.failed || error_set(error, ERROR_FATAL, "out of memory for a curve");
-    done = done && run_measure(world, result.labels, run, error);
+    done = done && run_measure(scene, world, result.labels, run, error);
     solo_free(&result);
     return done;
 }
@@ -212,7 +231,7 @@ static bool through_design(const struct scene *scene, const struct world *world,
     bool done = labels != NULL || error_set(error, ERROR_FATAL, "out of memory for labels");
     done = done &&
            fixed_run(scene, world, run->rule, run->seed, options->fit_lambda, labels, run, error) &&
-           run_measure(world, labels, run, error);
+           run_measure(scene, world, labels, run, error);
     free(labels);
     return done;
 }

@@ -27,9 +27,12 @@ struct run {
     double merit;      /* mean reward of the asked completions above their prompt's mean */
     double margin;     /* mean absolute reward difference of the asked pairs */
     double likely;     /* mean log pi_ref of the asked completions above their prompt's mean */
-    double lapse;      /* as the last fit has it */
-    double seconds;    /* of a processor: the whole run */
-    double pick; /* of a processor: median over the labels, the tick that asked by its pairs */
+    double fitted; /* scene.fitted: the gap at the psi fitted to exactly these labels; else NaN */
+    double lapse;  /* as the last fit has it */
+    size_t annotators; /* of the scene, with the last fit's rate of each; NaN: none */
+    double lapses[SCENE_ANNOTATORS];
+    double seconds; /* of a processor: the whole run */
+    double pick;    /* of a processor: median over the labels, the tick that asked by its pairs */
 };
 
 /* Runs one rule of a scene. The same scene, rule and seed give the same run. */
@@ -38,12 +41,15 @@ bool run_rule(const struct scene *scene, const struct world *world, const char *
 /* False: there is no such rule, option or value, or the rule does not run in a simulation. */
 bool run_check(const struct scene *scene, const char *rule, struct error *error);
 void run_free(struct run *run);
+/* Values that a rule's parameters without a default have here, "name=value" each. */
+enum { RUN_REQUIRED = 11 };
+size_t run_required(const char *rule, const char *found[RUN_REQUIRED]);
 
 /* ---- measures.c ---- */
 
 /* Fills in what is measured of the labels at the truth; `labels`: run->labels of them. */
-bool run_measure(const struct world *world, const struct world_label *labels, struct run *run,
-                 struct error *error);
+bool run_measure(const struct scene *scene, const struct world *world,
+                 const struct world_label *labels, struct run *run, struct error *error);
 /* One more point of the curve. False: out of memory. */
 bool run_point(const struct world *world, size_t labels, const double *psi, struct run *run);
 

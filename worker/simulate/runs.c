@@ -26,14 +26,34 @@ static json_t *number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+static json_t *parameters(const char *rule)
+{
+    const char *found[RUN_REQUIRED];
+    size_t count = run_required(rule, found);
+    json_t *list = json_array();
+    for (size_t k = 0; k < count; k++)
+        json_array_append_new(list, json_string(found[k]));
+    return list;
+}
+
+static json_t *rates(const struct run *run)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < run->annotators; k++)
+        json_array_append_new(list, number(run->lapses[k]));
+    return list;
+}
+
 char *runs_line(const char *scene, const struct run *run)
 {
     json_t *line = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "scene",
-        scene, "rule", run->rule, "seed", (json_int_t)run->seed, "labels", (json_int_t)run->labels,
-        "c", number(run->c), "merit", number(run->merit), "margin", number(run->margin), "likely",
-        number(run->likely), "lapse", number(run->lapse), "seconds", number(run->seconds), "pick",
-        number(run->pick), "at", counts(run->at, run->points), "gap",
+        "{s:s, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
+        "scene", scene, "rule", run->rule, "parameters", parameters(run->rule), "seed",
+        (json_int_t)run->seed, "labels", (json_int_t)run->labels, "c", number(run->c), "merit",
+        number(run->merit), "margin", number(run->margin), "likely", number(run->likely), "fitted",
+        number(run->fitted), "lapse", number(run->lapse), "lapses", rates(run), "seconds",
+        number(run->seconds), "pick", number(run->pick), "at", counts(run->at, run->points), "gap",
         numbers(run->gap, run->points), "important", numbers(run->important, run->dimension),
         "measured", numbers(run->measured, run->dimension));
     char *text = line == NULL ? NULL : json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12));
@@ -58,7 +78,7 @@ static double take_number(const json_t *line, const char *name)
 static bool take(const json_t *line, struct run *run)
 {
     const char *rule = json_string_value(json_object_get(line, "rule"));
-    const json_t *at = json_object_get(line, "at");
+    const json_t *at = json_object_get(line, "at"), *lapses = json_object_get(line, "lapses");
     run->rule = rule == NULL ? NULL : strdup(rule);
     run->seed = (uint64_t)json_integer_value(json_object_get(line, "seed"));
     run->labels = (size_t)json_integer_value(json_object_get(line, "labels"));
@@ -66,9 +86,15 @@ static bool take(const json_t *line, struct run *run)
     run->merit = take_number(line, "merit");
     run->margin = take_number(line, "margin");
     run->likely = take_number(line, "likely");
+    run->fitted = take_number(line, "fitted");
     run->lapse = take_number(line, "lapse");
     run->seconds = take_number(line, "seconds");
     run->pick = take_number(line, "pick");
+    for (size_t k = 0; k < json_array_size(lapses) && k < SCENE_ANNOTATORS; k++) {
+        const json_t *rate = json_array_get(lapses, k);
+        run->lapses[run->annotators++] =
+            json_is_number(rate) ? json_number_value(rate) : (double)NAN;
+    }
     run->points = json_array_size(at);
     run->dimension = json_array_size(json_object_get(line, "important"));
     run->at = calloc(run->points + 1, sizeof *run->at);

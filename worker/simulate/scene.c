@@ -13,7 +13,7 @@
 
 enum { PATH_SIZE = 1024 };
 
-enum type { KIND, TEXT, COUNT, NUMBER, FLAG, LIST };
+enum type { KIND, TEXT, PATH, COUNT, NUMBER, FLAG, LIST };
 
 struct field {
     const char *name;
@@ -50,8 +50,8 @@ static const struct field FIELDS[] = {
      .text = "factor on their scale beyond the first quarter of the axes"},
     {WORLD(misspecified), NUMBER, .least = 0, .most = 10,
      .text = "deviation of the reward that no psi explains, in reward_deviation"},
-    {FIELD(features), TEXT, .text = "kind features: .npy of the completions, prompt by prompt"},
-    {FIELD(theta), TEXT, .text = "kind features: .npy of psi"},
+    {FIELD(features), PATH, .text = "kind features: .npy of the completions, prompt by prompt"},
+    {FIELD(theta), PATH, .text = "kind features: .npy of psi"},
     {FIELD(pool), COUNT, .least = 0, .most = 1e5,
      .text = "completions of a pool; 0: whole prompts, each once"},
     {FIELD(pools), COUNT, .least = 1, .most = 1e6, .text = "pools drawn for a round"},
@@ -67,6 +67,16 @@ static const struct field FIELDS[] = {
     {FIELD(informed), NUMBER, .least = 0, .most = 1,
      .text = "share of the way that pi_ref has gone to the best policy"},
     {FIELD(traffic), FLAG, .text = "deployed prompts come as traffic, and I is theirs alone"},
+    {FIELD(annotators), TEXT, .text = "lapse rates of annotators who answer in turn: \"0,.05,.5\""},
+    {FIELD(partitions), COUNT, .least = 1, .most = 1024, .text = "partitions of completions"},
+    {FIELD(workers), COUNT, .least = 1, .most = 64, .text = "workers that split them"},
+    {FIELD(lag), NUMBER, .least = 0, .most = 3600,
+     .text = "seconds until a worker knows of another's entries"},
+    {FIELD(spread), FLAG, .text = "labels go to all workers, not to one"},
+    {FIELD(pending), FLAG,
+     .text = "a pick knows of those before it in its batch; false: not before "
+             "the first fit"},
+    {FIELD(fitted), FLAG, .text = "also the gap at the psi fitted to exactly these labels"},
     {FIELD(rules), LIST, .text = "RULE[,OPTION=VALUE]... each, or a design:NAME"},
     {FIELD(set), LIST, .text = "OPTION=VALUE of the worker, for all rules"},
     {.name = NULL}};
@@ -168,6 +178,7 @@ static bool set_field(struct scene *scene, const struct field *field, const char
     case KIND:
         return set_kind(scene, text, error);
     case TEXT:
+    case PATH:
         return set_text(scene, field, text, error);
     case LIST:
         return set_list(scene, field, text, error);
@@ -231,6 +242,8 @@ static bool read_field(struct scene *scene, const struct field *field, const cha
         if (field->type == KIND)
             return set_kind(scene, text, error);
         if (field->type == TEXT)
+            return set_text(scene, field, text, error);
+        if (field->type == PATH)
             return read_path(scene, field, path, text, error);
         break;
     case CONFIG_TYPE_INT:
@@ -256,8 +269,9 @@ static bool read_field(struct scene *scene, const struct field *field, const cha
     default:
         break;
     }
-    static const char *const WANTED[] = {"a text",   "a text",        "a whole number",
-                                         "a number", "true or false", "a list of texts"};
+    static const char *const WANTED[] = {"a text",         "a text",   "a text",
+                                         "a whole number", "a number", "true or false",
+                                         "a list of texts"};
     return error_set(error, ERROR_DATA, "%s: expected %s", field->name, WANTED[field->type]);
 }
 
@@ -355,7 +369,10 @@ struct scene *scene_load(const char *name, struct error *error)
                             .labels = 2000,
                             .keep = 1,
                             .seeds = 24,
-                            .first_seed = 1};
+                            .first_seed = 1,
+                            .partitions = 1,
+                            .workers = 1,
+                            .pending = true};
     snprintf(path, sizeof path, is_path(name) ? "%.1000s" : "%s/%.200s.cfg",
              is_path(name) ? name : directory(), name);
     const char *slash = strrchr(name, '/');
@@ -377,9 +394,25 @@ void scene_free(struct scene *scene)
     free(scene->name);
     free(scene->features);
     free(scene->theta);
+    free(scene->annotators);
     string_list_free(&scene->rules);
     string_list_free(&scene->set);
     free(scene);
+}
+
+size_t scene_annotators(const struct scene *scene, double rates[SCENE_ANNOTATORS])
+{
+    size_t count = 0;
+    for (char *at = scene->annotators; at != NULL && *at != '\0';) {
+        char *end;
+        double rate = strtod(at, &end);
+        if (end == at || count == SCENE_ANNOTATORS || !(rate >= 0 && rate <= .99) ||
+            (*end != ',' && *end != '\0'))
+            return SIZE_MAX;
+        rates[count++] = rate;
+        at = end + (*end == ',');
+    }
+    return count;
 }
 
 bool scene_check(const struct scene *scene, struct error *error)
@@ -388,6 +421,14 @@ bool scene_check(const struct scene *scene, struct error *error)
         return error_set(error, ERROR_DATA, "rules: there is none");
     if (scene->kind == SCENE_FEATURES && (scene->features == NULL || scene->theta == NULL))
         return error_set(error, ERROR_DATA, "features, theta: kind features needs both files");
+    if (scene->workers > scene->partitions)
+        return error_set(error, ERROR_DATA, "workers: %zu split %zu partitions", scene->workers,
+                         scene->partitions);
+    double rates[SCENE_ANNOTATORS];
+    if (scene_annotators(scene, rates) == SIZE_MAX)
+        return error_set(error, ERROR_DATA,
+                         "annotators: '%.60s' are not up to %d rates from 0 to .99",
+                         scene->annotators, SCENE_ANNOTATORS);
     if (scene->pool == 1)
         return error_set(error, ERROR_DATA, "pool: 1 completion has no pair");
     if (scene->kind != SCENE_FEATURES && !world_spec_check(&scene->world, error))
@@ -404,6 +445,7 @@ static void write_field(const struct scene *scene, const struct field *field, FI
         fprintf(out, "%s", KINDS[scene->kind]);
         break;
     case TEXT:
+    case PATH:
         fprintf(out, "%s", *(char *const *)member == NULL ? "" : *(char *const *)member);
         break;
     case COUNT:

@@ -23,10 +23,16 @@ struct scene {
     size_t labels;  /* in all */
     size_t keep;    /* rounds that a pool stays open */
     size_t seeds, first_seed;
-    double lapse;             /* share of the answers that are coin flips */
-    double duplicates;        /* chance that a completion of a pool repeats an earlier one */
-    double informed;          /* share of the way that pi_ref has gone to the best policy */
-    bool traffic;             /* deployed prompts come as traffic, and I is theirs alone */
+    double lapse;      /* share of the answers that are coin flips */
+    double duplicates; /* chance that a completion of a pool repeats an earlier one */
+    double informed;   /* share of the way that pi_ref has gone to the best policy */
+    bool traffic;      /* deployed prompts come as traffic, and I is theirs alone */
+    char *annotators; /* "0,.05,.5": lapse rates of those who answer in turn; NULL: nobody's name */
+    size_t partitions, workers; /* of completions; engines that split them */
+    double lag;                 /* seconds after which a worker knows of another's entries */
+    bool spread;                /* labels go to all workers, not to one */
+    bool pending; /* a pick knows of the others of its batch; false: not before the first fit */
+    bool fitted;  /* measure the gap at the psi fitted to exactly these labels as well */
     struct string_list rules; /* RULE[,NAME=VALUE]... each */
     struct string_list set;   /* NAME=VALUE: options of the worker, for all rules */
 };
@@ -40,6 +46,9 @@ bool scene_set(struct scene *scene, const char *name, const char *text, struct e
 bool scene_check(const struct scene *scene, struct error *error);
 /* The world of one seed; of given features, the same for each. NULL with `error` filled. */
 struct world *scene_world(const struct scene *scene, uint64_t seed, struct error *error);
+/* The rates of `annotators`; returns how many, SIZE_MAX where the text is none. */
+enum { SCENE_ANNOTATORS = 8 };
+size_t scene_annotators(const struct scene *scene, double rates[SCENE_ANNOTATORS]);
 /* Everything that shapes a run of one rule and seed, as one line: runs of equal texts are equal.
  * Owned by the caller; NULL: out of memory. */
 char *scene_text(const struct scene *scene);
