@@ -308,6 +308,7 @@ def check_asking(log):
     none when there is an answer; replicas as the options say; no annotator answers two replicas of a
     pair to one worker, while the window remembers the first."""
     replicas, of_request, issued_at, told = defaultdict(Asked), {}, {}, defaultdict(dict)
+    replaced = set()
     workers = range(3)
     midway = log.states["midway"][0].transactions if log.states["midway"] else 0
     for number, transaction in enumerate(log.transactions):
@@ -334,11 +335,13 @@ def check_asking(log):
                     replicas[key].answered.add(worker)
                 replicas[key].over.add(request)
                 replicas[key].informed |= not log.asking.silent(fields)
+                replaced.add(fields["supersedes"])  # before or after what it replaces
                 told[key[:2]].pop(fields["supersedes"], None)
                 if log.options.replicas > 1 and fields["outcome"] not in ("skip", "invalid"):
                     check_another(log, entry, key, worker, told[key[:2]].values())
-                    told[key[:2]][fields["label_id"]] = (
-                        fields["annotator_id"], worker, key[2], issued_at[request])
+                    if fields["label_id"] not in replaced:
+                        told[key[:2]][fields["label_id"]] = (
+                            fields["annotator_id"], worker, key[2], issued_at[request])
 
 
 def check_versions_asked(log):
