@@ -266,6 +266,26 @@ static void a_label_of_a_pair_answers_its_oldest_open_request(void **state)
     cluster_free(cluster);
 }
 
+/* A labeller that sends one answer over and over, without a label_id. */
+static void ten_thousand_labels_of_one_request_are_no_more_work_each(void **state)
+{
+    (void)state;
+    static struct asked asked[ASKED_MAX];
+    enum { LABELS = 10000 };
+    const struct engine_options options = options_asking(1, 1);
+    struct cluster *cluster = cluster_new();
+    struct shell shell = begin(cluster, &options);
+    list_asked(&shell, asked);
+    for (int64_t k = 0; k < LABELS; k++)
+        give_label(&shell, k, asked[0].request, k == 0 ? OUTCOME_RIGHT : OUTCOME_LEFT);
+    turn(&shell, 1);
+    const struct engine_stats *stats = engine_stats(shell.engine);
+    assert_int_equal(stats->labels, LABELS);
+    assert_int_equal(stats->labels_counted, 1);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_label_from_the_future_and_of_an_unknown_kind_counts),
         cmocka_unit_test(a_label_sent_again_is_counted_and_changes_nothing),
         cmocka_unit_test(a_label_of_a_pair_answers_its_oldest_open_request),
+        cmocka_unit_test(ten_thousand_labels_of_one_request_are_no_more_work_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

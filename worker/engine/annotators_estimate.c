@@ -178,7 +178,7 @@ static size_t gather_answers(const struct estimate *estimate, struct answer *ans
         }
         for (const struct listed_label *each = request->listed.first; each != NULL;
              each = each->next) {
-            if (request_label_stands(request, each))
+            if (request_label_stands(each))
                 add_answer(estimate, request, &each->said, answers, &count);
         }
     }

@@ -464,20 +464,34 @@ struct request_label request_plain_label(const struct request *request)
                                   .order = read ? 0 : (int64_t)(place & INT64_MAX)};
 }
 
-static bool superseded(const struct request *request, const struct listed_label *label)
+bool request_label_stands(const struct listed_label *label)
 {
-    for (const struct listed_label *other = request->listed.first; other != NULL;
-         other = other->next) {
-        if (other != label && other->said.replaces &&
-            identity_equal(other->said.supersedes, label->said.id))
-            return true;
-    }
-    return false;
+    return !label->said.superseded;
 }
 
-bool request_label_stands(const struct request *request, const struct listed_label *label)
+static bool supersedes(const struct request_label *label, const struct request_label *other)
 {
-    return !superseded(request, label);
+    return label->replaces && identity_equal(label->supersedes, other->id);
+}
+
+/* Of a label that has come to the list: a request may have thousands. */
+static void mark_superseded(struct request *request, struct listed_label *label)
+{
+    for (struct listed_label *other = request->listed.first; other != NULL; other = other->next) {
+        if (other == label)
+            continue;
+        label->said.superseded = label->said.superseded || supersedes(&other->said, &label->said);
+        other->said.superseded = other->said.superseded || supersedes(&label->said, &other->said);
+    }
+}
+
+/* Of all: one of them says something else now. */
+static void mark_all_superseded(struct request *request)
+{
+    for (struct listed_label *label = request->listed.first; label != NULL; label = label->next)
+        label->said.superseded = false;
+    for (struct listed_label *label = request->listed.first; label != NULL; label = label->next)
+        mark_superseded(request, label);
 }
 
 int request_label_order(const struct request_label *left, const struct request_label *right)
@@ -499,7 +513,7 @@ static void choose_counting(struct request *request)
     for (const struct listed_label *label = request->listed.first; label != NULL;
          label = label->next) {
         const struct listed_label *best = request->listed.counting;
-        if (!superseded(request, label) &&
+        if (request_label_stands(label) &&
             (best == NULL || request_label_order(&label->said, &best->said) < 0))
             request->listed.counting = label;
     }
@@ -522,6 +536,7 @@ static bool list_label(struct requests *requests, struct request *request,
     *label = (struct listed_label){.said = *said, .next = request->listed.first};
     request->listed.first = label;
     index_add(&requests->by_listed_label, label);
+    mark_superseded(request, label);
     choose_counting(request);
     return true;
 }
@@ -647,7 +662,10 @@ static enum applied label_again(struct requests *requests, struct request *reque
             return APPLIED_NO_MEMORY;
         }
         listed = listed == NULL ? request->listed.first : listed;
+        read->superseded = listed->said.superseded;
         listed->said = *read;
+        if (read->replaces != said->replaces || !identity_equal(read->supersedes, said->supersedes))
+            mark_all_superseded(request);
         choose_counting(request);
     }
     give_annotator(requests, said->annotator);

@@ -45,6 +45,7 @@ struct request_label {
     enum label_outcome outcome;
     uint32_t annotator; /* one more than the number of the name; 0: unknown */
     bool replaces;
+    bool superseded; /* of a list: another label of the request replaces it */
 };
 
 /* A label that is not the usual one, or not the only one. */
@@ -164,7 +165,7 @@ double request_share(const struct request *request, double return_rate);
 /* The label that counts; false: none. */
 bool request_counting(const struct request *request, struct request_label *label);
 /* No other label of the request supersedes this one of its list. */
-bool request_label_stands(const struct request *request, const struct listed_label *label);
+bool request_label_stands(const struct listed_label *label);
 /* The label of LABELS_PLAIN. */
 struct request_label request_plain_label(const struct request *request);
 /* True when its counting label tells left from right. */
