@@ -48,6 +48,23 @@ static void a_bucket_gives_its_burst_and_then_its_rate(void **state)
     budget_fini(&bucket);
 }
 
+/* Where a token takes longer than a double can hold. */
+static void the_smallest_rate_gives_its_burst_and_no_more(void **state)
+{
+    (void)state;
+    for (int by_cost = 0; by_cost < 2; by_cost++) {
+        struct bucket bucket = {0};
+        struct budget budget = budget_of(
+            (struct budget_options){
+                .per_second = 1e-305, .burst = 5, .in_flight = 1000, .limits.by_cost = by_cost},
+            6);
+        assert_int_equal(spend(&budget, &bucket, 0, 1000000, 1), 1);
+        assert_int_equal(spend(&budget, &bucket, 0, 1000000 + (int64_t)365 * DAY, 1), 0);
+        assert_true(budget_level(&budget, &bucket, 0, 2000000) <= 0);
+        budget_fini(&bucket);
+    }
+}
+
 static void shares_of_partitions_add_up_to_the_whole(void **state)
 {
     (void)state;
@@ -313,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bucket_gives_its_burst_and_then_its_rate),
+        cmocka_unit_test(the_smallest_rate_gives_its_burst_and_no_more),
         cmocka_unit_test(shares_of_partitions_add_up_to_the_whole),
         cmocka_unit_test(a_partition_can_always_hold_one_label),
         cmocka_unit_test(no_hour_and_no_day_has_more_than_its_labels),

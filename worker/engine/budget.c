@@ -34,7 +34,8 @@ void budget_init(struct budget *budget, const struct budget_options *options, in
                  int32_t partitions)
 {
     *budget = (struct budget){.options = *options,
-                              .interval = 1000.0 * partitions / options->per_second,
+                              /* Finite for the smallest rate: infinite times have no order. */
+                              .interval = fmin(1000.0 * partitions / options->per_second, 1e200),
                               .window = window,
                               .partitions = partitions};
 }
