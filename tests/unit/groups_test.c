@@ -102,10 +102,10 @@ static struct feature_groups parse(const char *item)
     return groups;
 }
 
-static void give_fit(struct shell *shell, int64_t fit_id, const double *lambdas, size_t count)
+static void give_fit_of(struct shell *shell, int64_t fit_id, const double psi[D],
+                        const double *lambdas, size_t count)
 {
     struct error error;
-    const double psi[D] = {0};
     const struct entry entry = {.version = LEDGER_VERSION,
                                 .digest = span_of("digest"),
                                 .writer = span_of("other"),
@@ -113,11 +113,17 @@ static void give_fit(struct shell *shell, int64_t fit_id, const double *lambdas,
                                 .kind = ENTRY_FIT,
                                 .fit = {.fit_id = fit_id,
                                         .feature_space = span_of("space"),
-                                        .psi = {(const char *)psi, sizeof psi},
+                                        .psi = {(const char *)psi, D * sizeof *psi},
                                         .lambda = {(const char *)lambdas, count * sizeof *lambdas},
                                         .return_rate = 1}};
     check(engine_entry(shell->engine, &entry, 0, 1000 + fit_id, &error), &error);
     check(engine_refresh(shell->engine, &error), &error);
+}
+
+static void give_fit(struct shell *shell, int64_t fit_id, const double *lambdas, size_t count)
+{
+    const double psi[D] = {0};
+    give_fit_of(shell, fit_id, psi, lambdas, count);
 }
 
 static double diagonal(struct shell *shell, size_t feature)
@@ -229,6 +235,28 @@ static void a_space_without_the_features_waits(void **state)
     cluster_free(cluster);
 }
 
+/* A forged fit must not stop the workers that read it. */
+static void a_fit_that_no_arithmetic_can_use_is_refused(void **state)
+{
+    (void)state;
+    static const double HUGE_PSI[D] = {1e308, -1e308, 1e308, -1e308}, PSI[D] = {1, 2, 3, 4};
+    static const double SMALL = 5e-324, LAMBDA = 1;
+    struct engine_options options = options_of();
+    options.features_scale = 1;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    int64_t labels = run(&shell, 3, 0);
+    give_fit_of(&shell, 1000, HUGE_PSI, &LAMBDA, 1);
+    assert_non_null(strstr(engine_refusal(shell.engine), "psi: is not finite, or beyond"));
+    give_fit_of(&shell, 1000, PSI, &SMALL, 1);
+    assert_non_null(strstr(engine_refusal(shell.engine), "is below 1e-12"));
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 2);
+    run(&shell, 3, labels);
+    assert_true(engine_view(shell.engine).fit_id < 1000);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +266,7 @@ int main(void)
         cmocka_unit_test(what_is_no_group_is_refused),
         cmocka_unit_test(a_fit_holds_a_lambda_for_each_group),
         cmocka_unit_test(one_lambda_is_that_of_all_groups_and_another_number_is_refused),
+        cmocka_unit_test(a_fit_that_no_arithmetic_can_use_is_refused),
         cmocka_unit_test(a_space_without_the_features_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

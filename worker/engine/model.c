@@ -202,6 +202,9 @@ static bool read_lambdas(const struct model *model, const struct entry_fit *fit,
                sizeof *lambdas);
         if (!(lambdas[k] > 0) || !isfinite(lambdas[k]))
             return error_set(error, ERROR_DATA, "lambda[%zu]: is not a positive number", k);
+        if (lambdas[k] < FIT_LAMBDA_MIN)
+            return error_set(error, ERROR_DATA, "lambda[%zu]: %g is below %g", k, lambdas[k],
+                             FIT_LAMBDA_MIN);
     }
     return true;
 }
@@ -215,6 +218,15 @@ static double mean_lambda(const struct model *model)
     for (size_t k = 0; k < model->space.dimension; k++)
         sum += log(model->lambdas[model->group[k]]);
     return exp(sum / (double)model->space.dimension);
+}
+
+static bool psi_in_range(const double *psi, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (!(fabs(psi[k]) <= FIT_PSI_MAX))
+            return false;
+    }
+    return true;
 }
 
 enum applied model_fit(struct model *model, const struct entry *entry, struct error *error)
@@ -242,9 +254,9 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     if (psi == NULL)
         return APPLIED_NO_MEMORY;
     memcpy(psi, fit->psi.data, fit->psi.size);
-    if (!model_finite(psi, d)) {
+    if (!psi_in_range(psi, d)) {
         free(psi);
-        return refused(error, "psi: is not finite");
+        return refused(error, "psi: is not finite, or beyond what margins can be computed with");
     }
     enum applied rows = annotators_adopt(&model->annotators, fit->annotators, error);
     if (rows != APPLIED_NEW) {

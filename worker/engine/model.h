@@ -27,6 +27,11 @@
 /* With it 99.8 % of the answers to a pair of equals are ties; an estimate is below e^6. */
 enum { FIT_TIE_MAX = 1000 };
 
+/* Beyond these no arithmetic on margins and Sigma is sure to stay finite; nothing that is estimated
+ * comes near. */
+#define FIT_PSI_MAX 1e100
+#define FIT_LAMBDA_MIN 1e-12
+
 enum { MODEL_BUCKETS = 16, MODEL_VERSIONS = 4, MODEL_POOLS_FOR_LATER = 50 };
 
 /* Sums over the panes of one slice of time, where versions fade of one version in it; lower
