@@ -239,8 +239,8 @@ const struct option_row OPTION_ROWS[] = {
 
     {ROW(fit, every), TYPE_INTEGER, 1, MANY, .fallback = "50", .shared = true,
      .text = "Labels between two fits."},
-    {ROW(fit, lambda), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .automatic = "auto",
-     .fallback = "auto", .shared = true, .text = "λ of the fit. `auto`: by evidence."},
+    {ROW(fit, lambda), TYPE_NUMBER, 1e-9, 1e300, .automatic = "auto", .fallback = "auto",
+     .shared = true, .text = "λ of the fit. `auto`: by evidence."},
     /* The evidence looks for no smaller λ than this. */
     {ROW(fit, lambda_max), TYPE_NUMBER, .01, 1e300, .automatic = "auto", .fallback = "auto",
      .shared = true, .text = "Cap of that λ. `auto`: 2 d / 0.09."},

@@ -369,7 +369,8 @@ static void test_wrong_values_are_refused(void **state)
     refuse_set("policy.beta=0x1p3", "expected a number");
     refuse_set("policy.beta=1e999", "expected a number");
     refuse_set("policy.beta=auto", "expected a number");
-    refuse_set("fit.lambda=0", "must be above 0");
+    refuse_set("fit.lambda=0", "must be at least 1e-09");
+    refuse_set("fit.lambda=1e-310", "must be at least 1e-09");
     refuse_set("fit.lambda_max=0.009", "fit.lambda_max: must be at least 0.01, not 0.009");
     refuse_set("fit.lambda=none", "expected a number or \"auto\"");
     refuse_set("certificate.candidates=99", "must be at least 100");
