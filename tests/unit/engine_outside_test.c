@@ -301,6 +301,60 @@ static void a_label_by_its_pair_answers_what_was_asked_not_what_was_imported(voi
     cluster_free(cluster);
 }
 
+/* A request of a prompt of its own in a partition, as if another worker had asked it at a time. */
+static void forge_selected(struct shell *shell, int32_t partition, int64_t issued_at)
+{
+    static const float X[D] = {1};
+    char prompt[16], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
+    snprintf(prompt, sizeof prompt, "forged %d", partition);
+    struct id pair = identity_pair(span_of(prompt), span_of("a"), span_of("b"));
+    struct id request = identity_request(span_of("space"), pair, 1, 1);
+    identity_format(pair, pair_id);
+    identity_format(request, request_id);
+    struct entry entry = {.kind = ENTRY_SELECTED,
+                          .selected = {.request_id = span_of(request_id),
+                                       .pair_id = span_of(pair_id),
+                                       .prompt_id = span_of(prompt),
+                                       .left_id = span_of("a"),
+                                       .right_id = span_of("b"),
+                                       .feature_space = span_of("space"),
+                                       .policy_version = span_of(""),
+                                       .domain = span_of(""),
+                                       .x = {(const char *)X, sizeof X},
+                                       .weight = .25,
+                                       .propensity = 1,
+                                       .issued_at = issued_at,
+                                       .deadline = issued_at,
+                                       .completions_partition = partition,
+                                       .replica = 1,
+                                       .attempt = 1,
+                                       .cost = 1}};
+    appear(shell, &entry, request);
+}
+
+static void a_request_from_the_future_does_not_empty_the_hour(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.budget_per_second = 0;
+    options.budget_limits.per_hour = 20;
+    options.budget_in_flight = 1000;
+    options.features_scale = 1;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    run(&shell, 5, 0);
+    assert_int_equal(cluster->pairs, 20);
+    for (int32_t k = 0; k < PARTITIONS; k++)
+        forge_selected(&shell, k, shell.now + 7200000);
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, PARTITIONS);
+    assert_non_null(strstr(engine_refusal(shell.engine), "issued_at: lies behind"));
+    for (int k = 0; k < 5; k++)
+        turn(&shell, 500);
+    assert_int_equal(cluster->pairs, 20);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +365,7 @@ int main(void)
         cmocka_unit_test(the_first_pick_knows_a_history_that_stood_there_before),
         cmocka_unit_test(an_imported_pair_is_not_asked_again_and_is_no_pick_of_its_pool),
         cmocka_unit_test(a_label_by_its_pair_answers_what_was_asked_not_what_was_imported),
+        cmocka_unit_test(a_request_from_the_future_does_not_empty_the_hour),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,6 +287,9 @@ static bool has_its_place(const struct engine *engine, const struct entry *entry
     if (entry->time < 0 || entry->time > REQUEST_DEADLINE_MAX / 2)
         return error_set(error, ERROR_DATA, "time: %lld is not milliseconds since the epoch",
                          (long long)entry->time);
+    /* Budgets of an hour and a day follow the newest request. */
+    if (entry->kind == ENTRY_SELECTED && entry->selected.issued_at > entry->time)
+        return error_set(error, ERROR_DATA, "issued_at: lies behind the entry's time");
     return partition == place ||
            error_set(error, ERROR_DATA, "stands in partition %d of the ledger, not in %d",
                      partition, place);
