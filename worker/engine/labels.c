@@ -305,6 +305,11 @@ static bool decide(struct engine *engine, const struct source *source, const str
     if (!names_one_pair(engine, label, request, reason, sizeof reason) ||
         !is_another_annotator(engine, label, request, reason, sizeof reason))
         return effect_dead_letter(engine, source, "label", reason, error);
+    if (request_labels_count(request) >= REQUEST_LABELS_MAX) {
+        snprintf(reason, sizeof reason, "request_id: has had %d labels, as many as one may have",
+                 REQUEST_LABELS_MAX);
+        return effect_dead_letter(engine, source, "label", reason, error);
+    }
     if (request->selected && source->timestamp > request->deadline + engine->options.labels_late)
         return effect_dead_letter(
             engine, source, "label",

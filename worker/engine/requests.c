@@ -612,6 +612,17 @@ bool request_has_label(const struct request *request, struct id label_id)
     return find_label(request, label_id, &said, &listed);
 }
 
+size_t request_labels_count(const struct request *request)
+{
+    size_t count = request->labels == LABELS_PLAIN;
+    if (request->labels != LABELS_LISTED)
+        return count;
+    for (const struct listed_label *label = request->listed.first; label != NULL;
+         label = label->next)
+        count++;
+    return count;
+}
+
 /* A label of a known request must be about the same two completions. */
 static bool same_pair(const struct requests *requests, const struct request *request,
                       const struct entry_labelled *labelled, struct error *error)

@@ -30,6 +30,9 @@ enum { REQUEST_POLICIES_MAX = (1 << 24) - 1 };
 enum { REQUEST_ANNOTATORS_MAX = (1 << 16) - 1 };
 /* Most answers that one pair may be asked for, and most requests for one of them. */
 enum { REQUEST_REPLICAS_MAX = 15, REQUEST_ATTEMPTS_MAX = 15 };
+/* Labels of one request that a worker accepts: more are a labeller's mistake, and would fill the
+ * window. */
+enum { REQUEST_LABELS_MAX = 256 };
 #define REQUEST_DEADLINE_MAX (((int64_t)1 << 47) - 1) /* the year 6429 */
 
 /* What a label says. */
@@ -129,6 +132,8 @@ void requests_fini(struct requests *requests);
 struct request *requests_find(const struct requests *requests, struct id id);
 /* True when the request has a label of that name. */
 bool request_has_label(const struct request *request, struct id label_id);
+/* Labels of the request. */
+size_t request_labels_count(const struct request *request);
 /* True when a label of that name is known, of whatever request. */
 bool requests_has_label(const struct requests *requests, struct id label_id);
 /* The newest request of a pair, or NULL; what was imported is none. */
