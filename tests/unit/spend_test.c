@@ -77,6 +77,34 @@ static void requests_under_way_are_named_as_what_is_in_the_way(void **state)
     cluster_free(cluster);
 }
 
+static void make_very_dear(struct completion *completion, size_t k)
+{
+    (void)k;
+    completion->cost = 1e6;
+}
+
+/* One pair costs what the rate brings in hours: it may be asked, and what follows is told. */
+static void a_pair_that_uses_up_hours_of_the_rate_is_named(void **state)
+{
+    (void)state;
+    struct engine_options options = generous();
+    options.budget_limits.by_cost = true;
+    options.budget_per_second = 10;
+    options.budget_burst = 10;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_with(cluster, &options, 1000000);
+    for (int32_t k = 0; k < PARTITIONS; k++)
+        give_prompt(&shell, k, k == 0 ? "dear" : "dear too", make_very_dear);
+    turn(&shell, 2000);
+    turns(&shell, 5);
+    char text[256];
+    assert_int_equal(cluster->pairs, PARTITIONS);
+    assert_true(engine_obstacle(shell.engine, text, sizeof text));
+    assert_non_null(strstr(text, "budget.per_second: pairs of a high cost"));
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void a_prompt_is_asked_no_more_than_it_may(void **state)
 {
     (void)state;
@@ -351,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_hour_is_used_up_and_comes_back),
         cmocka_unit_test(requests_under_way_are_named_as_what_is_in_the_way),
+        cmocka_unit_test(a_pair_that_uses_up_hours_of_the_rate_is_named),
         cmocka_unit_test(a_prompt_is_asked_no_more_than_it_may),
         cmocka_unit_test(costs_add_up_to_the_total),
         cmocka_unit_test(domains_keep_to_their_shares),

@@ -233,6 +233,17 @@ static enum budget_limit limit_of(const struct budget_room *room, double cost)
                                                     : BUDGET_OPEN;
 }
 
+/* Dear pairs were asked, and the rate takes more than an hour to make up for them. */
+static bool is_overdrawn(const struct engine *engine, int32_t number)
+{
+    enum { LONG = 3600 * 1000 };
+    const struct budget *budget = &engine->budget;
+    return budget->options.limits.by_cost && budget->options.per_second > 0 &&
+           -budget_level(budget, &engine->partitions[number].bucket, number, entry_time(engine)) *
+                   budget->interval >
+               LONG;
+}
+
 static void name_limit(const struct engine *engine, enum budget_limit limit, char *text,
                        size_t size)
 {
@@ -244,6 +255,9 @@ static void name_limit(const struct engine *engine, enum budget_limit limit, cha
     else if (limit == BUDGET_IN_FLIGHT)
         snprintf(text, size, "budget.in_flight: all of %lld requests wait for their label",
                  (long long)options->budget_in_flight);
+    else if (limit == BUDGET_RATE)
+        snprintf(text, size,
+                 "budget.per_second: pairs of a high cost have used it up for more than an hour");
     else if (limit == BUDGET_HOUR)
         snprintf(text, size,
                  "budget.per_hour: its %g %s leave a partition no room for a pair for now",
@@ -298,7 +312,7 @@ bool spend_obstacle(const struct engine *engine, char *text, size_t size)
         if (!partition_live(partition) || !offers(engine, pool))
             continue;
         enum budget_limit limit = limit_of(&partition->room, (double)pool->dearest);
-        if (limit == BUDGET_RATE)
+        if (limit == BUDGET_RATE && !is_overdrawn(engine, pool->partition))
             return false;
         if (limit == BUDGET_OPEN)
             return held_back(engine, text, size);
