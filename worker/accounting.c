@@ -31,8 +31,8 @@ static json_t *range(const struct account_range *range, double less, double by)
 
 static json_t *arm(const struct account_arm *arm)
 {
-    return json_pack("{s:f, s:f, s:f}", "policy_trace", arm->trace, "gap_estimate", arm->gap,
-                     "lambda", arm->lambda);
+    return json_pack("{s:o, s:o, s:o}", "policy_trace", number(arm->trace), "gap_estimate",
+                     number(arm->gap), "lambda", number(arm->lambda));
 }
 
 static json_t *rivals(const struct accounting_report *report)
@@ -59,10 +59,10 @@ static json_t *tell(const void *opaque)
     const struct accounting_report *report = opaque;
     const struct account *account = &report->account;
     json_t *root = json_pack(
-        "{s:I, s:s, s:I, s:I, s:I, s:b, s:f, s:o, s:o}", "time", (json_int_t)report->time, "space",
+        "{s:I, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o}", "time", (json_int_t)report->time, "space",
         report->space, "fit_id", (json_int_t)report->fit_id, "labels", (json_int_t)report->labels,
         "control_labels", (json_int_t)report->control, "supported", account->supported,
-        "policy_trace", account->trace, "gap_estimate",
+        "policy_trace", number(account->trace), "gap_estimate",
         json_pack("{s:o, s:o}", "low", number(account->gap.low), "high", number(account->gap.high)),
         "arms", arms(account));
     json_t *evidence = json_pack("{s:I, s:o, s:o, s:f}", "labels", (json_int_t)report->predicted,

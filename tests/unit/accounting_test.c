@@ -747,6 +747,28 @@ static void a_report_is_told_when_asked_for(void **state)
     cluster_free(cluster);
 }
 
+/* With a strength at which a gap is beyond all numbers. */
+static void a_gap_without_bounds_is_told_as_null(void **state)
+{
+    (void)state;
+    struct engine_options options = options_with(MIB);
+    options.policy_beta = 1e-312;
+    options.policy_sampling = SAMPLING_CURRENT;
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct telling telling = tell(1);
+    accounting_tick(telling.accounting, shell.engine);
+    accounting_settle(telling.accounting);
+    json_t *root = answer(&telling, 200);
+    const json_t *selected = json_object_get(json_object_get(root, "arms"), "selected");
+    assert_true(json_is_null(json_object_get(selected, "gap_estimate")));
+    assert_true(json_is_number(json_object_get(selected, "policy_trace")));
+    json_decref(root);
+    telling_free(&telling);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
 static void what_is_not_supported_is_not_told(void **state)
 {
     (void)state;
@@ -819,6 +841,7 @@ int main(void)
         cmocka_unit_test(what_stands_in_the_way_is_said),
         cmocka_unit_test(a_restart_begins_the_shadows_anew),
         cmocka_unit_test(a_report_is_told_when_asked_for),
+        cmocka_unit_test(a_gap_without_bounds_is_told_as_null),
         cmocka_unit_test(what_is_not_supported_is_not_told),
         cmocka_unit_test(waiting_ends_with_the_next_report),
         cmocka_unit_test(its_end_does_not_wait),
