@@ -430,6 +430,62 @@ static void the_way_does_not_change_the_name(void **state)
     assert_false(identity_equal(straight, request));
 }
 
+/* A forged entry stands under the name that the first label of the ledger will be carried by, about
+ * the same pair, or another one, and as long as it likes. */
+static void forge_carried(struct shell *shell, bool same_pair, size_t dimension)
+{
+    struct error error;
+    static const float X[WIDE] = {1};
+    char label_id[64], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
+    struct id request, pair;
+    struct entry entry;
+    size_t k = 0;
+    while (entry = entry_at(shell, k), entry.kind != ENTRY_LABELLED)
+        k++;
+    assert_true(identity_parse(entry.labelled.request_id, &request));
+    request =
+        identity_carried(request, identity_of(span_of("space")), identity_of(span_of("wider")));
+    identity_format(request, request_id);
+    snprintf(label_id, sizeof label_id, "carried-%s-1", request_id);
+    entry.labelled.label_id = span_of(label_id);
+    entry.labelled.request_id = span_of(request_id);
+    entry.labelled.feature_space = span_of("wider");
+    entry.labelled.x = (struct span){(const char *)X, dimension * sizeof *X};
+    entry.labelled.outcome = OUTCOME_TIE;
+    entry.labelled.probability_left = .5;
+    entry.labelled.origin = ORIGIN_CARRIED;
+    if (!same_pair) {
+        entry.labelled.left_id = span_of("somebody");
+        entry.labelled.right_id = span_of("else");
+        pair = identity_pair(entry.labelled.prompt_id, entry.labelled.left_id,
+                             entry.labelled.right_id);
+        identity_format(pair, pair_id);
+        entry.labelled.pair_id = span_of(pair_id);
+    }
+    check(engine_entry(shell->engine, &entry, engine_ledger_partition(shell->engine, request),
+                       100000, &error),
+          &error);
+    assert_int_equal(engine_stats(shell->engine)->entries_refused, 0);
+}
+
+static void a_forged_label_in_the_place_of_a_carried_one_stops_nobody(void **state)
+{
+    (void)state;
+    static const size_t LENGTHS[] = {1, WIDE};
+    for (int k = 0; k < 4; k++) {
+        struct cluster *cluster = cluster_new();
+        int64_t labels;
+        struct shell shell = start_labelled(cluster, &labels);
+        int64_t counted = engine_stats(shell.engine)->labels_counted;
+        forge_carried(&shell, k % 2 == 0, LENGTHS[k / 2]);
+        change_space(&shell, "wider", 1);
+        bool replaced = k == 2; /* it could have been one of ours */
+        assert_int_equal(carried(&shell), counted - !replaced);
+        stop(&shell);
+        cluster_free(cluster);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +500,7 @@ int main(void)
         cmocka_unit_test(the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool),
         cmocka_unit_test(a_third_space_has_each_label_once_whichever_way_it_came),
         cmocka_unit_test(the_way_does_not_change_the_name),
+        cmocka_unit_test(a_forged_label_in_the_place_of_a_carried_one_stops_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

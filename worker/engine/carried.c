@@ -181,13 +181,25 @@ static struct entry_labelled labelled_of(const struct engine *engine, const stru
                                    .arm = (enum pair_arm)from->arm};
 }
 
+/* Anybody who writes the ledger can have put something else under the name. */
+static bool is_copy(const struct engine *engine, const struct request *from,
+                    const struct request *known)
+{
+    const struct requests *requests = &engine->requests;
+    return known->whole && request_dimension(requests, known) == engine->model.space.dimension &&
+           span_equal(request_prompt_id(requests, known), request_prompt_id(requests, from)) &&
+           span_equal(request_left_id(requests, known), request_left_id(requests, from)) &&
+           span_equal(request_right_id(requests, known), request_right_id(requests, from));
+}
+
 static bool carry_over(struct engine *engine, const struct carry *carry, struct error *error)
 {
     struct naming naming = {.id = id_here(engine, carry->from)};
     const struct request *known = requests_find(&engine->requests, naming.id);
     identity_format(naming.id, naming.request_id);
     identity_format(request_pair(&engine->requests, carry->from), naming.pair_id);
-    if (!name_next(engine, carry, known, &naming))
+    if ((known != NULL && !is_copy(engine, carry->from, known)) ||
+        !name_next(engine, carry, known, &naming))
         return true;
     difference(engine, carry);
     const void *x = known != NULL ? (const void *)known->x : engine->scratch;
