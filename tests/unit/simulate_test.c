@@ -361,6 +361,39 @@ static void savings_and_ratios_are_those_of_the_curves(void **state)
     scene_free(scene);
 }
 
+static void names_are_text_in_a_report(void **state)
+{
+    (void)state;
+    char place[] = "/tmp/infopair-report-XXXXXX", page[1 << 16];
+    struct error error = {ERROR_NONE, ""};
+    struct scene *scene = small();
+    free(scene->name);
+    scene->name = strdup("<img src=x>.cfg");
+    assert_true(scene_set(scene, "labels", "400", &error));
+    assert_true(scene_set(scene, "rules", "uniform", &error) &&
+                scene_set(scene, "seeds", "1", &error));
+    struct jobs jobs = {.scene = scene, .runs = calloc(1, sizeof *jobs.runs)};
+    fill(&jobs.runs[0], "uniform", 1, 100, 8);
+    struct summary *summaries = summarise(&jobs);
+    struct report *report = report_new();
+    assert_true(summaries != NULL && report != NULL);
+    assert_true(report_add(report, scene, "lapse=<b>", summaries));
+    int file = mkstemp(place);
+    assert_true(file >= 0);
+    assert_true(report_write(report, place, &error));
+    ssize_t size = read(file, page, sizeof page - 1);
+    assert_true(size > 0);
+    page[size] = '\0';
+    assert_non_null(strstr(page, "&lt;img src=x&gt;.cfg, lapse=&lt;b&gt;"));
+    assert_null(strstr(page, "<img"));
+    close(file);
+    unlink(place);
+    report_free(report);
+    summary_free(summaries, 1);
+    jobs_free(&jobs);
+    scene_free(scene);
+}
+
 static void the_base_has_the_same_fit(void **state)
 {
     (void)state;
@@ -428,6 +461,7 @@ int main(void)
         cmocka_unit_test(the_oracle_design_is_the_best_one),
         cmocka_unit_test(runs_of_a_record_are_not_run_again),
         cmocka_unit_test(savings_and_ratios_are_those_of_the_curves),
+        cmocka_unit_test(names_are_text_in_a_report),
         cmocka_unit_test(the_base_has_the_same_fit),
         cmocka_unit_test(plots_leave_out_what_cannot_be_drawn),
     };

@@ -192,10 +192,15 @@ bool report_add(struct report *report, const struct scene *scene, const char *va
                 const struct summary *summaries)
 {
     FILE *out = report->out;
+    fputs("<section><h2>", out);
+    plot_text(scene->name, out);
+    if (varied != NULL) {
+        fputs(", ", out);
+        plot_text(varied, out);
+    }
     fprintf(out,
-            "<section><h2>%s%s%s</h2>\n<p>d = %zu, pools of %zu, %zu pools and %zu labels a "
+            "</h2>\n<p>d = %zu, pools of %zu, %zu pools and %zu labels a "
             "round, %zu labels, %zu seeds, β = %g.</p>\n",
-            scene->name, varied == NULL ? "" : ", ", varied == NULL ? "" : varied,
             summaries[0].dimension, scene->pool == 0 ? scene->world.completions : scene->pool,
             scene->pools, scene->batch, scene->labels, scene->seeds, scene->world.beta);
     write_table(scene, summaries, out);
@@ -303,7 +308,9 @@ static void write_page(const struct report *report, FILE *out)
 {
     fputs(HEAD, out);
     if (report->varied != NULL) {
-        fprintf(out, "<section><h2>By %s</h2>\n", report->varied);
+        fputs("<section><h2>By ", out);
+        plot_text(report->varied, out);
+        fputs("</h2>\n", out);
         write_varied(report, false, out);
         write_varied(report, true, out);
         fputs("</section>\n", out);
