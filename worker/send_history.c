@@ -101,7 +101,7 @@ static bool take_difference(struct import *import, const struct history *history
     for (size_t k = 0; k < import->dimension; k++) {
         double apart = (double)history->left[k] - (double)history->right[k];
         import->x[k] = (float)(import->scale * apart);
-        if (!isfinite(import->x[k]))
+        if (!(fabs((double)import->x[k]) <= REQUEST_X_MAX))
             return error_set(error, ERROR_DATA,
                              "features_left: value %zu is too far from the right", k);
     }

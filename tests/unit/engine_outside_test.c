@@ -302,9 +302,10 @@ static void a_label_by_its_pair_answers_what_was_asked_not_what_was_imported(voi
 }
 
 /* A request of a prompt of its own in a partition, as if another worker had asked it at a time. */
-static void forge_selected(struct shell *shell, int32_t partition, int64_t issued_at)
+static void forge_selected(struct shell *shell, int32_t partition, int64_t issued_at, int64_t slot,
+                           float far)
 {
-    static const float X[D] = {1};
+    const float x[D] = {1, far};
     char prompt[16], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
     snprintf(prompt, sizeof prompt, "forged %d", partition);
     struct id pair = identity_pair(span_of(prompt), span_of("a"), span_of("b"));
@@ -320,7 +321,8 @@ static void forge_selected(struct shell *shell, int32_t partition, int64_t issue
                                        .feature_space = span_of("space"),
                                        .policy_version = span_of(""),
                                        .domain = span_of(""),
-                                       .x = {(const char *)X, sizeof X},
+                                       .x = {(const char *)x, sizeof x},
+                                       .slot = slot,
                                        .weight = .25,
                                        .propensity = 1,
                                        .issued_at = issued_at,
@@ -345,12 +347,32 @@ static void a_request_from_the_future_does_not_empty_the_hour(void **state)
     run(&shell, 5, 0);
     assert_int_equal(cluster->pairs, 20);
     for (int32_t k = 0; k < PARTITIONS; k++)
-        forge_selected(&shell, k, shell.now + 7200000);
+        forge_selected(&shell, k, shell.now + 7200000, 1, 0);
     assert_int_equal(engine_stats(shell.engine)->entries_refused, PARTITIONS);
     assert_non_null(strstr(engine_refusal(shell.engine), "issued_at: lies behind"));
     for (int k = 0; k < 5; k++)
         turn(&shell, 500);
     assert_int_equal(cluster->pairs, 20);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+static void a_forged_request_does_not_stop_the_picks(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new();
+    struct engine_options options = options_of();
+    options.features_scale = 1;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    int64_t labels = run(&shell, 2, 0);
+    size_t pairs = cluster->pairs;
+    forge_selected(&shell, 0, shell.now, 1, 3e38f);
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 1);
+    assert_non_null(strstr(engine_refusal(shell.engine), "x[1]: 3e+38 is farther than 200000"));
+    forge_selected(&shell, 1, shell.now, REQUEST_SLOT_MAX, 0);
+    run(&shell, 3, labels);
+    assert_true(cluster->pairs > pairs);
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 1);
     stop(&shell);
     cluster_free(cluster);
 }
@@ -366,6 +388,7 @@ int main(void)
         cmocka_unit_test(an_imported_pair_is_not_asked_again_and_is_no_pick_of_its_pool),
         cmocka_unit_test(a_label_by_its_pair_answers_what_was_asked_not_what_was_imported),
         cmocka_unit_test(a_request_from_the_future_does_not_empty_the_hour),
+        cmocka_unit_test(a_forged_request_does_not_stop_the_picks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,6 +191,9 @@ static bool check_x(struct span x, struct error *error)
         memcpy(&value, x.data + k * sizeof value, sizeof value);
         if (!isfinite(value))
             return error_set(error, ERROR_DATA, "x[%zu]: is not finite", k);
+        if (fabs((double)value) > REQUEST_X_MAX)
+            return error_set(error, ERROR_DATA, "x[%zu]: %g is farther than %g", k, (double)value,
+                             REQUEST_X_MAX);
     }
     return true;
 }
@@ -364,8 +367,9 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
         request->listed.propensity = selected->propensity;
     if (selected->attempt > requests->attempts_most)
         requests->attempts_most = selected->attempt;
-    if (selected->slot > requests->slot_last)
-        requests->slot_last = selected->slot;
+    int64_t slot = selected->slot < REQUEST_SLOT_MAX ? selected->slot : REQUEST_SLOT_MAX - 1;
+    if (slot > requests->slot_last)
+        requests->slot_last = slot; /* the next one is valid too */
     open_update(requests, request);
     return APPLIED_NEW;
 }

@@ -33,6 +33,11 @@ enum { REQUEST_REPLICAS_MAX = 15, REQUEST_ATTEMPTS_MAX = 15 };
 /* Labels of one request that a worker accepts: more are a labeller's mistake, and would fill the
  * window. */
 enum { REQUEST_LABELS_MAX = 256 };
+/* Farthest that two features may be apart: twice SPACE_FARTHEST. Beyond, Sigma cannot be factored.
+ */
+#define REQUEST_X_MAX 2e5
+/* The largest slot; where an entry has it, all picks that follow do. */
+#define REQUEST_SLOT_MAX (INT64_MAX / 2)
 #define REQUEST_DEADLINE_MAX (((int64_t)1 << 47) - 1) /* the year 6429 */
 
 /* What a label says. */

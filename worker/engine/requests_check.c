@@ -25,7 +25,7 @@ bool requests_check_selected(const struct entry_selected *selected, struct error
         return error_set(error, ERROR_DATA, "weight: %g is not in [0, 0.25]", selected->weight);
     if (selected->issued_at < 0 || selected->deadline < selected->issued_at)
         return error_set(error, ERROR_DATA, "deadline: lies before issued_at");
-    if (selected->slot < 0 || selected->slot > INT64_MAX / 2)
+    if (selected->slot < 0 || selected->slot > REQUEST_SLOT_MAX)
         return error_set(error, ERROR_DATA, "slot: %lld is out of range",
                          (long long)selected->slot);
     if (selected->deadline > REQUEST_DEADLINE_MAX)
