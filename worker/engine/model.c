@@ -209,6 +209,14 @@ static bool read_lambdas(const struct model *model, const struct entry_fit *fit,
     return true;
 }
 
+/* A fit made before features.groups was changed, as far as can be told. */
+static bool is_of_other_groups(const struct model *model, const struct entry_fit *fit)
+{
+    size_t given = fit->lambda.size / sizeof(double);
+    return fit->lambda.size % sizeof(double) == 0 && given > 1 && given <= SEL_GROUPS_MAX &&
+           given != model->groups && fit->fit_id < FIT_ID_MAX / 2;
+}
+
 /* The geometric mean over the features; of one group its lambda, bit for bit. */
 static double mean_lambda(const struct model *model)
 {
@@ -242,7 +250,7 @@ enum applied model_fit(struct model *model, const struct entry *entry, struct er
     double lambdas[SEL_GROUPS_MAX];
     if (!read_lambdas(model, fit, lambdas, error)) {
         /* The window's picks name such fits: their numbers are not given again. */
-        if (fit->fit_id > model->fit_last && fit->fit_id < FIT_ID_MAX / 2)
+        if (is_of_other_groups(model, fit) && fit->fit_id > model->fit_last)
             model->fit_last = fit->fit_id;
         return APPLIED_REFUSED;
     }

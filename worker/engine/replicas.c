@@ -199,7 +199,7 @@ const struct request *replicas_answered_by(const struct requests *requests,
         struct request_label label;
         while (each->replica != request->replica && next_label(each, &listed, &label))
             if (!is_skip(label.outcome) &&
-                (each->labels == LABELS_PLAIN || request_label_stands(each, listed)) &&
+                (each->labels == LABELS_PLAIN || request_label_stands(listed)) &&
                 span_equal(annotator_of(requests, &label), annotator))
                 return each;
     }
