@@ -306,7 +306,7 @@ static void forge_selected(struct shell *shell, int32_t partition, int64_t issue
                            float far)
 {
     const float x[D] = {1, far};
-    char prompt[16], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
+    char prompt[32], pair_id[ID_TEXT_SIZE], request_id[ID_TEXT_SIZE];
     snprintf(prompt, sizeof prompt, "forged %d", partition);
     struct id pair = identity_pair(span_of(prompt), span_of("a"), span_of("b"));
     struct id request = identity_request(span_of("space"), pair, 1, 1);
