@@ -91,26 +91,12 @@ bool reload_merge(struct options *fresh, const struct options *running, struct e
     return true;
 }
 
-/* Memory stays as it was planned: pairs of a larger budget might not fit. */
-static bool fits(const struct memory_plan *fresh, const struct memory_plan *running,
-                 struct error *error)
-{
-    return (fresh->tick_bytes <= running->tick_bytes &&
-            fresh->window_bytes <= running->window_bytes) ||
-           error_set(error, ERROR_FATAL,
-                     "the budget needs more memory than was planned at the start (a tick %zu bytes "
-                     "of %zu, the window %zu of %zu): restart the worker with it",
-                     fresh->tick_bytes, running->tick_bytes, fresh->window_bytes,
-                     running->window_bytes);
-}
-
 /* Checks what a start would check, before anything changes. */
 static struct options *load(struct session *session, struct error *error)
 {
     struct memory_plan plan;
     struct options *fresh = session->flags->reload(session->flags->reload_closure, error);
-    if (fresh != NULL && options_require_worker(fresh, error) && memory_plan(fresh, &plan, error) &&
-        fits(&plan, session->plan, error))
+    if (fresh != NULL && options_require_worker(fresh, error) && memory_plan(fresh, &plan, error))
         return fresh;
     options_free(fresh);
     return NULL;
