@@ -248,7 +248,11 @@ def check_saved(worker, run, world, truth):
         return found if status == 200 and found["fit_id"] == newest else None
     newest = information.newest_fit(run.entries)["fit_id"]
     found = eventually(answer, 60, "an accounting under the newest fit")
-    assert found["supported"], found.get("unsupported")
+    if not found["supported"]:
+        # By a test at one in a hundred, which hasty answers that are corrected later count against.
+        print(f"{worker.options['kafka.instance']}: {found['unsupported']}", flush=True)
+        assert found["control_evidence"]["surprise"] < ERRORS, found
+        return
     low, mid, high = (found["factor"][name] for name in ("low", "mid", "high"))
     factor = factor_at_the_truth(run, world, truth)
     print(f"{worker.options['kafka.instance']}: {mid:.2f} ({low:.2f} to {high:.2f}) times as many "
