@@ -77,6 +77,12 @@ enum label_outcome {
     OUTCOME_PROBABILITY, /* no symbol of the contract: outcome is null, probability_left is set */
 };
 
+/* Outcomes that free the slot and carry no information. */
+static inline bool outcome_is_silent(enum label_outcome outcome)
+{
+    return outcome == OUTCOME_SKIP || outcome == OUTCOME_INVALID;
+}
+
 struct label {
     struct span label_id; /* empty: topic-partition-offset of the record */
     struct span request_id;

@@ -71,22 +71,14 @@ bool again_is_repeat(const struct engine *engine, const struct pool *pool, size_
 
 /* ---- what is to be asked ---- */
 
-static size_t find_held(const struct pool *pool, struct id id)
-{
-    size_t k = 0;
-    while (k < pool->count && !identity_equal(pool->held[k]->id, id))
-        k++;
-    return k;
-}
-
 /* Both completions are still there, a pair of them fits into a record, and its label would count.
  */
 static bool may_ask(const struct engine *engine, const struct pool *pool,
                     const struct request *request, struct again *again)
 {
     const struct requests *requests = &engine->requests;
-    size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
-    size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
+    size_t i = pool_place(pool, identity_of(request_left_id(requests, request)));
+    size_t j = pool_place(pool, identity_of(request_right_id(requests, request)));
     if (i == pool->count || j == pool->count || i == j || pool->held[i]->too_large ||
         pool->held[j]->too_large || !working_would_count(engine, pool->held[i], pool->held[j]))
         return false;
@@ -115,8 +107,7 @@ static bool wants_replicas(const struct engine *engine, const struct request *re
         request->withdrawn)
         return false;
     /* A pair that was skipped for good is not put to others. */
-    bool skipped = request_counting(request, &label) &&
-                   (label.outcome == OUTCOME_SKIP || label.outcome == OUTCOME_INVALID);
+    bool skipped = request_counting(request, &label) && outcome_is_silent(label.outcome);
     return !skipped || engine->options.labels_skips == SKIPS_AGAIN;
 }
 

@@ -135,14 +135,6 @@ static bool apply(struct engine *engine, struct entry *entry, struct id id, stru
     return true;
 }
 
-static struct span annotator_of(const struct requests *requests, const struct request_label *label)
-{
-    if (label->annotator == 0)
-        return span_of("");
-    const struct name *name = names_get(&requests->annotators, label->annotator - 1);
-    return (struct span){name->text, name->size};
-}
-
 /* As the label said it, also where labels.both_bad keeps it out of Sigma. */
 static double probability_of(const struct request_label *label)
 {
@@ -173,7 +165,7 @@ static struct entry_labelled labelled_of(const struct engine *engine, const stru
                                    .outcome = carry->said.outcome,
                                    .probability_left = probability_of(&carry->said),
                                    .confidence = carry->said.confidence,
-                                   .annotator_id = annotator_of(requests, &carry->said),
+                                   .annotator_id = request_label_annotator(requests, &carry->said),
                                    .annotator_kind = span_of(""),
                                    .labelled_at = carry->said.accepted_at,
                                    .origin = ORIGIN_CARRIED,

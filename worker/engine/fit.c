@@ -174,7 +174,6 @@ static enum sel_status find_lapse(struct model *model, const struct label_set *s
     free(scratch);
     if (status != SEL_OK)
         return status;
-    model->lapse_deviation = lapse.deviation;
     options->lapse = lapse.rate;
     return SEL_OK;
 }

@@ -244,7 +244,7 @@ static bool names_one_pair(const struct engine *engine, const struct label *labe
 static bool is_another_annotator(struct engine *engine, const struct label *label,
                                  const struct request *request, char *reason, size_t size)
 {
-    bool says = label->outcome != OUTCOME_SKIP && label->outcome != OUTCOME_INVALID;
+    bool says = !outcome_is_silent(label->outcome);
     if (engine->options.labels_replicas < 2 || !says || label->annotator_id.size == 0 ||
         label->supersedes.size > 0)
         return true;

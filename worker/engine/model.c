@@ -98,7 +98,6 @@ static bool set_space(struct model *model, const struct entry_space *entry)
     model->lapse = isnan(model->options->labels_lapse) ? 0 : model->options->labels_lapse;
     model->left_bias = model->tie = 0;
     model->lapse_labels = 0;
-    model->lapse_deviation = (double)NAN;
     drift_clear(&model->drift);
     drift_clear(&model->control);
     model->return_rate = 1;

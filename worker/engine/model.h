@@ -113,8 +113,7 @@ struct model {
     double policy_pools_effective; /* (sum of weights)^2 / sum of squared weights */
     double policy_completions;     /* mean effective completions of a pool behind I */
     struct sel_preference *preference;
-    int64_t lapse_labels;   /* behind the last estimate of lapse rates made here */
-    double lapse_deviation; /* of that estimate; NaN: none */
+    int64_t lapse_labels; /* behind the last estimate of lapse rates made here */
 };
 
 bool model_init(struct model *model, const struct engine_options *options,

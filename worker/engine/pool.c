@@ -359,3 +359,11 @@ struct span held_text(const struct held *held)
     return held_part(held, before + held->traceparent_size + held->tracestate_size,
                      held->text_size);
 }
+
+size_t pool_place(const struct pool *pool, struct id id)
+{
+    size_t k = 0;
+    while (k < pool->count && !identity_equal(pool->held[k]->id, id))
+        k++;
+    return k;
+}

@@ -117,6 +117,8 @@ bool pools_wait_over(struct pools *pools, struct partition_pools *partition, int
 double held_input(const struct held *held, size_t place);
 /* What it costs to judge the completion. */
 double held_cost(const struct held *held);
+/* Where the completion of that id hash is held; pool->count: nowhere. */
+size_t pool_place(const struct pool *pool, struct id id);
 struct span held_completion_id(const struct held *held);
 struct span held_policy_version(const struct held *held);
 struct span held_uri(const struct held *held);

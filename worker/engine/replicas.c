@@ -1,18 +1,13 @@
 #include "replicas.h"
 
-static bool is_skip(enum label_outcome outcome)
-{
-    return outcome == OUTCOME_SKIP || outcome == OUTCOME_INVALID;
-}
-
 bool request_answered(const struct requests *requests, const struct request *request)
 {
     if (request->labels == LABELS_NONE || !requests->skips_again)
         return request->labels != LABELS_NONE;
     if (request->labels == LABELS_PLAIN)
-        return !is_skip((enum label_outcome)request->outcome);
+        return !outcome_is_silent((enum label_outcome)request->outcome);
     const struct listed_label *label = request->listed.first;
-    while (label != NULL && is_skip(label->said.outcome))
+    while (label != NULL && outcome_is_silent(label->said.outcome))
         label = label->next;
     return label != NULL;
 }
@@ -155,14 +150,6 @@ static bool next_label(const struct request *request, const struct listed_label 
     return *listed != NULL;
 }
 
-static struct span annotator_of(const struct requests *requests, const struct request_label *label)
-{
-    if (label->annotator == 0)
-        return (struct span){"", 0};
-    const struct name *name = names_get(&requests->annotators, label->annotator - 1);
-    return (struct span){name->text, name->size};
-}
-
 static bool holds(const struct span *annotators, size_t count, struct span annotator)
 {
     for (size_t k = 0; k < count; k++)
@@ -181,7 +168,7 @@ size_t replicas_annotators(const struct requests *requests, const struct request
         const struct listed_label *listed = NULL;
         struct request_label label;
         while (count < REQUEST_REPLICAS_MAX && next_label(each, &listed, &label)) {
-            struct span annotator = annotator_of(requests, &label);
+            struct span annotator = request_label_annotator(requests, &label);
             if (annotator.size > 0 && !holds(annotators, count, annotator))
                 annotators[count++] = annotator;
         }
@@ -198,9 +185,9 @@ const struct request *replicas_answered_by(const struct requests *requests,
         const struct listed_label *listed = NULL;
         struct request_label label;
         while (each->replica != request->replica && next_label(each, &listed, &label))
-            if (!is_skip(label.outcome) &&
+            if (!outcome_is_silent(label.outcome) &&
                 (each->labels == LABELS_PLAIN || request_label_stands(listed)) &&
-                span_equal(annotator_of(requests, &label), annotator))
+                span_equal(request_label_annotator(requests, &label), annotator))
                 return each;
     }
     return NULL;

@@ -37,6 +37,15 @@ double request_propensity(const struct request *request)
                                               : 0;
 }
 
+struct span request_label_annotator(const struct requests *requests,
+                                    const struct request_label *label)
+{
+    if (label->annotator == 0)
+        return (struct span){"", 0};
+    const struct name *name = names_get(&requests->annotators, label->annotator - 1);
+    return (struct span){name->text, name->size};
+}
+
 /* ---- of one that is whole ---- */
 
 static const struct name *space_of(const struct requests *requests, const struct request *request)

@@ -376,20 +376,16 @@ enum applied requests_selected(struct requests *requests, const struct entry *en
 
 /* ---- labels ---- */
 
-static bool is_silent(enum label_outcome outcome)
-{
-    return outcome == OUTCOME_SKIP || outcome == OUTCOME_INVALID;
-}
-
 static bool tells_nothing(const struct requests *requests, enum label_outcome outcome)
 {
-    return is_silent(outcome) || (outcome == OUTCOME_BOTH_BAD && requests->both_bad_ignored);
+    return outcome_is_silent(outcome) ||
+           (outcome == OUTCOME_BOTH_BAD && requests->both_bad_ignored);
 }
 
 /* What an outcome says by itself. */
 static double probability_of(enum label_outcome outcome)
 {
-    return is_silent(outcome)         ? (double)NAN
+    return outcome_is_silent(outcome) ? (double)NAN
            : outcome == OUTCOME_LEFT  ? 1
            : outcome == OUTCOME_RIGHT ? 0
                                       : .5;
@@ -414,7 +410,8 @@ static bool is_plain(const struct requests *requests, const struct request_label
     uint64_t place;
     return !requests->keeps_propensity && label->outcome != OUTCOME_PROBABILITY &&
            !label->replaces && label->confidence == 1 &&
-           (is_silent(label->outcome) || label->probability == probability_of(label->outcome)) &&
+           (outcome_is_silent(label->outcome) ||
+            label->probability == probability_of(label->outcome)) &&
            pack_place(label, &place);
 }
 

@@ -176,6 +176,9 @@ double request_share(const struct request *request, double return_rate);
 bool request_counting(const struct request *request, struct request_label *label);
 /* No other label of the request supersedes this one of its list. */
 bool request_label_stands(const struct listed_label *label);
+/* Who gave a label; empty: unknown. */
+struct span request_label_annotator(const struct requests *requests,
+                                    const struct request_label *label);
 /* The label of LABELS_PLAIN. */
 struct request_label request_plain_label(const struct request *request);
 /* True when its counting label tells left from right. */

@@ -57,7 +57,7 @@ bool requests_check_selected(const struct entry_selected *selected, struct error
 
 bool requests_check_labelled(const struct entry_labelled *labelled, struct error *error)
 {
-    bool silent = labelled->outcome == OUTCOME_SKIP || labelled->outcome == OUTCOME_INVALID;
+    bool silent = outcome_is_silent(labelled->outcome);
     if (labelled->label_id.size == 0)
         return error_set(error, ERROR_DATA, "label_id: is empty");
     if (!silent && !(labelled->probability_left >= 0 && labelled->probability_left <= 1))

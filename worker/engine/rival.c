@@ -131,14 +131,6 @@ static enum sel_status rebuild(const struct engine *engine, struct rival *rival)
 
 /* ---- the pools that it sees ---- */
 
-static size_t find_place(const struct pool *pool, struct id id)
-{
-    size_t k = 0;
-    while (k < pool->count && !identity_equal(pool->held[k]->id, id))
-        k++;
-    return k;
-}
-
 static void forbid(uint8_t *forbidden, size_t n, size_t i, size_t j)
 {
     size_t pair = i < j ? pair_place(n, i, j) : pair_place(n, j, i);
@@ -157,8 +149,8 @@ static void mark(const struct engine *engine, const struct rival *rival, const s
     for (size_t k = 0; k < picks; k++) {
         if (!identity_equal(rival->picks[k].pool, pool->key))
             continue;
-        size_t i = find_place(pool, rival->picks[k].left);
-        size_t j = find_place(pool, rival->picks[k].right);
+        size_t i = pool_place(pool, rival->picks[k].left);
+        size_t j = pool_place(pool, rival->picks[k].right);
         if (i < n && j < n && i != j)
             forbid(forbidden, n, i, j);
     }

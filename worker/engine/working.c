@@ -64,14 +64,6 @@ static void forbid(uint8_t *forbidden, size_t pair)
     forbidden[pair / 8] = (uint8_t)(forbidden[pair / 8] | 1u << pair % 8);
 }
 
-static size_t find_held(const struct pool *pool, struct id id)
-{
-    size_t k = 0;
-    while (k < pool->count && !identity_equal(pool->held[k]->id, id))
-        k++;
-    return k;
-}
-
 static double distance_squared(const float *left, const float *right, size_t d)
 {
     double sum = 0;
@@ -137,8 +129,8 @@ static void count_repeats(const struct engine *engine, struct pool *pool)
         if (request->replica != 1 || request->attempt != 1 ||
             !identity_equal(request_space_id(requests, request), engine->model.space.id))
             continue;
-        size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
-        size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
+        size_t i = pool_place(pool, identity_of(request_left_id(requests, request)));
+        size_t j = pool_place(pool, identity_of(request_right_id(requests, request)));
         if (i == n || j == n || i == j)
             continue;
         size_t place = i < j ? pair_place(n, i, j) : pair_place(n, j, i);
@@ -166,8 +158,8 @@ static int64_t mark_forbidden(struct engine *engine, struct pool *pool)
         const struct requests *requests = &engine->requests;
         if (!identity_equal(request_space_id(requests, request), engine->model.space.id))
             continue;
-        size_t i = find_held(pool, identity_of(request_left_id(requests, request)));
-        size_t j = find_held(pool, identity_of(request_right_id(requests, request)));
+        size_t i = pool_place(pool, identity_of(request_left_id(requests, request)));
+        size_t j = pool_place(pool, identity_of(request_right_id(requests, request)));
         if (i == n || j == n || i == j)
             continue;
         if (!again_competes(engine, pool, request))
@@ -217,7 +209,7 @@ static size_t find_challenger(const struct engine *engine, const struct pool *po
     bool stood =
         before != NULL && (identity_equal(left, identity_of(request_left_id(requests, before))) ||
                            identity_equal(left, identity_of(request_right_id(requests, before))));
-    return find_held(pool, stood ? right : left);
+    return pool_place(pool, stood ? right : left);
 }
 
 /* Of traffic that is never compared a number may be missing; it is 0 then. */
