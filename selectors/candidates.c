@@ -71,6 +71,14 @@ WIDE_TARGET static void mark_wide(uint64_t *mark, const sel_feature *phi, size_t
         mark[i] = mark_of(phi + i * d, d);
 }
 
+void candidates_centre(const struct candidates_round *round, const sel_feature *phi, size_t n)
+{
+    if (wide_is_possible())
+        centre_wide(round, phi, n);
+    else
+        centre(round, phi, n);
+}
+
 static void mark_all(uint64_t *mark, const sel_feature *phi, size_t n, size_t d)
 {
     for (size_t i = 0; i < n; i++)
@@ -126,10 +134,7 @@ static bool is_finite(const struct candidates *candidates)
 static void compute(struct candidates *candidates, const struct candidates_round *round,
                     const double *inverse, const sel_feature *phi, size_t n)
 {
-    if (wide_is_possible())
-        centre_wide(round, phi, n);
-    else
-        centre(round, phi, n);
+    candidates_centre(round, phi, n);
     gram_open(&candidates->gram, round->centred, n, round->options->d, inverse,
               round->policy_inverse, round->product, round->room);
     candidates->updates = 0;
@@ -208,7 +213,6 @@ void candidates_update(struct candidates *candidates, const struct candidates_ro
         for (size_t i = 0; i < n; i++)
             candidates->deviation[e * n + i] -= pick->shift[e] * round->g[i];
     candidates->updates++;
-    candidates_scan(candidates, round);
 }
 
 void candidates_set_allowed(struct candidates *candidates, size_t index, bool allowed)

@@ -92,7 +92,9 @@ static inline struct candidates_place candidates_place(size_t n, size_t index)
 enum sel_status candidates_open(struct candidates *candidates, const struct candidates_round *round,
                                 const double *inverse, const sel_feature *phi, size_t n,
                                 const uint8_t *forbidden);
-/* Brings G, H and the best pair up to date after a pick of any pool. */
+/* Features relative to the pool's mean, into round->centred. */
+void candidates_centre(const struct candidates_round *round, const sel_feature *phi, size_t n);
+/* Brings G and H up to date after a pick of any pool; the best pair is the caller's to find. */
 void candidates_update(struct candidates *candidates, const struct candidates_round *round,
                        const struct candidates_pick *pick);
 /* Computes G, H and the deviations of the draws anew from S = inverse and what the round holds; the

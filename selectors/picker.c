@@ -7,221 +7,21 @@
  *   e -= k (x' e) u, k = (1 - sqrt(1 - c q)) / q:  then  e ~ N(0, S - c u u'),
  * since 2 k - k^2 q = c.
  *
- * Up to lazy_from open pools all of them follow each pick at once. Above, only the pool of the pick
- * does; any other is computed anew from S when it is asked about, and lagging.c finds the best of
- * all.
+ * Only the pool of the pick follows it at once. Up to lazy_from open pools any other follows, pick
+ * by pick (backlog.h), when it is asked about; until then its best score of before bounds what it
+ * offers, where the rule's scores cannot rise, so that most pools need not be asked for the best of
+ * all. Above lazy_from it is computed anew from S, and lagging.c finds the best of all.
  *
  * Invariants: M = S I S belongs to the present S, and so do G and H of every pool that does not
  * lag; M is symmetric bit for bit; a take that does not return SEL_OK changes nothing. Cost: begin
  * O(d^3); take O(d^2), and O(n d + n^2) for each pool that follows; best O(1), or what lagging.c
- * says. One allocation holds everything; see lay_out. */
-#include "selectors/candidates.h"
+ * says. */
+#include "selectors/picker.h"
+
 #include "selectors/information.h"
-#include "selectors/lagging.h"
 #include "selectors/linear.h"
-#include "selectors/rows.h"
-#include "selectors/rules/rules.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-struct sel_picker {
-    struct sel_picker_options options;
-    struct sel_information *information; /* the caller's, from begin on; NULL: no round */
-    size_t pools_used;
-    struct candidates *pools;
-    struct candidates_round round;
-    struct lagging lagging;
-    double *square; /* d x d: S I, then a factor of S */
-    double *shift;  /* of each draw */
-    uint64_t key;
-    uint64_t stream;
-    double *image;  /* d: v */
-    double *wide;   /* d: x, widened */
-    sel_feature *x; /* d */
-    void *memory;   /* holds all of the above */
-};
-
-/* ---- memory ---- */
-
-/* Parts are cut from one block; without a base only the size is counted. */
-struct arena {
-    char *base;
-    size_t size;
-    bool overflow;
-};
-
-static void *cut(struct arena *arena, size_t count, size_t size)
-{
-    const size_t alignment = 64;
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) ||
-        __builtin_add_overflow(bytes, alignment - 1, &bytes)) {
-        arena->overflow = true;
-        return NULL;
-    }
-    bytes -= bytes % alignment;
-    size_t from = arena->size;
-    arena->overflow |= __builtin_add_overflow(arena->size, bytes, &arena->size);
-    return arena->base == NULL ? NULL : arena->base + from;
-}
-
-static size_t draws_of(const struct sel_picker_options *options)
-{
-    const size_t draws_default = 16;
-    if ((options->rule->needs & SEL_NEEDS(SEL_DRAWS)) == 0)
-        return 0;
-    return options->draws_max > 0 ? options->draws_max : draws_default;
-}
-
-static size_t lazy_from(const struct sel_picker_options *options)
-{
-    const size_t lagging_default = 256;
-    return options->lazy_from > 0 ? options->lazy_from : lagging_default;
-}
-
-static void cut_pool(struct arena *arena, struct candidates *pool,
-                     const struct sel_picker_options *options)
-{
-    size_t n = options->n_max;
-    size_t d = options->d;
-    unsigned needs = options->rule->needs | SEL_NEEDS(SEL_COST);
-    pool->phi = cut(arena, n * d, sizeof(sel_feature));
-    pool->gram.g = cut(arena, n * n, sizeof(double));
-    pool->gram.h = cut(arena, n * n, sizeof(double));
-    pool->reward = cut(arena, n, sizeof(double));
-    pool->weight = cut(arena, candidates_pairs(n), sizeof(double));
-    pool->allowed = cut(arena, candidates_pairs(n), sizeof(uint8_t));
-    pool->score = NULL;
-    if (options->rule->score == NULL)
-        pool->score = cut(arena, candidates_pairs(n), sizeof(double));
-    pool->deviation = cut(arena, draws_of(options), n * sizeof(double));
-    for (size_t k = 0; k < SEL_INPUTS; k++) {
-        pool->inputs[k] = NULL;
-        if ((needs & SEL_NEEDS(k)) != 0)
-            pool->inputs[k] =
-                cut(arena, k == SEL_DRAWS ? draws_of(options) : 1, n * sizeof(double));
-    }
-}
-
-/* What view.c needs. */
-static void lay_out_view(struct arena *arena, struct candidates_round *round,
-                         const struct sel_picker_options *options)
-{
-    size_t n = options->n_max;
-    round->draws = draws_of(options);
-    round->ensemble = cut(arena, round->draws, options->d * sizeof(double));
-    round->rewards = cut(arena, round->draws, n * sizeof(double));
-    round->pairs = cut(arena, candidates_pairs(n), sizeof(struct sel_pair));
-    round->scores = cut(arena, candidates_pairs(n), sizeof(double));
-    round->width = cut(arena, n, sizeof(double));
-    round->scratch = cut(arena, sel_view_scratch(n), sizeof(double));
-}
-
-static void lay_out_lagging(struct arena *arena, struct lagging *lagging,
-                            const struct sel_picker_options *options)
-{
-    size_t pools = options->pools_max;
-    lagging->standings.leaves = standings_leaves(pools);
-    lagging->standings.key = cut(arena, lagging->standings.leaves, sizeof(double));
-    lagging->standings.winner = cut(arena, lagging->standings.leaves, 2 * sizeof(uint32_t));
-    lagging->seen = cut(arena, pools, sizeof(size_t));
-    if (pools <= lazy_from(options))
-        return;
-    double **const numbers[] = {&lagging->weight,   &lagging->variance, &lagging->policy,
-                                &lagging->margin,   &lagging->score,    lagging->price,
-                                lagging->price + 1, &lagging->g,        &lagging->h};
-    for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
-        *numbers[k] = cut(arena, pools, sizeof(double));
-    if (options->rule->score != NULL)
-        lagging->x = cut(arena, pools, options->d * sizeof(sel_feature));
-}
-
-/* Everything but the pools' own parts, and these too once there is a base. */
-static void lay_out(struct arena *arena, struct sel_picker *picker)
-{
-    size_t d = picker->options.d;
-    size_t n = picker->options.n_max;
-    picker->pools = cut(arena, picker->options.pools_max, sizeof(struct candidates));
-    picker->round.policy_inverse = cut(arena, d * d, sizeof(double));
-    picker->round.centred = cut(arena, n * d, sizeof(double));
-    picker->round.product = cut(arena, n * d, sizeof(double));
-    picker->round.room = cut(arena, rows_scratch(n, d), sizeof(double));
-    picker->round.mean = cut(arena, d, sizeof(double));
-    picker->round.g = cut(arena, n, sizeof(double));
-    picker->round.h = cut(arena, n, sizeof(double));
-    picker->round.twin = cut(arena, n, sizeof(size_t));
-    picker->round.mark = cut(arena, n, sizeof(uint64_t));
-    picker->round.g_diagonal = cut(arena, n, sizeof(double));
-    picker->round.h_diagonal = cut(arena, n, sizeof(double));
-    picker->round.variance = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
-    picker->round.policy = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
-    picker->round.block_scores = cut(arena, n + CANDIDATES_BLOCK, sizeof(double));
-    picker->square = cut(arena, d * d, sizeof(double));
-    picker->image = cut(arena, d, sizeof(double));
-    picker->wide = cut(arena, d, sizeof(double));
-    picker->x = cut(arena, d, sizeof(sel_feature));
-    picker->shift = cut(arena, draws_of(&picker->options), sizeof(double));
-    lay_out_view(arena, &picker->round, &picker->options);
-    lay_out_lagging(arena, &picker->lagging, &picker->options);
-    for (size_t k = 0; arena->base != NULL && k < picker->options.pools_max; k++)
-        cut_pool(arena, picker->pools + k, &picker->options);
-}
-
-size_t sel_picker_bytes(const struct sel_picker_options *options)
-{
-    const size_t side_max = 1 << 15; /* keeps n n, n d and d d far from overflow */
-    const size_t pools_most = 1 << 30;
-    if (options->d == 0 || options->d > side_max || options->n_max < 2 ||
-        options->n_max > side_max || options->pools_max == 0 || options->pools_max > pools_most ||
-        options->draws_max > side_max)
-        return 0;
-    if (options->rule == NULL || !sel_rule_is_of_pools(options->rule))
-        return 0;
-    struct sel_picker picker = {.options = *options};
-    struct arena all = {0};
-    lay_out(&all, &picker);
-    struct arena one = {0};
-    struct candidates pool;
-    cut_pool(&one, &pool, options);
-    cut(&all, options->pools_max, one.size);
-    return all.overflow || one.overflow ? 0 : all.size + sizeof picker;
-}
-
-struct sel_picker *sel_picker_new(const struct sel_picker_options *options)
-{
-    size_t bytes = sel_picker_bytes(options);
-    if (bytes == 0 || !(options->weight_min >= 0) || !(options->beta >= 0))
-        return NULL;
-    if ((options->rule->traits & SEL_NEEDS_BETA) != 0 && !(options->beta > 0))
-        return NULL;
-    double parameters[SEL_PARAMETERS_MAX];
-    if (!rule_parameters(options->rule, options->parameters, parameters))
-        return NULL;
-    struct sel_picker *picker = calloc(1, sizeof *picker);
-    if (picker == NULL)
-        return NULL;
-    picker->options = *options;
-    picker->round.options = &picker->options;
-    picker->memory = aligned_alloc(64, bytes - sizeof *picker);
-    if (picker->memory == NULL) {
-        free(picker);
-        return NULL;
-    }
-    struct arena arena = {.base = picker->memory};
-    lay_out(&arena, picker);
-    lagging_init(&picker->lagging, options->n_max, options->d);
-    memcpy(picker->round.parameters, parameters, sizeof parameters);
-    return picker;
-}
-
-void sel_picker_free(struct sel_picker *picker)
-{
-    if (picker == NULL)
-        return;
-    free(picker->memory);
-    free(picker);
-}
 
 /* ---- rounds ---- */
 
@@ -276,14 +76,37 @@ void sel_picker_seed(struct sel_picker *picker, uint64_t key, uint64_t stream)
 void sel_picker_clear(struct sel_picker *picker)
 {
     picker->pools_used = 0;
+    picker->backlog.held = 0;
     lagging_clear(&picker->lagging);
 }
 
-/* With few pools open none lags, and this does nothing. */
+static bool is_crowded(const struct sel_picker *picker)
+{
+    return picker->pools_used > picker_lazy_from(&picker->options);
+}
+
+/* The pool's numbers and its best pair become those of the present. */
 static void catch_up(struct sel_picker *picker, struct candidates *pool)
 {
-    lagging_catch_up(&picker->lagging, pool, &picker->round,
-                     sel_information_inverse(picker->information));
+    struct lagging *lagging = &picker->lagging;
+    size_t missed = lagging->picks - lagging->seen[pool->best.pool];
+    if (missed == 0)
+        return;
+    if (is_crowded(picker)) {
+        lagging_catch_up(lagging, pool, &picker->round,
+                         sel_information_inverse(picker->information));
+        return;
+    }
+    backlog_follow(&picker->backlog, pool, &picker->round, missed);
+    candidates_scan(pool, &picker->round);
+    lagging_enter(lagging, pool, &picker->round);
+}
+
+static void catch_up_all(struct sel_picker *picker)
+{
+    for (size_t k = 0; k < picker->pools_used; k++)
+        catch_up(picker, picker->pools + k);
+    picker->backlog.held = 0;
 }
 
 enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *phi, size_t n,
@@ -293,6 +116,8 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
         return SEL_INVALID;
     if (picker->pools_used == picker->options.pools_max)
         return SEL_NO_MEMORY;
+    if (picker->pools_used == picker_lazy_from(&picker->options))
+        catch_up_all(picker); /* above, the backlog is not kept */
     struct candidates *candidates = picker->pools + picker->pools_used;
     candidates->best.pool = picker->pools_used;
     const double *inverse = sel_information_inverse(picker->information);
@@ -325,17 +150,38 @@ bool sel_picker_best_of(struct sel_picker *picker, size_t pool, struct sel_choic
     return true;
 }
 
+/* Looks at pools from the highest bound on until the first of them is up to date. */
+static const struct candidates *best_of_bounded(struct sel_picker *picker)
+{
+    const struct lagging *lagging = &picker->lagging;
+    for (;;) {
+        size_t first = standings_first(&lagging->standings);
+        if (lagging->standings.key[first] == -INFINITY)
+            return NULL;
+        if (lagging->seen[first] == lagging->picks)
+            return picker->pools + first;
+        catch_up(picker, picker->pools + first);
+    }
+}
+
 bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice)
 {
     if (picker->pools_used == 0)
         return false;
     const struct candidates *best =
-        lagging_best(&picker->lagging, picker->pools, picker->pools_used, &picker->round,
-                     sel_information_inverse(picker->information));
+        is_crowded(picker)
+            ? lagging_best(&picker->lagging, picker->pools, picker->pools_used, &picker->round,
+                           sel_information_inverse(picker->information))
+            : best_of_bounded(picker);
     if (best == NULL)
         return false;
     *choice = best->best;
     return true;
+}
+
+double sel_picker_bound(const struct sel_picker *picker, size_t pool)
+{
+    return pool < picker->pools_used ? picker->lagging.standings.key[pool] : -INFINITY;
 }
 
 size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool)
@@ -506,18 +352,42 @@ static void update_draws(struct sel_picker *picker, const double *u, double c, d
     }
 }
 
-/* All pools follow a pick of `own` at once; where they are many only `own` does. */
+/* What the pools but `own` offer at most after a pick. An old score is a bound up to its rounding,
+ * which may be that of a difference of probabilities. */
+static void bound_scores(struct sel_picker *picker, const struct candidates *own, bool added)
+{
+    const double relative = 1e-12, absolute = 1e-15;
+    struct lagging *lagging = &picker->lagging;
+    double *key = lagging->standings.key;
+    unsigned traits = picker->options.rule->traits;
+    if (picker->options.rule->randomised || (traits & SEL_STILL) != 0)
+        return;
+    bool falls = added && (traits & SEL_SHRINKING) != 0;
+    for (size_t k = 0; k < picker->pools_used; k++) {
+        if (picker->pools + k == own)
+            continue;
+        if (!falls)
+            key[k] = INFINITY;
+        else if (key[k] > -INFINITY && lagging->seen[k] + 1 == lagging->picks)
+            key[k] += relative * fabs(key[k]) + absolute;
+    }
+    standings_settle(&lagging->standings);
+}
+
+/* The picker's pools follow a pick of `own`; see above. */
 static void follow(struct sel_picker *picker, struct candidates *own,
                    const struct candidates_pick *pick)
 {
     const size_t updates_max = 200; /* then rounding may have eaten digits, as in information.c */
     struct lagging *lagging = &picker->lagging;
-    if (picker->pools_used <= lazy_from(&picker->options)) {
+    if (!is_crowded(picker)) {
+        size_t d = picker->options.d;
+        if (picker->backlog.held == BACKLOG_PICKS)
+            catch_up_all(picker);
         lagging->picks++;
-        for (size_t k = 0; k < picker->pools_used; k++) {
-            candidates_update(picker->pools + k, &picker->round, pick);
-            lagging_enter(lagging, picker->pools + k, &picker->round);
-        }
+        backlog_add(&picker->backlog, pick, d, picker->round.draws);
+        bound_scores(picker, own, pick->c >= 0);
+        catch_up(picker, own);
         return;
     }
     lagging_fall_behind(lagging, picker->pools_used, &picker->round, pick);
@@ -526,6 +396,7 @@ static void follow(struct sel_picker *picker, struct candidates *own,
         return;
     }
     candidates_update(own, &picker->round, pick);
+    candidates_scan(own, &picker->round);
     lagging_enter(lagging, own, &picker->round);
 }
 

@@ -146,8 +146,9 @@ enum sel_trait {
     SEL_NEEDS_BETA = 16,    /* turns rewards into log-probabilities */
     SEL_SIGNED = 32,        /* scores may be below 0 */
     SEL_GROUPS = 64,     /* chooses whole groups of a set, which are small lists of completions */
-    SEL_SHRINKING = 128, /* `score` looks at weight and variance alone and does not fall when the
-                           variance rises: a pick raises the score of no other pair */
+    SEL_SHRINKING = 128, /* `score` looks at weight, variance and margin alone and does not fall
+                           when the variance rises: a pick raises the score of no other pair */
+    SEL_STILL = 256, /* what a pool offers does not change when a pair of another one is picked */
 };
 
 struct sel_rule {

@@ -89,41 +89,58 @@ WIDE_BODY double score_block(double *restrict score, const double *restrict weig
     return top[0];
 }
 
+/* q and r of a block's pairs, into the round. */
+WIDE_BODY void measure_block(const struct candidates *candidates,
+                             const struct candidates_round *round, const struct block *block)
+{
+    size_t n = candidates->gram.n;
+    size_t k = 0;
+    for (size_t i = block->row; i < block->end; k += n - 1 - i++) {
+        size_t first = i * n + i + 1;
+        quadratics(round->variance + k, round->g_diagonal[i], round->g_diagonal + i + 1,
+                   candidates->gram.g + first, n - 1 - i);
+        quadratics(round->policy + k, round->h_diagonal[i], round->h_diagonal + i + 1,
+                   candidates->gram.h + first, n - 1 - i);
+    }
+}
+
+/* The pair that is the best so far: the k-th of a block whose first is pair `from`. */
+static struct sel_choice choice_at(const struct candidates *candidates,
+                                   const struct candidates_round *round, const struct block *block,
+                                   size_t from, size_t k, double score)
+{
+    size_t place = k;
+    size_t i = row_of(block, candidates->gram.n, &place);
+    size_t j = i + 1 + place;
+    return (struct sel_choice){
+        .pool = candidates->best.pool,
+        .i = i,
+        .j = j,
+        .score = score,
+        .pair = {.weight = candidates->weight[from + k],
+                 .variance = round->variance[k],
+                 .policy = round->policy[k],
+                 .margin = candidates->reward[i] - candidates->reward[j],
+                 .parameters = round->parameters},
+    };
+}
+
 WIDE_BODY void scan(struct candidates *candidates, const struct candidates_round *round)
 {
     size_t n = candidates->gram.n;
-    double *variance = round->variance;
-    double *policy = round->policy;
     struct sel_choice best = {.pool = candidates->best.pool, .score = -INFINITY};
     size_t from = 0;
     take_diagonal(candidates->gram.g, n, round->g_diagonal);
     take_diagonal(candidates->gram.h, n, round->h_diagonal);
     for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
-        size_t k = 0;
-        for (size_t i = block.row; i < block.end; k += n - 1 - i++) {
-            size_t first = i * n + i + 1;
-            quadratics(variance + k, round->g_diagonal[i], round->g_diagonal + i + 1,
-                       candidates->gram.g + first, n - 1 - i);
-            quadratics(policy + k, round->h_diagonal[i], round->h_diagonal + i + 1,
-                       candidates->gram.h + first, n - 1 - i);
-        }
-        double top = score_block(round->block_scores, candidates->weight + from, variance, policy,
-                                 candidates->allowed + from, block.count);
+        measure_block(candidates, round, &block);
+        double top = score_block(round->block_scores, candidates->weight + from, round->variance,
+                                 round->policy, candidates->allowed + from, block.count);
         if (top > best.score) {
-            k = 0;
+            size_t k = 0;
             while (round->block_scores[k] != top)
                 k++;
-            size_t place = k;
-            best.i = row_of(&block, n, &place);
-            best.j = best.i + 1 + place;
-            best.score = top;
-            best.pair = (struct sel_pair){
-                .weight = candidates->weight[from + k],
-                .variance = variance[k],
-                .policy = policy[k],
-                .margin = candidates->reward[best.i] - candidates->reward[best.j],
-                .parameters = round->parameters,
-            };
+            best = choice_at(candidates, round, &block, from, k, top);
         }
         from += block.count;
     }
@@ -138,21 +155,48 @@ WIDE_TARGET static void scan_wide(struct candidates *candidates,
 
 /* ---- any rule with a score of its own ---- */
 
-static void scan_by_calls(struct candidates *candidates, const struct candidates_round *round)
+/* Scores of a block's pairs that are allowed, one call each; -INFINITY of the others. */
+WIDE_BODY void call_block(const struct candidates *candidates, const struct candidates_round *round,
+                          const struct block *block, size_t from)
+{
+    double (*score)(const struct sel_pair *pair) = round->options->rule->score;
+    size_t n = candidates->gram.n;
+    size_t k = 0;
+    for (size_t i = block->row; i < block->end; i++)
+        for (size_t j = i + 1; j < n; j++, k++) {
+            const struct sel_pair pair = {
+                .weight = candidates->weight[from + k],
+                .variance = round->variance[k],
+                .policy = round->policy[k],
+                .margin = candidates->reward[i] - candidates->reward[j],
+                .parameters = round->parameters,
+            };
+            round->block_scores[k] = candidates->allowed[from + k] ? score(&pair) : -INFINITY;
+        }
+}
+
+WIDE_BODY void scan_by_calls(struct candidates *candidates, const struct candidates_round *round)
 {
     size_t n = candidates->gram.n;
-    struct sel_choice *best = &candidates->best;
-    best->score = -INFINITY;
-    size_t index = 0;
-    for (size_t i = 0; i + 1 < n; i++)
-        for (size_t j = i + 1; j < n; j++, index++) {
-            if (!candidates->allowed[index])
-                continue;
-            struct sel_pair pair = candidates_pair(candidates, round, i, j);
-            double score = round->options->rule->score(&pair);
-            if (score > best->score)
-                *best = (struct sel_choice){best->pool, i, j, score, pair};
-        }
+    struct sel_choice best = {.pool = candidates->best.pool, .score = -INFINITY};
+    size_t from = 0;
+    take_diagonal(candidates->gram.g, n, round->g_diagonal);
+    take_diagonal(candidates->gram.h, n, round->h_diagonal);
+    for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
+        measure_block(candidates, round, &block);
+        call_block(candidates, round, &block, from);
+        for (size_t k = 0; k < block.count; k++)
+            if (round->block_scores[k] > best.score)
+                best = choice_at(candidates, round, &block, from, k, round->block_scores[k]);
+        from += block.count;
+    }
+    candidates->best = best;
+}
+
+WIDE_TARGET static void scan_by_calls_wide(struct candidates *candidates,
+                                           const struct candidates_round *round)
+{
+    scan_by_calls(candidates, round);
 }
 
 void candidates_scan(struct candidates *candidates, const struct candidates_round *round)
@@ -162,12 +206,15 @@ void candidates_scan(struct candidates *candidates, const struct candidates_roun
         view_scan(candidates, round);
         return;
     }
-    if (rule->score != rule_policy_trace.score)
-        scan_by_calls(candidates, round);
-    else if (wide_is_possible())
+    bool is_default = rule->score == rule_policy_trace.score;
+    if (wide_is_possible() && is_default)
         scan_wide(candidates, round);
-    else
+    else if (wide_is_possible())
+        scan_by_calls_wide(candidates, round);
+    else if (is_default)
         scan(candidates, round);
+    else
+        scan_by_calls(candidates, round);
     candidates->found = candidates->best.score > -INFINITY;
 }
 

@@ -372,6 +372,10 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
  * All else that is asked about a pool is exact: the pool is brought up to date first. */
 bool sel_picker_best_of(struct sel_picker *picker, size_t pool, struct sel_choice *choice);
 bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice);
+/* No allowed pair of the pool scores higher; -INFINITY: there is none. Costs nothing: INFINITY
+ * where only a look at the pool could tell, and the score itself once sel_picker_best_of has
+ * looked. */
+double sel_picker_bound(const struct sel_picker *picker, size_t pool);
 /* How many pairs of a pool may be picked. */
 size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);
 /* The k-th allowed pair of a pool, in pair order, with its score under the rule. */

@@ -32,20 +32,6 @@ double view_priced(const struct candidates *candidates, double score, size_t i, 
     return score >= 0 ? score / cost : score * cost;
 }
 
-/* Features relative to the pool's mean, into round->centred. */
-static void centre_again(const struct candidates *candidates, const struct candidates_round *round)
-{
-    size_t n = candidates->gram.n;
-    size_t d = round->options->d;
-    memset(round->mean, 0, d * sizeof(double));
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < d; k++)
-            round->mean[k] += (double)candidates->phi[i * d + k] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < d; k++)
-            round->centred[i * d + k] = (double)candidates->phi[i * d + k] - round->mean[k];
-}
-
 static const double *rewards_of_draws(const struct candidates *candidates,
                                       const struct candidates_round *round)
 {
@@ -62,7 +48,7 @@ static struct sel_view view_of(const struct candidates *candidates,
                                const struct candidates_round *round)
 {
     size_t n = candidates->gram.n;
-    centre_again(candidates, round);
+    candidates_centre(round, candidates->phi, n);
     size_t index = 0;
     for (size_t i = 0; i < n; i++) {
         round->width[i] = sqrt(fmax(0, candidates->gram.g[i * n + i]));
@@ -141,6 +127,8 @@ static void evaluate(const struct candidates *candidates, const struct candidate
     else
         for (size_t k = 0; k < candidates_pairs(n); k++)
             scores[k] = rule->score(view.pairs + k);
+    if ((candidates->given & SEL_NEEDS(SEL_COST)) == 0)
+        return;
     size_t index = 0;
     for (size_t i = 0; i + 1 < n; i++)
         for (size_t j = i + 1; j < n; j++, index++)

@@ -48,6 +48,7 @@ static int unknown_command(const char *name)
 
 int command_main(int argc, char **argv)
 {
+    sel_init(); /* before anything forks: threads of the library would wait for work, spinning */
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;

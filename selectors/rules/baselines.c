@@ -45,7 +45,7 @@ const struct sel_rule rule_first2 = {
     .formula = "pairs in order: (0,1), (0,2), ...",
     .source = "the usual baseline, arXiv 2606.19607",
     .cost = "1",
-    .traits = SEL_SIGNED,
+    .traits = SEL_SIGNED | SEL_STILL,
     .scores = first2,
 };
 
@@ -84,7 +84,7 @@ const struct sel_rule rule_most_likely = {
     .source = "arXiv 2606.19607, baselines",
     .cost = "K",
     .needs = SEL_NEEDS(SEL_LOG_REFERENCE),
-    .traits = SEL_NEEDS_BETA | SEL_SIGNED,
+    .traits = SEL_NEEDS_BETA | SEL_SIGNED | SEL_STILL,
     .scores = most_likely,
 };
 
@@ -94,7 +94,7 @@ const struct sel_rule rule_pi0_greedy = {
     .source = "arXiv 2606.19607, baselines",
     .cost = "K",
     .needs = SEL_NEEDS(SEL_LOG_REFERENCE),
-    .traits = SEL_SIGNED,
+    .traits = SEL_SIGNED | SEL_STILL,
     .scores = pi0_greedy,
 };
 
@@ -104,6 +104,7 @@ const struct sel_rule rule_pi0_weighted = {
     .source = "arXiv 2606.19607, baselines",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_LOG_REFERENCE),
+    .traits = SEL_STILL,
     .distribution = pi0_weighted,
 };
 
@@ -148,6 +149,7 @@ const struct sel_rule rule_best_quantile = {
     .formula = "the best completion with the one at place floor(n/q) by reward",
     .source = "one-pass RLHF, arXiv 2502.07193",
     .cost = "K log K",
+    .traits = SEL_STILL,
     .parameters = quantile_parameters,
     .parameter_count = 1,
     .scores = best_quantile,
@@ -181,6 +183,7 @@ const struct sel_rule rule_ultrafeedback4 = {
     .formula = "four at random; the best of them with a random other of them",
     .source = "UltraFeedback, arXiv 2310.01377; ActiveUltraFeedback, arXiv 2603.09692",
     .cost = "K^2",
+    .traits = SEL_STILL,
     .distribution = ultrafeedback4,
 };
 
@@ -231,6 +234,7 @@ const struct sel_rule rule_xpo_src = {
     .source = "XPO, arXiv 2405.21046; arXiv 2411.01493",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_SOURCE),
+    .traits = SEL_STILL,
     .distribution = xpo_src,
 };
 
@@ -240,6 +244,7 @@ const struct sel_rule rule_pilaf_src = {
     .source = "PILAF, arXiv 2502.04270",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_SOURCE),
+    .traits = SEL_STILL,
     .distribution = pilaf_src,
 };
 
@@ -257,6 +262,6 @@ const struct sel_rule rule_oracle_maxmin = {
     .source = "ActiveUltraFeedback, arXiv 2603.09692; simulations only",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_TRUTH),
-    .traits = SEL_SIMULATION,
+    .traits = SEL_SIMULATION | SEL_STILL,
     .scores = oracle_maxmin,
 };

@@ -15,7 +15,8 @@
  *              (D + p P_gj)^2 / p log(1 + w_gj / rho^2); asked with probability p, else skipped
  *
  * Where a published rule would ask (i, i), the next j is taken. Widths w are (U - L) / 2 and P_gj =
- * sigma(k D_gj), k = (1 + pi s^2 / 8)^-1/2, the posterior mean. Ties go to the first. */
+ * sigma(k D_gj), k = (1 + pi s^2 / 8)^-1/2, the posterior mean. Ties go to the first. Bounds are
+ * compared as margins D_ij +- c s_ij, which sigma, rising, would only round. */
 #include "selectors/rules/rules.h"
 #include "selectors/rules/view.h"
 
@@ -24,15 +25,23 @@ static double confidence(const struct sel_view *view)
     return view->parameters[0];
 }
 
+/* The margin above which an upper bound must be for a candidate: sigma of it is 1/2 - buffer. */
+static double least_margin(const struct sel_view *view)
+{
+    double buffer = view->parameters[1];
+    return log((.5 - buffer) / (.5 + buffer));
+}
+
 /* Marks C in `member` (n values, 0 or 1); returns its size. */
 static size_t find_candidates(const struct sel_view *view, double *member)
 {
+    double least = least_margin(view);
     size_t size = 0;
     for (size_t i = 0; i < view->n; i++) {
         member[i] = 1;
         for (size_t j = 0; j < view->n && member[i] > 0; j++)
-            if (i != j && view_width(view, i, j) > 0 &&
-                !(view_upper(view, i, j, confidence(view)) > .5 - view->parameters[1]))
+            if (i != j && view->pairs[view_index(view, i, j)].variance > 0 &&
+                !(view_upper_margin(view, i, j, confidence(view)) > least))
                 member[i] = 0;
         size += member[i] > 0;
     }
@@ -57,9 +66,9 @@ static double extreme(const struct sel_view *view, size_t i, const double *membe
         if (!view_allows(view, i, j) || (member != NULL && member[j] == 0))
             continue;
         if (lower)
-            value = fmin(value, view_lower(view, i, j, confidence(view)));
+            value = fmin(value, view_lower_margin(view, i, j, confidence(view)));
         else
-            value = fmax(value, view_upper(view, i, j, confidence(view)));
+            value = fmax(value, view_upper_margin(view, i, j, confidence(view)));
     }
     return value;
 }
@@ -301,6 +310,7 @@ const struct sel_rule rule_maxmaxucb = {
     .formula = "max(U_ij, U_ji) = sigma(abs(D) + c s)",
     .source = "arXiv 2406.16745, baselines",
     .cost = "K^2",
+    .traits = SEL_SHRINKING,
     .parameters = rules_confidence,
     .parameter_count = 1,
     .score = maxmaxucb,

@@ -40,7 +40,7 @@ const struct sel_rule rule_min_margin = {
     .formula = "-abs(D)",
     .source = "uncertainty sampling; Guo et al. 2019; arXiv 2503.22137 (SHARP)",
     .cost = "K^2",
-    .traits = SEL_SIGNED,
+    .traits = SEL_SIGNED | SEL_STILL,
     .score = min_margin,
 };
 
@@ -53,6 +53,7 @@ const struct sel_rule rule_max_margin = {
     .formula = "abs(D)",
     .source = "Muldrew et al., arXiv 2402.08114 (APL); best against worst",
     .cost = "K^2",
+    .traits = SEL_STILL,
     .score = max_margin,
 };
 
@@ -69,7 +70,7 @@ const struct sel_rule rule_target_margin = {
     .formula = "-abs(abs(D) - m)",
     .source = "Online_RLHF, arXiv 2502.07193",
     .cost = "K^2",
-    .traits = SEL_SIGNED,
+    .traits = SEL_SIGNED | SEL_STILL,
     .parameters = target_parameters,
     .parameter_count = 1,
     .score = target_margin,
@@ -121,7 +122,7 @@ const struct sel_rule rule_mid = {
     .formula = "-abs(abs(D) - median of the pool)",
     .source = "Muldrew et al., arXiv 2402.08114, and its ablations",
     .cost = "K^2 log K",
-    .traits = SEL_SIGNED,
+    .traits = SEL_SIGNED | SEL_STILL,
     .scores = mid,
 };
 
@@ -130,6 +131,7 @@ const struct sel_rule rule_tails = {
     .formula = "abs(abs(D) - median of the pool)",
     .source = "Muldrew et al., arXiv 2402.08114, and its ablations",
     .cost = "K^2 log K",
+    .traits = SEL_STILL,
     .scores = tails,
 };
 
@@ -177,6 +179,7 @@ const struct sel_rule rule_deltaquantile = {
     .formula = "uniform among the pairs with abs(D) between two quantiles of the pool",
     .source = "ActiveUltraFeedback, arXiv 2603.09692",
     .cost = "K^2 log K",
+    .traits = SEL_STILL,
     .parameters = quantile_parameters,
     .parameter_count = 2,
     .distribution = deltaquantile,
@@ -195,6 +198,7 @@ const struct sel_rule rule_gate = {
     .formula = "uniform among the pairs with abs(D) <= gamma; none: skip the pool",
     .source = "Ji et al., arXiv 2402.09401 (APPO); importance by the propensity as in VW",
     .cost = "K^2",
+    .traits = SEL_STILL,
     .parameters = gate_parameters,
     .parameter_count = 1,
     .distribution = gate,
@@ -220,6 +224,7 @@ const struct sel_rule rule_l2diff = {
     .formula = "norm(x)^2",
     .source = "Online_RLHF (its \"fisher\"), arXiv 2502.07193",
     .cost = "K^2 d",
+    .traits = SEL_STILL,
     .scores = l2diff,
 };
 
@@ -255,7 +260,7 @@ const struct sel_rule rule_rmg = {
     .source = "ActiveUltraFeedback, arXiv 2603.09692",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_LOG_POLICY) | SEL_NEEDS(SEL_LOG_REFERENCE),
-    .traits = SEL_NEEDS_BETA,
+    .traits = SEL_NEEDS_BETA | SEL_STILL,
     .parameters = rmg_parameters,
     .parameter_count = 1,
     .scores = rmg,
@@ -282,7 +287,7 @@ const struct sel_rule rule_apl = {
     .source = "Muldrew et al., arXiv 2402.08114 (APL); arXiv 2411.01493",
     .cost = "K^2",
     .needs = SEL_NEEDS(SEL_LOG_POLICY) | SEL_NEEDS(SEL_LOG_REFERENCE),
-    .traits = SEL_NEEDS_BETA,
+    .traits = SEL_NEEDS_BETA | SEL_STILL,
     .parameters = apl_parameters,
     .parameter_count = 1,
     .scores = apl,

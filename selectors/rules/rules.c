@@ -39,7 +39,8 @@ bool sel_rule_is_of_pools(const struct sel_rule *rule)
 
 bool sel_rule_is_plain(const struct sel_rule *rule)
 {
-    const unsigned harmless = SEL_IDENTITY | SEL_SIGNED | SEL_SHRINKING; /* ask for nothing */
+    /* Those that ask for nothing. */
+    const unsigned harmless = SEL_IDENTITY | SEL_SIGNED | SEL_SHRINKING | SEL_STILL;
     double values[SEL_PARAMETERS_MAX];
     sel_rule_defaults(rule, values);
     return (rule->score != NULL || rule->scores != NULL) && rule->needs == 0 &&

@@ -39,15 +39,26 @@ static inline double view_width(const struct sel_view *view, size_t i, size_t j)
     return sqrt(view->pairs[view_index(view, i, j)].variance);
 }
 
-/* Upper and lower bound of P(i preferred to j): sigma(D_ij +- c |x_ij|). */
+/* Upper and lower bound of the margin, D_ij +- c |x_ij|. */
+static inline double view_upper_margin(const struct sel_view *view, size_t i, size_t j, double c)
+{
+    return view->reward[i] - view->reward[j] + c * view_width(view, i, j);
+}
+
+static inline double view_lower_margin(const struct sel_view *view, size_t i, size_t j, double c)
+{
+    return view->reward[i] - view->reward[j] - c * view_width(view, i, j);
+}
+
+/* Upper and lower bound of P(i preferred to j). */
 static inline double view_upper(const struct sel_view *view, size_t i, size_t j, double c)
 {
-    return sel_sigmoid(view->reward[i] - view->reward[j] + c * view_width(view, i, j));
+    return sel_sigmoid(view_upper_margin(view, i, j, c));
 }
 
 static inline double view_lower(const struct sel_view *view, size_t i, size_t j, double c)
 {
-    return sel_sigmoid(view->reward[i] - view->reward[j] - c * view_width(view, i, j));
+    return sel_sigmoid(view_lower_margin(view, i, j, c));
 }
 
 static inline void view_fill(const struct sel_view *view, double *values, double value)

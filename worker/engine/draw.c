@@ -313,19 +313,32 @@ static double chance_by_distribution(struct engine *engine, const struct pool *o
 
 /* ---- a rule of scores ---- */
 
+/* Looks at pools from the highest bound on until one offers what its bound says. */
 static bool best_choice(struct engine *engine, const struct pool *only, struct decision *decision)
 {
-    bool found = false;
-    for (size_t k = 0; k < engine->working_count; k++) {
+    bool standing[SELECT_POOLS];
+    for (size_t k = 0; k < engine->working_count; k++)
+        standing[k] = stands(engine, only, k);
+    for (;;) {
+        size_t first = engine->working_count;
+        double most = -INFINITY;
+        for (size_t k = 0; k < engine->working_count; k++) {
+            double bound = standing[k] ? sel_picker_bound(engine->picker, k) : -INFINITY;
+            if (bound > most) {
+                most = bound;
+                first = k;
+            }
+        }
+        if (first == engine->working_count)
+            return false;
         struct sel_choice choice;
-        if (!stands(engine, only, k) || !sel_picker_best_of(engine->picker, k, &choice) ||
-            (found && choice.score <= decision->choice.score))
+        standing[first] = sel_picker_best_of(engine->picker, first, &choice);
+        if (!standing[first] || choice.score < most)
             continue;
         decision->choice = choice;
-        decision->pool = engine->working[k];
-        found = true;
+        decision->pool = engine->working[first];
+        return true;
     }
-    return found;
 }
 
 #define SCORE_MOST 1e300
