@@ -111,6 +111,8 @@ void candidates_weigh(struct candidates *candidates, const struct candidates_rou
                       const uint8_t *forbidden);
 /* Finds the best pair. */
 void candidates_scan(struct candidates *candidates, const struct candidates_round *round);
+/* All pairs with their present numbers, into round->pairs. */
+void candidates_fill(const struct candidates *candidates, const struct candidates_round *round);
 /* The present score of pair i < j, per unit of cost. */
 double candidates_score(const struct candidates *candidates, const struct candidates_round *round,
                         size_t i, size_t j);

@@ -107,11 +107,6 @@ void sel_preference_free(struct sel_preference *preference)
 
 /* ---- the likelihood ---- */
 
-static double softplus(double m)
-{
-    return fmax(m, 0) + log1p(exp(-fabs(m)));
-}
-
 struct label_loss {
     double value;
     double slope;
@@ -120,21 +115,25 @@ struct label_loss {
 
 static struct label_loss sided_loss_of(double y, double margin, double lapse)
 {
-    double sigma = sel_sigmoid(margin);
+    double small = exp(-fabs(margin)); /* all that follows hangs on it */
+    double larger = 1 / (1 + small), smaller = small / (1 + small);
+    double sigma = margin >= 0 ? larger : smaller, other = margin >= 0 ? smaller : larger;
+    double weight = small / ((1 + small) * (1 + small));
     if (lapse <= 0) {
+        double log_sum = log1p(small); /* -log P = max(-m, 0) + log_sum */
         return (struct label_loss){
-            .value = y * softplus(-margin) + (1 - y) * softplus(margin),
-            .slope = (1 - y) * sigma - y * sel_sigmoid(-margin),
-            .weight = sel_weight_plug(margin),
+            .value = y * (fmax(-margin, 0) + log_sum) + (1 - y) * (fmax(margin, 0) + log_sum),
+            .slope = (1 - y) * sigma - y * other,
+            .weight = weight,
         };
     }
     double left = (1 - lapse) * sigma + lapse / 2;
-    double right = (1 - lapse) * sel_sigmoid(-margin) + lapse / 2;
-    double slope = (1 - lapse) * sel_weight_plug(margin);
+    double right = (1 - lapse) * other + lapse / 2;
+    double slope = (1 - lapse) * weight;
     return (struct label_loss){
         .value = -y * log(left) - (1 - y) * log(right),
         .slope = slope * ((1 - y) / right - y / left),
-        .weight = sel_weight_lapse(margin, lapse),
+        .weight = slope / left * (slope / right),
     };
 }
 

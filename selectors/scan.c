@@ -155,28 +155,53 @@ WIDE_TARGET static void scan_wide(struct candidates *candidates,
 
 /* ---- any rule with a score of its own ---- */
 
-/* Scores of a block's pairs that are allowed, one call each; -INFINITY of the others. */
-WIDE_BODY void call_block(const struct candidates *candidates, const struct candidates_round *round,
-                          const struct block *block, size_t from)
+/* The pairs of a block, for a rule to look at. */
+WIDE_BODY void fill_block(const struct candidates *candidates, const struct candidates_round *round,
+                          const struct block *block, size_t from, struct sel_pair *pairs)
 {
-    double (*score)(const struct sel_pair *pair) = round->options->rule->score;
     size_t n = candidates->gram.n;
     size_t k = 0;
     for (size_t i = block->row; i < block->end; i++)
-        for (size_t j = i + 1; j < n; j++, k++) {
-            const struct sel_pair pair = {
+        for (size_t j = i + 1; j < n; j++, k++)
+            pairs[k] = (struct sel_pair){
                 .weight = candidates->weight[from + k],
                 .variance = round->variance[k],
                 .policy = round->policy[k],
                 .margin = candidates->reward[i] - candidates->reward[j],
                 .parameters = round->parameters,
             };
-            round->block_scores[k] = candidates->allowed[from + k] ? score(&pair) : -INFINITY;
-        }
+}
+
+WIDE_BODY void fill_pairs(const struct candidates *candidates, const struct candidates_round *round)
+{
+    size_t n = candidates->gram.n;
+    size_t from = 0;
+    take_diagonal(candidates->gram.g, n, round->g_diagonal);
+    take_diagonal(candidates->gram.h, n, round->h_diagonal);
+    for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
+        measure_block(candidates, round, &block);
+        fill_block(candidates, round, &block, from, round->pairs + from);
+        from += block.count;
+    }
+}
+
+WIDE_TARGET static void fill_pairs_wide(const struct candidates *candidates,
+                                        const struct candidates_round *round)
+{
+    fill_pairs(candidates, round);
+}
+
+void candidates_fill(const struct candidates *candidates, const struct candidates_round *round)
+{
+    if (wide_is_possible())
+        fill_pairs_wide(candidates, round);
+    else
+        fill_pairs(candidates, round);
 }
 
 WIDE_BODY void scan_by_calls(struct candidates *candidates, const struct candidates_round *round)
 {
+    const struct sel_rule *rule = round->options->rule;
     size_t n = candidates->gram.n;
     struct sel_choice best = {.pool = candidates->best.pool, .score = -INFINITY};
     size_t from = 0;
@@ -184,10 +209,13 @@ WIDE_BODY void scan_by_calls(struct candidates *candidates, const struct candida
     take_diagonal(candidates->gram.h, n, round->h_diagonal);
     for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
         measure_block(candidates, round, &block);
-        call_block(candidates, round, &block, from);
-        for (size_t k = 0; k < block.count; k++)
-            if (round->block_scores[k] > best.score)
-                best = choice_at(candidates, round, &block, from, k, round->block_scores[k]);
+        fill_block(candidates, round, &block, from, round->pairs);
+        for (size_t k = 0; k < block.count; k++) {
+            double score =
+                candidates->allowed[from + k] ? rule->score(round->pairs + k) : -INFINITY;
+            if (score > best.score)
+                best = choice_at(candidates, round, &block, from, k, score);
+        }
         from += block.count;
     }
     candidates->best = best;

@@ -49,12 +49,9 @@ static struct sel_view view_of(const struct candidates *candidates,
 {
     size_t n = candidates->gram.n;
     candidates_centre(round, candidates->phi, n);
-    size_t index = 0;
-    for (size_t i = 0; i < n; i++) {
+    candidates_fill(candidates, round);
+    for (size_t i = 0; i < n; i++)
         round->width[i] = sqrt(fmax(0, candidates->gram.g[i * n + i]));
-        for (size_t j = i + 1; j < n; j++)
-            round->pairs[index++] = candidates_pair(candidates, round, i, j);
-    }
     struct sel_view view = {
         .n = n,
         .d = round->options->d,

@@ -183,7 +183,8 @@ static bool give_drawn(struct solo *solo, struct error *error)
     for (size_t k = 0; k < solo->plan->pools_per_round; k++) {
         size_t prompt = world_draw(solo->world, &solo->draws, solo->plan->pool, rows);
         draw_sources(solo, prompt, rows);
-        world_log_policy(solo->world, prompt, solo->psi, 1, solo->log_pi);
+        if (keeps(solo, SEL_LOG_POLICY))
+            world_log_policy(solo->world, prompt, solo->psi, 1, solo->log_pi);
         for (size_t place = 0; place < solo->plan->pool; place++) {
             bool again =
                 place >= 2 && sel_random_uniform(&solo->duplicates) < solo->plan->duplicates;
@@ -205,7 +206,8 @@ static bool give_prompts(struct solo *solo, struct error *error)
     bool early = solo->result->count * 10 < solo->plan->labels;
     size_t to = early && solo->plan->early > 0 ? solo->plan->early : solo->world->prompts;
     for (; solo->drawn < to; solo->drawn++) {
-        world_log_policy(solo->world, solo->drawn, solo->psi, 1, solo->log_pi);
+        if (keeps(solo, SEL_LOG_POLICY))
+            world_log_policy(solo->world, solo->drawn, solo->psi, 1, solo->log_pi);
         for (size_t row = 0; row < solo->world->completions; row++) {
             if (!give_completion(solo, solo->drawn, 0, row, SOURCE_UNKNOWN, error))
                 return false;

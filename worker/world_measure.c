@@ -1,6 +1,7 @@
 /* How good policies and designs are in a world, measured at its truth. */
 #include "world.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +47,10 @@ double world_gap(const struct world *world, const double *psi)
 bool world_policy(const struct world *world, double *policy)
 {
     size_t d = world->dimension;
-    double *pi = calloc(world->completions + d, sizeof *pi);
+    double *pi = calloc(world->completions * (d + 1) + d, sizeof *pi);
     if (pi == NULL)
         return false;
-    double *mean = pi + world->completions;
+    double *mean = pi + world->completions, *rows = mean + d; /* completions x d, weighted */
     memset(policy, 0, d * d * sizeof *policy);
     for (size_t p = 0; p < world->deployed; p++) {
         world_log_policy(world, p, world->psi, 1, pi);
@@ -58,14 +59,16 @@ bool world_policy(const struct world *world, double *policy)
         world_mean(world, p, pi, mean);
         for (size_t m = 0; m < world->completions; m++) {
             const double *row = world_row(world, p, m);
-            double weight = pi[m] / (double)world->deployed;
-            for (size_t i = 0; i < d; i++) {
-                double part = weight * (row[i] - mean[i]);
-                for (size_t j = 0; j < d; j++)
-                    policy[i * d + j] += part * (row[j] - mean[j]);
-            }
+            double root = sqrt(pi[m] / (double)world->deployed);
+            for (size_t k = 0; k < d; k++)
+                rows[m * d + k] = root * (row[k] - mean[k]);
         }
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (blasint)d, (blasint)world->completions,
+                    1, rows, (blasint)d, 1, policy, (blasint)d);
     }
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j < i; j++)
+            policy[j * d + i] = policy[i * d + j];
     free(pi);
     return true;
 }

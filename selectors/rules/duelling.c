@@ -39,7 +39,7 @@ static size_t find_candidates(const struct sel_view *view, double *member)
     size_t size = 0;
     for (size_t i = 0; i < view->n; i++) {
         member[i] = 1;
-        for (size_t j = 0; j < view->n && member[i] > 0; j++)
+        for (size_t j = 0; j < view->n && member[i] > 0 && least > -INFINITY; j++)
             if (i != j && view->pairs[view_index(view, i, j)].variance > 0 &&
                 !(view_upper_margin(view, i, j, confidence(view)) > least))
                 member[i] = 0;
@@ -65,10 +65,10 @@ static double extreme(const struct sel_view *view, size_t i, const double *membe
     for (size_t j = 0; j < view->n; j++) {
         if (!view_allows(view, i, j) || (member != NULL && member[j] == 0))
             continue;
-        if (lower)
-            value = fmin(value, view_lower_margin(view, i, j, confidence(view)));
-        else
-            value = fmax(value, view_upper_margin(view, i, j, confidence(view)));
+        double bound = lower ? view_lower_margin(view, i, j, confidence(view))
+                             : view_upper_margin(view, i, j, confidence(view));
+        if (!(lower ? value <= bound : value >= bound)) /* the first, too */
+            value = bound;
     }
     return value;
 }

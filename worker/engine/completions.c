@@ -16,15 +16,17 @@ bool partition_live(const struct partition *partition)
     return partition->held && partition->barrier && partition->next >= partition->committed;
 }
 
+void completions_place(const struct space *space, const struct held *held, float *features)
+{
+    for (size_t k = 0; k < space->dimension; k++)
+        features[k] = (float)space_bounded(space, k, held->features[k]);
+}
+
 void completions_gather(struct engine *engine, const struct pool *pool)
 {
     const struct space *space = &engine->model.space;
-    size_t d = space->dimension;
-    for (size_t row = 0; row < pool->count; row++) {
-        const float *features = pool->held[row]->features;
-        for (size_t k = 0; k < d; k++)
-            engine->gathered[row * d + k] = (float)space_bounded(space, k, features[k]);
-    }
+    for (size_t row = 0; row < pool->count; row++)
+        completions_place(space, pool->held[row], engine->gathered + row * space->dimension);
 }
 
 void completions_low_water(const struct partition *partition, struct batch_offset *offset)

@@ -184,7 +184,9 @@ bool completions_tick(struct engine *engine, struct error *error);
 void completions_close_pool(struct engine *engine, struct pool *pool, enum pool_end reason);
 /* Oldest offset that a new owner must read again, and the stream time before it. */
 void completions_low_water(const struct partition *partition, struct batch_offset *offset);
-/* The pool's features in the scale of SPACE (count x d) in engine->gathered. */
+/* Features of a completion in the scale of SPACE. */
+void completions_place(const struct space *space, const struct held *held, float *features);
+/* Those of a pool (count x d) in engine->gathered. */
 void completions_gather(struct engine *engine, const struct pool *pool);
 
 /* ---- carried.c ---- */

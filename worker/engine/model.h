@@ -71,7 +71,8 @@ static inline double space_scaled(const struct space *space, size_t axis, float 
 /* The same within SPACE_FARTHEST. */
 static inline double space_bounded(const struct space *space, size_t axis, float feature)
 {
-    return fmin(fmax(space_scaled(space, axis, feature), -SPACE_FARTHEST), SPACE_FARTHEST);
+    double at = space_scaled(space, axis, feature);
+    return at > SPACE_FARTHEST ? SPACE_FARTHEST : at >= -SPACE_FARTHEST ? at : -SPACE_FARTHEST;
 }
 
 struct model {

@@ -86,12 +86,12 @@ static void explain(const struct engine *engine, const struct decision *decision
 /* x = left - right in the scale of SPACE, in engine->scratch. */
 static void difference(struct engine *engine, const struct pool *pool, size_t left, size_t right)
 {
-    size_t d = engine->model.space.dimension;
-    completions_gather(engine, pool);
-    const float *of_left = engine->gathered + left * d;
-    const float *of_right = engine->gathered + right * d;
+    const struct space *space = &engine->model.space;
+    float *of_left = engine->gathered, *of_right = of_left + space->dimension;
+    completions_place(space, pool->held[left], of_left);
+    completions_place(space, pool->held[right], of_right);
     float *x = (float *)engine->scratch;
-    for (size_t k = 0; k < d; k++)
+    for (size_t k = 0; k < space->dimension; k++)
         x[k] = of_left[k] - of_right[k];
 }
 
