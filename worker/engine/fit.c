@@ -76,6 +76,14 @@ struct label_set {
     size_t count;
 };
 
+size_t model_fit_bytes(void)
+{
+    /* members, and of struct label_set: request, x, five numbers, the annotator and the ids of
+     * request and label; while there are none of these, answers of annotators, an id and more. */
+    return 2 * sizeof(struct request *) + sizeof(float *) + 5 * sizeof(double) + sizeof(uint32_t) +
+           2 * sizeof(struct id);
+}
+
 static void label_set_free(struct label_set *set)
 {
     free(set->request);

@@ -7,9 +7,10 @@
  * share is request_share() and omega the weight of its policy version (`labels.versions`, see
  * versions.h). lambda is one number for each group of features (groups.h). At a rebuild the sum
  * runs in order of request id; in between it follows by rank-one updates. A label that the newest
- * fit has seen has the lapse rate of its annotator in that w, everything else the overall one. I:
- * policy.c. Requests issued more than `labels.window` before the largest time in the ledger (in
- * sixteenths of the window), or beyond the newest `labels.max` that the fit has seen, do not count.
+ * fit has seen has the lapse rate of its annotator in that w, everything else the overall one.
+ * Requests issued more than `labels.window` before the largest time in the ledger (in sixteenths of
+ * the window), or beyond the newest `labels.max` that the fit has seen, do not count (window.c). I:
+ * policy.c.
  */
 #ifndef INFOPAIR_MODEL_H
 #define INFOPAIR_MODEL_H
@@ -161,13 +162,25 @@ bool model_fit_due(struct model *model, int64_t now);
  * (kept(request)) to an open pool. False: out of memory. */
 bool model_forget(struct model *model, bool (*kept)(void *, const struct request *), void *context);
 
-/* What fit.c shares with model.c. */
+/* True when all values are finite. */
+bool model_finite(const double *values, size_t count);
+
+/* ---- window.c ---- */
+
+/* Where the window of labels begins: it moves with the largest time in the ledger, in sixteenths.
+ */
+int64_t model_edge(const struct model *model);
+/* True when a request may count in Sigma: of this space and not older than the window. */
 bool model_in_window(const struct model *model, const struct request *request);
+/* The newest fit has seen its label: only those count towards labels.max, so that what stands in
+ * Sigma depends on the entries and the fit alone. */
+bool model_seen_by_fit(const struct model *model, const struct request *request);
+/* A labelled pair of Sigma: it tells left from right, and its policy is not too old to weigh. */
+bool model_counts(const struct model *model, const struct request *request);
 /* The requests that count into members, in order of id; false: out of memory. Ends with the latter.
  */
 bool model_collect(struct model *model);
 void model_members_end(struct model *model);
-bool model_finite(const double *values, size_t count);
 
 /* ---- ages.c ---- */
 
