@@ -279,6 +279,8 @@ void again_look(struct engine *engine, const struct request *request);
 /* True while replicas of the pool's pairs wait for a slot: it stays open for them. */
 bool again_owes(const struct engine *engine, const struct pool *pool);
 
+/* Forgets what cannot matter any more, each time the window has grown by a thirty-second part. */
+bool engine_forget(struct engine *engine, struct error *error);
 /* True when the memory of the window is so full that nothing more may be asked. */
 bool engine_window_full(const struct engine *engine);
 /* A request changed: its partition's count, Sigma and the fit follow. */
