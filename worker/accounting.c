@@ -3,6 +3,7 @@
 #include "background.h"
 #include "clock.h"
 #include "log.h"
+#include "number_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,22 +18,17 @@ struct accounting {
 
 /* ---- telling ---- */
 
-/* JSON knows no infinity. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *range(const struct account_range *range, double less, double by)
 {
-    return json_pack("{s:o, s:o, s:o}", "low", number((range->low - less) / by), "mid",
-                     number((range->mid - less) / by), "high", number((range->high - less) / by));
+    return json_pack("{s:o, s:o, s:o}", "low", number_json((range->low - less) / by), "mid",
+                     number_json((range->mid - less) / by), "high",
+                     number_json((range->high - less) / by));
 }
 
 static json_t *arm(const struct account_arm *arm)
 {
-    return json_pack("{s:o, s:o, s:o}", "policy_trace", number(arm->trace), "gap_estimate",
-                     number(arm->gap), "lambda", number(arm->lambda));
+    return json_pack("{s:o, s:o, s:o}", "policy_trace", number_json(arm->trace), "gap_estimate",
+                     number_json(arm->gap), "lambda", number_json(arm->lambda));
 }
 
 static json_t *rivals(const struct accounting_report *report)
@@ -41,7 +37,7 @@ static json_t *rivals(const struct accounting_report *report)
     for (size_t k = 0; k < RIVALS && report->rivals[k] != NULL; k++)
         json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "rule", report->rivals[k], "pairs",
                                               (json_int_t)report->rival_pairs[k], "labels",
-                                              number(report->account.rivals[k])));
+                                              number_json(report->account.rivals[k])));
     return list;
 }
 
@@ -62,12 +58,13 @@ static json_t *tell(const void *opaque)
         "{s:I, s:s, s:I, s:I, s:I, s:b, s:o, s:o, s:o}", "time", (json_int_t)report->time, "space",
         report->space, "fit_id", (json_int_t)report->fit_id, "labels", (json_int_t)report->labels,
         "control_labels", (json_int_t)report->control, "supported", account->supported,
-        "policy_trace", number(account->trace), "gap_estimate",
-        json_pack("{s:o, s:o}", "low", number(account->gap.low), "high", number(account->gap.high)),
+        "policy_trace", number_json(account->trace), "gap_estimate",
+        json_pack("{s:o, s:o}", "low", number_json(account->gap.low), "high",
+                  number_json(account->gap.high)),
         "arms", arms(account));
     json_t *evidence = json_pack("{s:I, s:o, s:o, s:f}", "labels", (json_int_t)report->predicted,
-                                 "loss", number(report->loss), "surprise", number(report->surprise),
-                                 "surprise_most", ACCOUNT_SURPRISE);
+                                 "loss", number_json(report->loss), "surprise",
+                                 number_json(report->surprise), "surprise_most", ACCOUNT_SURPRISE);
     json_t *shadows =
         json_pack("{s:I, s:I, s:I, s:I, s:f}", "count", (json_int_t)report->shadows, "slots",
                   (json_int_t)report->slots, "since", (json_int_t)report->since, "pools",

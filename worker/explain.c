@@ -3,6 +3,7 @@
 #include "command_kafka.h"
 #include "engine/requests.h"
 #include "lambdas.h"
+#include "number_json.h"
 #include "topic_read.h"
 
 #include <inttypes.h>
@@ -40,11 +41,6 @@ json_t *explain_text(struct span span)
 {
     json_t *text = json_stringn(span.size == 0 ? "" : span.data, span.size);
     return text != NULL ? text : json_string("");
-}
-
-json_t *explain_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 /* ---- first pass: SELECTED ---- */
@@ -142,7 +138,7 @@ static void note_label(struct explain *explain, const struct entry *entry)
             explain->labels, id,
             json_pack("{s:o, s:s, s:o, s:f, s:o, s:o, s:I, s:I}", "label_id",
                       explain_text(label->label_id), "outcome", OUTCOMES[label->outcome],
-                      "probability_left", explain_number(label->probability_left), "confidence",
+                      "probability_left", number_json(label->probability_left), "confidence",
                       label->confidence, "annotator_id", explain_text(label->annotator_id),
                       "annotator_kind", explain_text(label->annotator_kind), "labelled_at",
                       (json_int_t)label->labelled_at, "accepted_at", (json_int_t)entry->time));
@@ -369,7 +365,7 @@ static json_t *label_json(const struct explain *explain, const struct request *r
     json_t *fresh = json_deep_copy(label);
     json_object_set_new(fresh, "agreed",
                         tells ? json_boolean((y > .5) == (predicted > .5)) : json_null());
-    json_object_set_new(fresh, "drop", explain_number(explain_drop(directions, weight)));
+    json_object_set_new(fresh, "drop", number_json(explain_drop(directions, weight)));
     json_t *before = fit_at(explain, counting.accepted_at, false);
     json_t *after = fit_at(explain, counting.accepted_at, true);
     json_object_set(fresh, "fit_before", before == NULL ? json_null() : before);
@@ -441,7 +437,7 @@ static json_t *answer(const struct explain *explain, struct error *error)
     json_object_set_new(result, "known", known);
     json_object_set_new(result, "choice", choice_json(explain));
     json_object_set_new(directions, "drop_expected",
-                        explain_number(explain_drop(directions, explain->asked.selected.weight)));
+                        number_json(explain_drop(directions, explain->asked.selected.weight)));
     json_object_set_new(result, "directions", directions);
     json_object_set_new(result, "label", label_json(explain, request, predicted, directions));
     json_object_set_new(result, "beside", beside_json(explain));

@@ -22,9 +22,8 @@ json_t *explain_request(const struct options *options, const char *command, int3
 /* The same as text for people, on stdout. */
 bool explain_print(const json_t *explanation, struct error *error);
 
-/* A JSON string, "" for what is no UTF-8; a JSON number, null for what is not finite. */
+/* A JSON string, "" for what is no UTF-8. */
 json_t *explain_text(struct span text);
-json_t *explain_number(double value);
 
 /* ---- explain_numbers.c ---- */
 

@@ -6,6 +6,7 @@
  *   cosine    x' S y / sqrt(x' S x y' S y) with each labelled pair y */
 #include "eigen.h"
 #include "explain.h"
+#include "number_json.h"
 
 #include "engine/requests.h"
 
@@ -171,9 +172,9 @@ static json_t *directions(const struct engine *engine, const float *features, do
         return NULL;
     }
     return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o}", "variance", variance, "variance_said",
-                     explain_number(said), "variance_of_rule", design, "policy",
-                     explain_number(policy), "trace", explain_number(trace), "eigen", eigen,
-                     "nearest", describe(engine_requests(engine), nearest));
+                     number_json(said), "variance_of_rule", design, "policy", number_json(policy),
+                     "trace", number_json(trace), "eigen", eigen, "nearest",
+                     describe(engine_requests(engine), nearest));
 }
 
 json_t *explain_directions(const struct engine *engine, const float *x, double said,
