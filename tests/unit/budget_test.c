@@ -20,13 +20,20 @@ static struct budget budget_of(struct budget_options options, int32_t partitions
     return budget;
 }
 
+static bool allows(const struct budget *budget, const struct bucket *bucket, int32_t number,
+                   int64_t now, double cost)
+{
+    const struct budget_room room = budget_room(budget, bucket, number, now);
+    return budget_fits(&room, cost);
+}
+
 /* Asks as often as it may at a time; returns how often. */
 static int spend(const struct budget *budget, struct bucket *bucket, int32_t number, int64_t now,
                  double cost)
 {
     static int64_t slot;
     int given = 0;
-    for (; given < 100000 && budget_allows(budget, bucket, number, now, cost); given++) {
+    for (; given < 100000 && allows(budget, bucket, number, now, cost); given++) {
         budget_charge(budget, bucket, now, cost);
         assert_true(budget_note(budget, bucket, now, slot++, cost, span_of("")));
     }
@@ -78,7 +85,7 @@ static void shares_of_partitions_add_up_to_the_whole(void **state)
     for (int32_t number = 0; number < 6; number++) {
         struct bucket bucket = {0}, spent = {0};
         burst += (int64_t)budget_level(&budget, &bucket, number, 1000);
-        while (budget_allows(&budget, &(struct bucket){.open = bucket.open}, number, 1000, 1)) {
+        while (allows(&budget, &(struct bucket){.open = bucket.open}, number, 1000, 1)) {
             bucket.open++;
             in_flight++;
         }
@@ -96,13 +103,13 @@ static void a_partition_can_always_hold_one_label(void **state)
     struct bucket bucket = {0};
     struct budget_options options = {.per_second = 1, .burst = 1, .in_flight = 100};
     struct budget budget = budget_of(options, 64);
-    assert_true(budget_allows(&budget, &bucket, 63, 5, 1));
+    assert_true(allows(&budget, &bucket, 63, 5, 1));
     options = (struct budget_options){
         .per_second = 1, .burst = 100, .in_flight = 5, .limits = {.per_hour = 2, .per_day = 2}};
     budget = budget_of(options, 64);
-    assert_true(budget_allows(&budget, &bucket, 63, 5, 1));
+    assert_true(allows(&budget, &bucket, 63, 5, 1));
     bucket.open = 1;
-    assert_false(budget_allows(&budget, &bucket, 63, 5, 1));
+    assert_false(allows(&budget, &bucket, 63, 5, 1));
 }
 
 /* Asked every `step` for `time`, with `issued` times: most within any `span`. */
@@ -129,7 +136,7 @@ static void no_hour_and_no_day_has_more_than_its_labels(void **state)
     for (int64_t now = 7 * HOUR + 123; now < 5 * (int64_t)DAY; now += 17777) {
         /* At times only a few are wanted, so that hours begin anywhere. */
         int wanted = now / HOUR % 5 == 0 ? 1 : 1000;
-        for (; wanted > 0 && budget_allows(&budget, &bucket, 0, now, 1); wanted--) {
+        for (; wanted > 0 && allows(&budget, &bucket, 0, now, 1); wanted--) {
             assert_true(budget_note(&budget, &bucket, now, count, 1, span_of("")));
             issued[count++] = now;
         }
@@ -184,13 +191,13 @@ static void costs_are_taken_in_place_of_labels(void **state)
         .per_second = 10, .burst = 20, .in_flight = 100000, .limits = {.by_cost = true}};
     struct budget budget = budget_of(options, 1);
     assert_int_equal(spend(&budget, &bucket, 0, 1000000, 4), 5);
-    assert_false(budget_allows(&budget, &bucket, 0, 1000000 + 399, 4));
-    assert_true(budget_allows(&budget, &bucket, 0, 1000000 + 400, 4));
+    assert_false(allows(&budget, &bucket, 0, 1000000 + 399, 4));
+    assert_true(allows(&budget, &bucket, 0, 1000000 + 400, 4));
     /* A pair dearer than the burst waits for a full bucket, and is paid for afterwards. */
-    assert_false(budget_allows(&budget, &bucket, 0, 1000000 + 1999, 50));
+    assert_false(allows(&budget, &bucket, 0, 1000000 + 1999, 50));
     assert_int_equal(spend(&budget, &bucket, 0, 1000000 + 2000, 50), 1);
-    assert_false(budget_allows(&budget, &bucket, 0, 1000000 + 2000 + 3099, 1));
-    assert_true(budget_allows(&budget, &bucket, 0, 1000000 + 2000 + 3100, 1));
+    assert_false(allows(&budget, &bucket, 0, 1000000 + 2000 + 3099, 1));
+    assert_true(allows(&budget, &bucket, 0, 1000000 + 2000 + 3100, 1));
     budget_fini(&bucket);
     /* Of an hour and of the window no pair takes more than is left. */
     options = (struct budget_options){.in_flight = 100000,
@@ -203,7 +210,7 @@ static void costs_are_taken_in_place_of_labels(void **state)
     struct budget_room room = budget_room(&budget, &bucket, 0, 1000000 + 6 * HOUR);
     assert_int_equal(room.of_cost, BUDGET_TOTAL);
     assert_float_equal(room.cost, 15 - 13.5, 1e-6);
-    assert_true(budget_allows(&budget, &bucket, 0, 1000000 + 31 * (int64_t)DAY, 4.5));
+    assert_true(allows(&budget, &bucket, 0, 1000000 + 31 * (int64_t)DAY, 4.5));
     budget_fini(&bucket);
 }
 
@@ -320,7 +327,7 @@ static void a_quiet_hour_leaves_no_room(void **state)
                   1);
     struct budget_room room = budget_room(&budget, &bucket, 0, MONDAY + HOUR);
     assert_int_equal(room.of_labels, BUDGET_QUIET);
-    assert_false(budget_allows(&budget, &bucket, 0, MONDAY + 2 * HOUR - 1, 1));
+    assert_false(allows(&budget, &bucket, 0, MONDAY + 2 * HOUR - 1, 1));
     /* What gathers meanwhile is the burst. */
     assert_int_equal(spend(&budget, &bucket, 0, MONDAY + 2 * HOUR, 1), 10);
     budget_fini(&bucket);

@@ -261,13 +261,6 @@ bool budget_fits(const struct budget_room *room, double cost)
     return room->labels >= 1 && room->cost >= cost && room->cost > 0;
 }
 
-bool budget_allows(const struct budget *budget, const struct bucket *bucket, int32_t number,
-                   int64_t now, double cost)
-{
-    const struct budget_room room = budget_room(budget, bucket, number, now);
-    return budget_fits(&room, cost);
-}
-
 int64_t budget_slots(const struct budget *budget, const struct bucket *bucket, int32_t number,
                      int64_t now)
 {

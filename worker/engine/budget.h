@@ -104,9 +104,6 @@ struct budget_room budget_room(const struct budget *budget, const struct bucket 
 int64_t budget_free(const struct budget *budget, const struct bucket *bucket, int32_t number);
 /* True when a pair of this cost may be asked. */
 bool budget_fits(const struct budget_room *room, double cost);
-/* True when partition `number` may issue a pair of this cost at `now`. */
-bool budget_allows(const struct budget *budget, const struct bucket *bucket, int32_t number,
-                   int64_t now, double cost);
 /* The bucket after a pair of this cost; times must not go back. */
 void budget_charge(const struct budget *budget, struct bucket *bucket, int64_t time, double cost);
 /* Keeps what was spent, in any order: each request once. False: out of memory. */
