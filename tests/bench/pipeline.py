@@ -17,33 +17,14 @@ from support import environment  # noqa: E402
 
 environment.enter()
 
-from support import synthetic  # noqa: E402
+from support import backlog  # noqa: E402
 from support.conditions import eventually  # noqa: E402
+from support.environment import log  # noqa: E402
 from support.stage import Stage  # noqa: E402
-from support.topics import Writer  # noqa: E402
-from support.worker import Worker  # noqa: E402
 
 POOL = 16
 PARTITIONS = 3
 CASES = {64: 400000, 384: 150000}  # completions of each dimension
-
-
-def log(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def write(stage, topic, dimension, count):
-    """Completions in the order in which a trainer samples: POOL of a prompt one after the other."""
-    stage.kafka.create_topic(topic, PARTITIONS, max_message_bytes=1 << 20)
-    world = synthetic.World(dimension)
-    encoder = synthetic.Encoder(dimension, policy_version="bench", text="x" * 100)
-    writer = Writer(stage.brokers)
-    for begin in range(0, count, 1000):
-        for number, row in enumerate(world.rows(min(1000, count - begin)), begin):
-            prompt = number // POOL
-            writer.send(topic, encoder.encode(prompt, number, row), partition=prompt % PARTITIONS,
-                        key=synthetic.prompt_key(prompt))
-    writer.flush()
 
 
 def floor_rate(stage, topic):
@@ -57,14 +38,8 @@ def floor_rate(stage, topic):
 
 def worker_rate(stage, topic, dimension, count, run):
     """A worker that has seen nothing yet reads the whole topic."""
-    name = f"bench-{dimension}-{run}"
-    fresh = {"topics.completions": topic, "kafka.group": name, "features.dimension": dimension,
-             **{f"topics.{each}": f"{name}.{each}" for each in
-                ("labels", "pairs", "ledger", "dead_letters")}}
-    stage.command("topics", options=fresh)
-    folder = stage.folder / name
-    folder.mkdir()
-    with Worker(stage.build, folder, {**stage.options, **fresh}) as worker:
+    with backlog.workers(stage, topic, f"bench-{dimension}-{run}",
+                         options={"features.dimension": dimension})[0] as worker:
         begun = [None]
 
         def seen():
@@ -82,7 +57,7 @@ def worker_rate(stage, topic, dimension, count, run):
 def bench(stage, dimension, count, runs):
     topic = f"bench.completions.{dimension}"
     log(f"writing {count} completions, d = {dimension}")
-    write(stage, topic, dimension, count)
+    backlog.write(stage, topic, PARTITIONS, dimension, POOL, count)
     floor_rate(stage, topic)  # warms the page cache, for both alike
     floors, workers = [], []
     for run in range(runs):

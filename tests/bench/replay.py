@@ -20,14 +20,12 @@ environment.enter()
 
 import numpy  # noqa: E402
 
+from support.environment import log  # noqa: E402
+
 DIMENSION, POOL, COMPLETIONS, LABELS, RATE = 64, 16, 400000, 100, 20000
 LEAST = 300000  # completions a second
 OPTIONS = {"policy.beta": 0.5, "budget.per_second": 10, "pool.size": POOL, "pool.max": POOL,
            "pool.age": "2d", "memory.limit": "2GiB"}
-
-
-def log(*words):
-    print(*words, file=sys.stderr, flush=True)
 
 
 def write(folder, count):

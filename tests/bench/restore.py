@@ -22,6 +22,7 @@ from support import environment  # noqa: E402
 environment.enter()
 
 from support.conditions import eventually  # noqa: E402
+from support.environment import log  # noqa: E402
 from support.stage import Stage  # noqa: E402
 from support.worker import Worker, settings  # noqa: E402
 
@@ -29,10 +30,6 @@ PAIRS = 100000
 DIMENSION = 384
 BOUND = 1.5
 LEDGER_PARTITIONS = 3
-
-
-def log(*words):
-    print(*words, file=sys.stderr, flush=True)
 
 
 class Ledgers:

@@ -18,12 +18,11 @@ from support import environment  # noqa: E402
 
 environment.enter()
 
-from support import synthetic  # noqa: E402
+from support import backlog  # noqa: E402
 from support.conditions import eventually  # noqa: E402
+from support.environment import log  # noqa: E402
 from support.kafka import KafkaCluster  # noqa: E402
 from support.stage import Stage  # noqa: E402
-from support.topics import Writer  # noqa: E402
-from support.worker import Worker  # noqa: E402
 
 POOL = 16
 PARTITIONS = 6
@@ -31,23 +30,6 @@ DIMENSION = 64
 COMPLETIONS = 600000
 COMMIT = 0.2  # commit.interval, s
 TOPIC = "bench.completions"
-
-
-def log(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def write(stage, count):
-    stage.kafka.create_topic(TOPIC, PARTITIONS)
-    world = synthetic.World(DIMENSION)
-    encoder = synthetic.Encoder(DIMENSION, policy_version="bench", text="x" * 100)
-    writer = Writer(stage.brokers)
-    for begin in range(0, count, 1000):
-        for number, row in enumerate(world.rows(min(1000, count - begin)), begin):
-            prompt = number // POOL
-            writer.send(TOPIC, encoder.encode(prompt, number, row), partition=prompt % PARTITIONS,
-                        key=synthetic.prompt_key(prompt))
-    writer.flush()
 
 
 class Reading:
@@ -102,15 +84,7 @@ def quantile(buckets, share):
 
 def read(stage, number, count, run):
     """A fresh group of `number` workers reads the whole topic."""
-    name = f"workers-{number}-{run}"
-    fresh = {"topics.completions": TOPIC, "kafka.group": name,
-             **{f"topics.{each}": f"{name}.{each}" for each in
-                ("labels", "pairs", "ledger", "dead_letters")}}
-    stage.command("topics", options=fresh)
-    folder = stage.folder / name
-    folder.mkdir()
-    workers = [Worker(stage.build, folder, {**stage.options, **fresh, "kafka.instance": f"w-{k}"},
-                      log=f"worker-{k}.log") for k in range(number)]
+    workers = backlog.workers(stage, TOPIC, f"workers-{number}-{run}", number)
     try:
         for worker in workers:
             worker.start()
@@ -131,7 +105,7 @@ def line(values, case, **more):
 
 def bench(stage, count, runs):
     log(f"writing {count} completions, d = {DIMENSION}")
-    write(stage, count)
+    backlog.write(stage, TOPIC, PARTITIONS, DIMENSION, POOL, count)
     read(stage, 1, count, "warm")
     ones, twos, ages, entries = [], [], [], []
     for run in range(runs):

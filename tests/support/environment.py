@@ -21,6 +21,11 @@ def skip(reason):
     sys.exit(SKIPPED)
 
 
+def log(*words):
+    """What a person may read while it runs; standard output is for results."""
+    print(*words, file=sys.stderr, flush=True)
+
+
 def enter():
     """Continues under the virtual environment's Python, unless that is where we are already."""
     python = CACHE / "venv" / "bin" / "python3"
