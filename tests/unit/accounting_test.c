@@ -21,17 +21,6 @@ static struct engine_options options_with(size_t bytes)
     return options;
 }
 
-/* A run whose last event is a tick. */
-static struct shell start_run(struct cluster *cluster, const struct engine_options *options,
-                              int rounds)
-{
-    struct error error;
-    struct shell shell = start_with(cluster, options, 1000000);
-    run(&shell, rounds, 0);
-    check(engine_tick(shell.engine, shell.now, &error), &error);
-    return shell;
-}
-
 /* ---- shadows ---- */
 
 static void no_effect_hangs_on_them(void **state)
@@ -42,14 +31,12 @@ static void no_effect_hangs_on_them(void **state)
         struct engine_options options = options_with(k == 0 ? 0 : MIB);
         if (k > 0)
             options.accounting_rule = sel_rule_find("dopt");
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_run(cluster, &options, 30);
+        struct shell shell = start_run(&options, 30);
         assert_int_equal(shell.engine->shadows.slots > 0, k);
         assert_int_equal(shell.engine->rivals.each[0].taken > 0, k);
-        effects[k] = cluster->effects;
-        cluster->effects = (struct buffer){0};
-        stop(&shell);
-        cluster_free(cluster);
+        effects[k] = shell.cluster->effects;
+        shell.cluster->effects = (struct buffer){0};
+        finish(&shell);
     }
     assert_int_equal(effects[0].size, effects[1].size);
     assert_memory_equal(effects[0].data, effects[1].data, effects[0].size);
@@ -83,8 +70,7 @@ static void pools_are_drawn_alike(void **state)
 {
     (void)state;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 12);
+    struct shell shell = start_run(&options, 12);
     const struct engine *engine = shell.engine;
     const struct shadows *shadows = &engine->shadows;
     double counts[PROMPTS] = {0}, sum = 0, deviance = 0;
@@ -107,16 +93,14 @@ static void pools_are_drawn_alike(void **state)
     /* 69 degrees of freedom. */
     if (!(deviance < 69 + 5 * sqrt(2 * 69.0)))
         fail_msg("chi squared of the pools is %.1f", deviance);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void every_slot_of_the_arm_is_followed(void **state)
 {
     (void)state;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 20);
+    struct shell shell = start_run(&options, 20);
     const struct shadows *shadows = &shell.engine->shadows;
     const struct engine_stats *stats = engine_stats(shell.engine);
     assert_int_equal(shadows->slots, stats->pairs[ARM_SELECTED]);
@@ -128,8 +112,7 @@ static void every_slot_of_the_arm_is_followed(void **state)
     }
     assert_true(drawn < (double)shadows->slots * (double)shadows->count);
     assert_true(drawn > .9 * (double)shadows->slots * (double)shadows->count);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void memory_bounds_them(void **state)
@@ -143,8 +126,7 @@ static void memory_bounds_them(void **state)
     assert_int_equal(shadows_count(64, (size_t)MIB << 10, &room), SHADOWS_MAX);
     assert_int_equal(room, SHADOW_PAIRS_MAX);
     const struct engine_options options = options_with(shadows_least(D));
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 10);
+    struct shell shell = start_run(&options, 10);
     const struct shadows *shadows = &shell.engine->shadows;
     assert_int_equal(shadows->count, SHADOWS_LEAST);
     assert_int_equal(shadows->room, SHADOW_PAIRS_EACH * D);
@@ -164,8 +146,7 @@ static void memory_bounds_them(void **state)
     assert_true(shadows->drawn[1] >= 2 * drawn);
     assert_in_range(stayed, 2, rows - 2);
     assert_true(shadows_pools(shadows) <= shadows->traffic.room);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* ---- rivals ---- */
@@ -183,8 +164,7 @@ static void a_rival_asks_at_every_slot_and_nothing_twice(void **state)
     (void)state;
     struct engine_options options = options_with(MIB);
     options.accounting_rule = sel_rule_find("dopt");
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     for (size_t r = 0; r < RIVALS; r++) {
         const struct rival *rival = &shell.engine->rivals.each[r];
         assert_int_equal(rival->taken, shell.engine->shadows.slots);
@@ -195,8 +175,7 @@ static void a_rival_asks_at_every_slot_and_nothing_twice(void **state)
     }
     assert_ptr_equal(shell.engine->rivals.each[0].rule, options.accounting_rule);
     assert_ptr_equal(shell.engine->rivals.each[1].rule, options.selection.rule);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* Once such a slot is charged, no pool is open any more. */
@@ -206,13 +185,11 @@ static void a_rival_asks_where_a_tick_has_one_slot(void **state)
     struct engine_options options = options_with(MIB);
     options.accounting_rule = sel_rule_find("dopt");
     options.budget_burst = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     assert_true(shell.engine->shadows.slots > 5);
     for (size_t r = 0; r < RIVALS; r++)
         assert_int_equal(shell.engine->rivals.each[r].taken, shell.engine->shadows.slots);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static struct account account_of(struct accounting_snapshot *made);
@@ -225,8 +202,7 @@ static void a_worse_rule_needs_more_labels(void **state)
     struct error error;
     struct engine_options options = options_with(MIB);
     options.accounting_rule = sel_rule_find("max_margin");
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct accounting_snapshot taken;
     check(engine_accounting(shell.engine, 4 * MIB, &taken, &error), &error);
     assert_string_equal(taken.rival_names[0], "max_margin");
@@ -237,8 +213,7 @@ static void a_worse_rule_needs_more_labels(void **state)
           found.rivals[0] > 1.5 * found.rivals[1]))
         fail_msg("%.1f and %.1f labels, %.1f were asked", found.rivals[0], found.rivals[1], n);
     accounting_snapshot_free(&taken);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* ---- the equation ---- */
@@ -445,8 +420,7 @@ static void labels_come_with_their_arms(void **state)
     (void)state;
     struct error error;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct accounting_snapshot all, sample;
     check(engine_accounting(shell.engine, 4 * MIB, &all, &error), &error);
     const struct engine_stats *stats = engine_stats(shell.engine);
@@ -470,8 +444,7 @@ static void labels_come_with_their_arms(void **state)
     assert_int_equal(sample.selected, all.selected);
     accounting_snapshot_free(&sample);
     accounting_snapshot_free(&all);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* tr(I inverse(diag(lambda) + sum of w x x')). */
@@ -537,8 +510,7 @@ static void groups_of_features_are_told_in_a_scale_with_one_lambda(void **state)
     struct engine_options options = options_with(MIB);
     options.features_groups = &groups;
     options.accounting_rule = sel_rule_find("dopt");
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct accounting_snapshot all;
     check(engine_accounting(shell.engine, 4 * MIB, &all, &error), &error);
     const struct model *model = &shell.engine->model;
@@ -552,29 +524,12 @@ static void groups_of_features_are_told_in_a_scale_with_one_lambda(void **state)
     assert_true(all.pool_x[0] == (float)(scale * (double)shadows->traffic.x[0]));
     assert_true(all.rival_x[0] == (float)(scale * (double)shell.engine->rivals.each[0].x[0]));
     accounting_snapshot_free(&all);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
-/* Answers the pairs of the ledger from entry `from` on the other way round. */
-static int64_t contradict_all(struct shell *shell, size_t from, int64_t offset)
+static struct label contrary(void *context, int64_t offset, float x)
 {
-    struct error error;
-    for (size_t k = from; k < shell->cluster->entries; k++) {
-        struct entry entry;
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
-        if (entry.kind != ENTRY_SELECTED)
-            continue;
-        float x;
-        char request_id[64];
-        memcpy(&x, entry.selected.x.data, sizeof x);
-        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
-        give_label(shell, offset++, request_id, x > 0 ? OUTCOME_RIGHT : OUTCOME_LEFT);
-    }
-    return offset;
+    return by_sign(context, offset, -x);
 }
 
 static void a_change_of_mind_takes_its_support(void **state)
@@ -582,17 +537,16 @@ static void a_change_of_mind_takes_its_support(void **state)
     (void)state;
     struct error error;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct accounting_snapshot before, after;
     check(engine_accounting(shell.engine, 4 * MIB, &before, &error), &error);
     assert_true(account_of(&before).supported);
-    size_t answered = cluster->entries;
+    size_t answered = shell.cluster->entries;
     int64_t labels = 100000;
     for (int k = 0; k < 20; k++) {
         turn(&shell, 500);
-        size_t entries = cluster->entries;
-        labels = contradict_all(&shell, answered, labels);
+        size_t entries = shell.cluster->entries;
+        labels = answer_by(&shell, answered, labels, contrary, NULL);
         answered = entries;
     }
     check(engine_tick(shell.engine, shell.now, &error), &error);
@@ -602,8 +556,7 @@ static void a_change_of_mind_takes_its_support(void **state)
     assert_non_null(strstr(found.reason, "contradict the fit"));
     accounting_snapshot_free(&before);
     accounting_snapshot_free(&after);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void expect_reason(const struct shell *shell, size_t bytes, const char *part)
@@ -630,12 +583,10 @@ static void what_stands_in_the_way_is_said(void **state)
                  {MIB, 100, 20, "no room for the labels"}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         const struct engine_options options = options_with(cases[k].shadows);
-        struct cluster *cluster = cluster_new();
-        struct shell shell = cases[k].rounds > 0 ? start_run(cluster, &options, cases[k].rounds)
-                                                 : start_with(cluster, &options, 1000000);
+        struct shell shell = cases[k].rounds > 0 ? start_run(&options, cases[k].rounds)
+                                                 : start_with(cluster_new(), &options, 1000000);
         expect_reason(&shell, cases[k].bytes, cases[k].reason);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 
@@ -644,10 +595,9 @@ static void a_restart_begins_the_shadows_anew(void **state)
 {
     (void)state;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     stop(&shell);
-    shell = start_with(cluster, &options, shell.now);
+    shell = start_with(shell.cluster, &options, shell.now);
     give_completions(&shell, PROMPTS / 2 * POOL);
     struct error error;
     check(engine_tick(shell.engine, shell.now, &error), &error);
@@ -655,8 +605,7 @@ static void a_restart_begins_the_shadows_anew(void **state)
     expect_reason(&shell, MIB, "too few slots");
     /* Open pools that were in I before are read again. */
     assert_int_equal(shadows_pools(&shell.engine->shadows), PROMPTS);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* ---- telling ---- */
@@ -710,8 +659,7 @@ static void a_report_is_told_when_asked_for(void **state)
     (void)state;
     struct engine_options options = options_with(MIB);
     options.accounting_rule = sel_rule_find("aopt");
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct telling telling = tell(0);
     accounting_tick(telling.accounting, shell.engine); /* nobody has asked */
     json_decref(answer(&telling, 202));
@@ -743,8 +691,7 @@ static void a_report_is_told_when_asked_for(void **state)
                 number(root, "gap_estimate", "low"));
     json_decref(root);
     telling_free(&telling);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* With a strength at which a gap is beyond all numbers. */
@@ -754,8 +701,7 @@ static void a_gap_without_bounds_is_told_as_null(void **state)
     struct engine_options options = options_with(MIB);
     options.policy_beta = 1e-312;
     options.policy_sampling = SAMPLING_CURRENT;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct telling telling = tell(1);
     accounting_tick(telling.accounting, shell.engine);
     accounting_settle(telling.accounting);
@@ -765,8 +711,7 @@ static void a_gap_without_bounds_is_told_as_null(void **state)
     assert_true(json_is_number(json_object_get(selected, "policy_trace")));
     json_decref(root);
     telling_free(&telling);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void what_is_not_supported_is_not_told(void **state)
@@ -774,8 +719,7 @@ static void what_is_not_supported_is_not_told(void **state)
     (void)state;
     struct engine_options options = options_with(MIB);
     options.control_share = 0;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct telling telling = tell(1);
     accounting_tick(telling.accounting, shell.engine); /* at its interval */
     accounting_settle(telling.accounting);
@@ -790,8 +734,7 @@ static void what_is_not_supported_is_not_told(void **state)
     assert_true(metrics_get(telling.metrics, METRIC_ACCOUNTING_SUPPORTED, NULL, NULL) == 0);
     json_decref(root);
     telling_free(&telling);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void waiting_ends_with_the_next_report(void **state)
@@ -808,13 +751,11 @@ static void its_end_does_not_wait(void **state)
 {
     (void)state;
     const struct engine_options options = options_with(MIB);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, ROUNDS);
+    struct shell shell = start_run(&options, ROUNDS);
     struct telling telling = tell(1);
     accounting_tick(telling.accounting, shell.engine);
     telling_free(&telling); /* the sanitizer finds what is left */
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

@@ -95,12 +95,9 @@ static void give_entries(struct shell *shell, uint64_t seed)
         int32_t partition = (int32_t)sel_random_below(&random, LEDGER);
         size_t turn = (size_t)sel_random_below(&random, seed == 0 ? 2 : 400);
         for (size_t *k = &at[partition]; *k < cluster->entries && turn > 0; ++*k) {
-            struct entry entry;
             if (cluster->ledger[*k].partition != partition)
                 continue;
-            check(contracts_decode_entry(shell->contracts, cluster->ledger[*k].bytes, &entry, NULL,
-                                         &error),
-                  &error);
+            struct entry entry = entry_at(shell, *k);
             change_epoch(&entry);
             check(
                 engine_entry(shell->engine, &entry, partition, cluster->ledger[*k].offset, &error),
@@ -225,13 +222,9 @@ struct labels {
 
 static void find_labels(struct shell *shell, int64_t before, double older, struct labels *labels)
 {
-    struct error error;
-    struct entry entry;
     labels->count = 0;
     for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, k);
         if (entry.kind != ENTRY_LABELLED || entry.time >= before)
             continue;
         double weight = entry.labelled.policy_epoch == 2 ? 1 : older;
@@ -246,12 +239,9 @@ static void find_labels(struct shell *shell, int64_t before, double older, struc
 
 static struct entry newest_fit(struct shell *shell)
 {
-    struct error error;
-    struct entry entry, fit = {0};
+    struct entry fit = {0};
     for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, k);
         if (entry.kind == ENTRY_FIT)
             fit = entry;
     }
@@ -261,14 +251,10 @@ static struct entry newest_fit(struct shell *shell)
 /* Once an entry of epoch 2 was read, no pair is asked whose label would not count. */
 static void expect_new_pairs_only(struct shell *shell)
 {
-    struct error error;
-    struct entry entry;
     int64_t known = INT64_MAX;
     size_t later = 0;
     for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, k);
         if (entry.kind == ENTRY_MOMENTS && entry.moments.policy_epoch == 2 && known == INT64_MAX)
             known = entry.time;
         if (entry.kind != ENTRY_SELECTED)
@@ -292,17 +278,16 @@ static void fit_and_compare(enum label_versions versions, double gamma, double o
     options.labels_versions = versions;
     options.labels_gamma = gamma;
     options.fit_lambda = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     shell.policy_epoch = 1;
     int64_t answered = run(&shell, 30, 0);
-    size_t entries = cluster->entries;
+    size_t entries = shell.cluster->entries;
     int64_t fits = engine_view(shell.engine).fit_id;
     shell.policy_epoch = 2;
     give_completions(&shell, PROMPTS * POOL);
     for (int k = 0; k < 30; k++) {
         turn(&shell, 500);
-        size_t to = cluster->entries;
+        size_t to = shell.cluster->entries;
         answered = answer_all(&shell, entries, answered);
         entries = to;
     }
@@ -325,8 +310,7 @@ static void fit_and_compare(enum label_versions versions, double gamma, double o
     for (size_t k = 0; k < D; k++)
         assert_true(fabs(psi[k] - found[k]) < 1e-6);
     sel_preference_free(preference);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_fit_weighs_labels_by_the_age_of_their_policy(void **state)

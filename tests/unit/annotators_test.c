@@ -7,44 +7,16 @@
 
 /* ---- in an engine ---- */
 
-static void give_answer(struct shell *shell, int64_t offset, const char *request_id, bool left,
-                        const char *annotator)
-{
-    struct error error;
-    struct buffer record = {.maximum = 4096};
-    const struct label label = {.request_id = span_of(request_id),
-                                .outcome = left ? OUTCOME_LEFT : OUTCOME_RIGHT,
-                                .probability_left = (double)NAN,
-                                .confidence = 1,
-                                .annotator_id = span_of(annotator),
-                                .annotator_kind = span_of(annotator[0] == 'c' ? "model" : "human"),
-                                .lead_time = -1};
-    check(contracts_encode_label(shell->contracts, &label, &record, &error), &error);
-    const struct source source = {.input = INPUT_LABELS,
-                                  .offset = offset,
-                                  .timestamp = shell->now,
-                                  .value = {record.data, record.size}};
-    check(engine_label(shell->engine, &source, &label, &error), &error);
-    buffer_free(&record);
-}
-
-/* Every label in turn by one of three, of whom the third flips a coin, and some by nobody known. */
-static int64_t answer_in_turn(struct shell *shell, size_t from, int64_t offset,
-                              struct sel_random *random)
+/* In turn one of three, of whom the third flips a coin, and at times nobody known. */
+static struct label in_turn(void *random, int64_t offset, float x)
 {
     static const char *const NAMES[] = {"ann", "bob", "clicks", "ann", "bob", "clicks", ""};
-    struct entry entry;
-    while (next_selected(shell, &from, &entry)) {
-        float x;
-        char request_id[64];
-        memcpy(&x, entry.selected.x.data, sizeof x);
-        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
-        const char *name = NAMES[offset % 7];
-        bool left = name[0] == 'c' ? sel_random_uniform(random) < .5 : x > 0;
-        give_answer(shell, offset++, request_id, left, name);
-    }
-    return offset;
+    const char *name = NAMES[offset % 7];
+    bool flips = name[0] == 'c';
+    bool left = flips ? sel_random_uniform(random) < .5 : x > 0;
+    return (struct label){.outcome = left ? OUTCOME_LEFT : OUTCOME_RIGHT,
+                          .annotator_id = span_of(name),
+                          .annotator_kind = span_of(flips ? "model" : "human")};
 }
 
 static const struct fit_annotator *row_of(const struct engine_view *view, const char *id)
@@ -59,16 +31,7 @@ static const struct fit_annotator *row_of(const struct engine_view *view, const 
 static int64_t answer_for_long(struct shell *shell, int64_t labels)
 {
     struct sel_random random = sel_random_init(3, 3);
-    size_t answered = 0;
-    give_completions(shell, PROMPTS / 2 * POOL);
-    turn(shell, 2000);
-    for (int k = 0; k < 40; k++) {
-        size_t entries = shell->cluster->entries;
-        labels = answer_in_turn(shell, answered, labels, &random);
-        answered = entries;
-        turn(shell, 500);
-    }
-    return labels;
+    return run_by(shell, 40, labels, in_turn, &random);
 }
 
 static struct engine_options options_by(bool by_annotator, double lapse)
@@ -87,8 +50,7 @@ static void who_flips_coins_is_told_from_who_looks(void **state)
 {
     (void)state;
     struct engine_options options = options_by(true, (double)NAN);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     int64_t labels = answer_for_long(&shell, 0);
     assert_true(labels > 300);
     const struct engine_view view = engine_view(shell.engine);
@@ -104,14 +66,13 @@ static void who_flips_coins_is_told_from_who_looks(void **state)
     assert_true(clicks->labels > 80 && clicks->sided == clicks->labels);
     assert_true(fabs(view.left_bias) < .3 && fabs(clicks->left_bias) < .5);
     /* What others take from the ledger is the same. */
-    struct shell other = start_with(cluster, &options, shell.now);
+    struct shell other = start_with(shell.cluster, &options, shell.now);
     const struct engine_view theirs = engine_view(other.engine);
     assert_int_equal(theirs.fit_id, view.fit_id);
     assert_int_equal(theirs.annotator_count, 3);
     assert_float_equal(row_of(&theirs, "clicks")->lapse, clicks->lapse, 0);
     stop(&other);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void rates_are_those_of_all_where_nobody_wants_more(void **state)
@@ -119,16 +80,14 @@ static void rates_are_those_of_all_where_nobody_wants_more(void **state)
     (void)state;
     const struct engine_options each[] = {options_by(false, (double)NAN), options_by(true, .1)};
     for (int k = 0; k < 2; k++) {
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &each[k], 1000000);
+        struct shell shell = start_with(cluster_new(), &each[k], 1000000);
         answer_for_long(&shell, 0);
         const struct engine_view view = engine_view(shell.engine);
         assert_int_equal(view.annotator_count, 3);
         for (size_t row = 0; row < 3; row++)
             assert_float_equal(view.annotators[row].lapse, view.lapse, 0);
         assert_true(k == 0 || view.lapse == .1);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 

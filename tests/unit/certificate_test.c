@@ -14,17 +14,6 @@ enum { PAIRS = PROMPTS * POOL * (POOL - 1) / 2, MIB = 1 << 20 };
 static const struct certificate_limits WHOLE = {.candidates = 10000, .bytes = 64 * MIB};
 static const atomic_bool NEVER;
 
-/* A run of so many rounds whose last event is a tick; no answer came since. */
-static struct shell start_run(struct cluster *cluster, const struct engine_options *options,
-                              int rounds)
-{
-    struct error error;
-    struct shell shell = start_with(cluster, options, 1000000);
-    run(&shell, rounds, 0);
-    check(engine_tick(shell.engine, shell.now, &error), &error);
-    return shell;
-}
-
 static void take(const struct shell *shell, const struct certificate_limits *limits,
                  struct certificate_snapshot *snapshot)
 {
@@ -44,14 +33,12 @@ static struct sel_certificate solve(const struct certificate_snapshot *snapshot)
 static struct sel_certificate certificate_of(const struct engine_options *options, int rounds,
                                              const struct certificate_limits *limits)
 {
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, options, rounds);
+    struct shell shell = start_run(options, rounds);
     struct certificate_snapshot snapshot;
     take(&shell, limits, &snapshot);
     struct sel_certificate certificate = solve(&snapshot);
     certificate_snapshot_free(&snapshot);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
     return certificate;
 }
 
@@ -73,8 +60,7 @@ static void its_objective_is_the_policy_trace(void **state)
     (void)state;
     struct engine_options options = options_of();
     options.selection.weighting = SEL_WEIGHT_PLUG;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 20);
+    struct shell shell = start_run(&options, 20);
     const struct engine_stats *stats = engine_stats(shell.engine);
     struct certificate_snapshot snapshot;
     take(&shell, &WHOLE, &snapshot);
@@ -87,23 +73,20 @@ static void its_objective_is_the_policy_trace(void **state)
     if (!(fabs(objective / stats->policy_trace - 1) < 1e-6))
         fail_msg("%.12g, the policy trace is %.12g", objective, stats->policy_trace);
     certificate_snapshot_free(&snapshot);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void every_pair_stands_in_the_list_once(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 20);
+    struct shell shell = start_run(&options, 20);
     struct certificate_snapshot snapshot;
     take(&shell, &WHOLE, &snapshot);
     assert_int_equal(snapshot.asked + snapshot.open, PAIRS);
     assert_in_range(snapshot.asked, 100, PAIRS - 100);
     certificate_snapshot_free(&snapshot);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_short_list_leaves_the_bound_true(void **state)
@@ -123,8 +106,7 @@ static void more_asked_pairs_than_fit_are_sampled(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 40);
+    struct shell shell = start_run(&options, 40);
     struct certificate_limits small = WHOLE;
     while (certificate_rows(D, small.bytes) > 250)
         small.bytes -= small.bytes / 1000;
@@ -146,8 +128,7 @@ static void more_asked_pairs_than_fit_are_sampled(void **state)
     certificate_snapshot_free(&all);
     certificate_snapshot_free(&sample);
     certificate_snapshot_free(&again);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* ---- what it says ---- */
@@ -174,8 +155,7 @@ static void what_stands_in_the_way_is_said(void **state)
     struct error error;
     const struct engine_options options = options_of();
     const struct certificate_limits none = {.candidates = 100, .bytes = 0};
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     expect_reason(&shell, &WHOLE, "no feature space");
     run(&shell, 3, 0);
     check(engine_tick(shell.engine, shell.now, &error), &error);
@@ -184,8 +164,7 @@ static void what_stands_in_the_way_is_said(void **state)
     turn(&shell, options.pool_age + 1000);
     turn(&shell, 1000);
     expect_reason(&shell, &WHOLE, "nothing to compare with");
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* A plan for more features than the space has leaves its certificate room. */
@@ -195,14 +174,12 @@ static void what_the_model_leaves_is_used(void **state)
     struct engine_options options = options_of();
     const struct certificate_limits none = {.candidates = 100, .bytes = 0};
     options.model_bytes = engine_fixed_bytes(&options, D) + WHOLE.bytes;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 3);
+    struct shell shell = start_run(&options, 3);
     struct certificate_snapshot snapshot;
     take(&shell, &none, &snapshot);
     assert_int_equal(snapshot.asked + snapshot.open, PAIRS);
     certificate_snapshot_free(&snapshot);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void moments_are_waited_for(void **state)
@@ -210,31 +187,12 @@ static void moments_are_waited_for(void **state)
     (void)state;
     struct engine_options options = options_of();
     options.moments_interval = 2000000; /* since the epoch: later than this run */
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1000);
     expect_reason(&shell, &WHOLE, "no moments");
-    stop(&shell);
-    cluster_free(cluster);
-}
-
-static void skip_all(struct shell *shell)
-{
-    struct error error;
-    for (size_t k = 0, labels = 0; k < shell->cluster->entries; k++) {
-        struct entry entry;
-        char request_id[ID_TEXT_SIZE];
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
-        if (entry.kind != ENTRY_SELECTED)
-            continue;
-        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
-        give_label(shell, (int64_t)labels++, request_id, OUTCOME_SKIP);
-    }
+    finish(&shell);
 }
 
 static void pairs_that_told_nothing_are_none(void **state)
@@ -243,19 +201,17 @@ static void pairs_that_told_nothing_are_none(void **state)
     struct error error;
     struct engine_options options = options_of();
     options.budget_per_second = 1e-9; /* what the buckets hold at first is all there is */
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 1);
+    struct shell shell = start_run(&options, 1);
     struct certificate_snapshot snapshot;
     take(&shell, &WHOLE, &snapshot);
-    assert_int_equal(snapshot.labels, cluster->pairs);
+    assert_int_equal(snapshot.labels, shell.cluster->pairs);
     assert_int_equal(snapshot.asked + snapshot.open, PAIRS);
     certificate_snapshot_free(&snapshot);
-    skip_all(&shell);
+    answer_by(&shell, 0, 0, skips, NULL);
     turn(&shell, 1000);
     check(engine_tick(shell.engine, shell.now, &error), &error);
     expect_reason(&shell, &WHOLE, "no pair that counts was asked yet");
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_fit_that_was_read_waits_for_its_tick(void **state)
@@ -264,8 +220,7 @@ static void a_fit_that_was_read_waits_for_its_tick(void **state)
     struct error error = {ERROR_NONE, ""};
     const struct engine_options options = options_of();
     const double psi[D] = {0}, lambda = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 5);
+    struct shell shell = start_run(&options, 5);
     struct certificate_snapshot snapshot;
     const struct entry entry = {.version = LEDGER_VERSION,
                                 .digest = span_of("digest"),
@@ -284,8 +239,7 @@ static void a_fit_that_was_read_waits_for_its_tick(void **state)
     take(&shell, &WHOLE, &snapshot);
     assert_int_equal(snapshot.fit_id, 1000);
     certificate_snapshot_free(&snapshot);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* ---- solving ---- */
@@ -460,8 +414,7 @@ static void it_is_computed_when_asked_for(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 15);
+    struct shell shell = start_run(&options, 15);
     struct telling telling = tell(0);
     assert_int_equal(answer(&telling), 202);
     assert_string_equal(telling.body, "{\"reason\": \"one has been asked for\"}");
@@ -493,16 +446,14 @@ static void it_is_computed_when_asked_for(void **state)
         assert_true(metrics_get(telling.metrics, rows[k].metric, NULL, NULL) == rows[k].value);
     json_decref(root);
     telling_free(&telling);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void it_is_computed_at_intervals(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 15);
+    struct shell shell = start_run(&options, 15);
     struct telling never = tell(0), telling = tell(1);
     go_round(&telling, &shell);
     for (int k = 0; k < 10; k++)
@@ -512,16 +463,14 @@ static void it_is_computed_at_intervals(void **state)
     assert_false(told(&never));
     telling_free(&telling);
     telling_free(&never);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void an_answer_says_why_there_is_none(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct telling telling = tell(0);
     assert_int_equal(answer(&telling), 202);
     certificate_tick(telling.certificate, shell.engine);
@@ -529,22 +478,19 @@ static void an_answer_says_why_there_is_none(void **state)
     assert_string_equal(telling.body, "{\"reason\": \"no feature space has a scale yet\"}");
     assert_false(told(&telling));
     telling_free(&telling);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void its_end_does_not_wait_for_a_solve(void **state)
 {
     (void)state;
     const struct engine_options options = options_of();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_run(cluster, &options, 15);
+    struct shell shell = start_run(&options, 15);
     struct telling telling = tell(0);
     answer(&telling);
     certificate_tick(telling.certificate, shell.engine);
     telling_free(&telling); /* the sanitizer finds what is left */
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

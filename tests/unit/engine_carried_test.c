@@ -48,16 +48,6 @@ static void give_all_again(struct shell *shell, const char *space, int64_t epoch
     }
 }
 
-static struct entry entry_at(const struct shell *shell, size_t k)
-{
-    struct error error;
-    struct entry entry;
-    check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry, NULL,
-                                 &error),
-          &error);
-    return entry;
-}
-
 static bool is_carried(const struct entry *entry)
 {
     return entry->kind == ENTRY_LABELLED && entry->labelled.origin == ORIGIN_CARRIED;
@@ -79,18 +69,17 @@ static int64_t carried(struct shell *shell)
 }
 
 /* Space "space" with labels, and nobody asks any more. */
-static struct shell start_labelled_with(struct cluster *cluster, struct engine_options options,
-                                        int64_t *labels)
+static struct shell start_labelled_with(struct engine_options options, int64_t *labels)
 {
     options.pool_max = 2 * POOL;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     *labels = run(&shell, 10, 0);
     return shell;
 }
 
-static struct shell start_labelled(struct cluster *cluster, int64_t *labels)
+static struct shell start_labelled(int64_t *labels)
 {
-    return start_labelled_with(cluster, options_of(), labels);
+    return start_labelled_with(options_of(), labels);
 }
 
 /* All completions again in a space, until it is current. */
@@ -134,9 +123,8 @@ static void assert_is_difference(const struct entry_labelled *labelled, const ch
 static void a_label_is_carried_as_it_was_given_with_x_of_the_new_space(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     int64_t counted = engine_stats(shell.engine)->labels_counted;
     assert_true(counted > 50);
     give_all_again(&shell, "wider", 1);
@@ -147,7 +135,7 @@ static void a_label_is_carried_as_it_was_given_with_x_of_the_new_space(void **st
     assert_int_equal(carried(&shell), counted);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, counted);
     assert_int_equal(count_carried(&shell), counted);
-    for (size_t k = 0; k < cluster->entries; k++) {
+    for (size_t k = 0; k < shell.cluster->entries; k++) {
         const struct entry entry = entry_at(&shell, k);
         if (!is_carried(&entry))
             continue;
@@ -164,17 +152,15 @@ static void a_label_is_carried_as_it_was_given_with_x_of_the_new_space(void **st
         assert_true(now.probability_left == then->probability_left);
         assert_is_difference(&now, "wider", engine_view(shell.engine).scale);
     }
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void nothing_is_carried_twice_and_a_restart_agrees(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     size_t count = count_carried(&shell);
     assert_true(count > 50);
@@ -185,12 +171,12 @@ static void nothing_is_carried_twice_and_a_restart_agrees(void **state)
     stop(&shell);
     struct engine_options options = options_of();
     options.pool_max = 2 * POOL;
-    shell = start_with(cluster, &options, now);
+    shell = start_with(shell.cluster, &options, now);
     struct error error;
     check(engine_tick(shell.engine, now, &error), &error);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
-    int64_t committed = cluster->committed[INPUT_COMPLETIONS][0].next;
+    int64_t committed = shell.cluster->committed[INPUT_COMPLETIONS][0].next;
     assert_true(engine_next(shell.engine, INPUT_COMPLETIONS, 0) < committed);
     for (int32_t partition = 0; partition < PARTITIONS; partition++) {
         while (engine_next(shell.engine, INPUT_COMPLETIONS, partition) < 2 * PER_PARTITION)
@@ -202,8 +188,7 @@ static void nothing_is_carried_twice_and_a_restart_agrees(void **state)
         turn(&shell, 1100);
     assert_int_equal(carried(&shell), 0);
     assert_int_equal(count_carried(&shell), count);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* An open request of a space; its completions come again in another. */
@@ -234,18 +219,12 @@ static void answer_as(struct shell *shell, int64_t offset, const char *label_id,
                       const char *request_id, const char *supersedes, enum label_outcome outcome,
                       const char *annotator)
 {
-    struct error error;
-    const struct label label = {.label_id = span_of(label_id),
-                                .request_id = span_of(request_id),
-                                .supersedes = span_of(supersedes),
-                                .annotator_id = span_of(annotator),
-                                .outcome = outcome,
-                                .probability_left = (double)NAN,
-                                .confidence = 1,
-                                .lead_time = -1};
-    const struct source source = {
-        .input = INPUT_LABELS, .offset = offset, .timestamp = shell->now, .value = span_of("raw")};
-    check(engine_label(shell->engine, &source, &label, &error), &error);
+    give_answer(shell, offset,
+                (struct label){.label_id = span_of(label_id),
+                               .request_id = span_of(request_id),
+                               .supersedes = span_of(supersedes),
+                               .annotator_id = span_of(annotator),
+                               .outcome = outcome});
     turn(shell, 10);
 }
 
@@ -268,28 +247,25 @@ static struct entry last_carried(const struct shell *shell)
 static void who_gave_it_is_carried_too(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     open_in(&shell, request_id);
     answer_as(&shell, labels++, "first", request_id, "", OUTCOME_LEFT, "ann");
     assert_true(span_equal(last_carried(&shell).labelled.annotator_id, span_of("ann")));
     answer_as(&shell, labels++, "second", request_id, "first", OUTCOME_LEFT, "bob");
     assert_true(span_equal(last_carried(&shell).labelled.annotator_id, span_of("bob")));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void
 a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     struct id request = open_in(&shell, request_id);
     int64_t count = carried(&shell);
@@ -309,8 +285,7 @@ a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it(
     answer(&shell, labels++, "very last", request_id, "other", OUTCOME_SKIP);
     assert_int_equal(says(in_wider(&shell, request)), OUTCOME_SKIP);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, counted - 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void what_turns_out_to_be_bad_is_carried_where_that_tells_nothing(void **state)
@@ -318,10 +293,9 @@ static void what_turns_out_to_be_bad_is_carried_where_that_tells_nothing(void **
     (void)state;
     struct engine_options options = options_of();
     options.labels_both_bad = BOTH_BAD_IGNORE;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled_with(cluster, options, &labels);
+    struct shell shell = start_labelled_with(options, &labels);
     change_space(&shell, "wider", 1);
     struct id request = open_in(&shell, request_id);
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
@@ -331,34 +305,30 @@ static void what_turns_out_to_be_bad_is_carried_where_that_tells_nothing(void **
     assert_float_equal(last_carried(&shell).labelled.probability_left, .5, 0);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, counted - 1);
     assert_int_equal(carried(&shell), count + 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_skip_is_not_carried(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     struct id request = open_in(&shell, request_id);
     answer(&shell, labels++, "skip", request_id, "", OUTCOME_SKIP);
     assert_null(in_wider(&shell, request));
     answer(&shell, labels++, "answer", request_id, "skip", OUTCOME_RIGHT);
     assert_int_equal(says(in_wider(&shell, request)), OUTCOME_RIGHT);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void an_answer_given_in_the_new_space_is_not_replaced(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE], there[ID_TEXT_SIZE], name[64];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     struct id request = open_in(&shell, request_id);
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
@@ -367,17 +337,15 @@ static void an_answer_given_in_the_new_space_is_not_replaced(void **state)
     answer(&shell, labels++, "here", there, name, OUTCOME_TIE);
     answer(&shell, labels++, "second", request_id, "first", OUTCOME_RIGHT);
     assert_int_equal(says(in_wider(&shell, request)), OUTCOME_TIE);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     change_space(&shell, "wider", 1);
     struct id request = open_in(&shell, request_id);
     for (int32_t k = 0; k < PARTITIONS; k++)
@@ -388,7 +356,7 @@ static void the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool(
     stop(&shell);
     struct engine_options options = options_of();
     options.pool_max = 2 * POOL;
-    shell = start_with(cluster, &options, now);
+    shell = start_with(shell.cluster, &options, now);
     for (int32_t partition = 0; partition < PARTITIONS; partition++) {
         while (engine_next(shell.engine, INPUT_COMPLETIONS, partition) < 2 * PER_PARTITION)
             give_again(&shell, partition,
@@ -399,24 +367,21 @@ static void the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool(
     turn(&shell, 100);
     assert_int_equal(carried(&shell), 1);
     assert_int_equal(says(in_wider(&shell, request)), OUTCOME_LEFT);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_third_space_has_each_label_once_whichever_way_it_came(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     int64_t labels;
-    struct shell shell = start_labelled(cluster, &labels);
+    struct shell shell = start_labelled(&labels);
     int64_t counted = engine_stats(shell.engine)->labels_counted;
     change_space(&shell, "wider", 1);
     assert_int_equal(carried(&shell), counted);
     change_space(&shell, "third space", 2);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, counted);
     assert_int_equal(carried(&shell), 2 * counted);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void the_way_does_not_change_the_name(void **state)
@@ -473,16 +438,14 @@ static void a_forged_label_in_the_place_of_a_carried_one_stops_nobody(void **sta
     (void)state;
     static const size_t LENGTHS[] = {1, WIDE};
     for (int k = 0; k < 4; k++) {
-        struct cluster *cluster = cluster_new();
         int64_t labels;
-        struct shell shell = start_labelled(cluster, &labels);
+        struct shell shell = start_labelled(&labels);
         int64_t counted = engine_stats(shell.engine)->labels_counted;
         forge_carried(&shell, k % 2 == 0, LENGTHS[k / 2]);
         change_space(&shell, "wider", 1);
         bool replaced = k == 2; /* it could have been one of ours */
         assert_int_equal(carried(&shell), counted - !replaced);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 

@@ -96,14 +96,34 @@ static inline struct contracts *load_contracts(void)
     return contracts;
 }
 
+/* Entry k of the ledger; it is valid as long as the cluster is. */
+static inline struct entry entry_at(const struct shell *shell, size_t k)
+{
+    struct error error;
+    struct entry entry;
+    check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry, NULL,
+                                 &error),
+          &error);
+    return entry;
+}
+
+/* The first entry of a kind. */
+static inline struct entry first_of(const struct shell *shell, enum entry_kind kind)
+{
+    for (size_t k = 0; k < shell->cluster->entries; k++) {
+        const struct entry entry = entry_at(shell, k);
+        if (entry.kind == kind)
+            return entry;
+    }
+    fail_msg("no entry of kind %d", (int)kind);
+    return (struct entry){0};
+}
+
 static inline void read_ledger(struct shell *shell)
 {
     struct error error;
     for (; shell->read < shell->cluster->entries; shell->read++) {
-        struct entry entry;
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[shell->read].bytes,
-                                     &entry, NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, shell->read);
         check(engine_entry(shell->engine, &entry, shell->cluster->ledger[shell->read].partition,
                            shell->cluster->ledger[shell->read].offset, &error),
               &error);
@@ -207,6 +227,12 @@ static inline void cluster_free(struct cluster *cluster)
     free(cluster);
 }
 
+static inline void finish(struct shell *shell)
+{
+    stop(shell);
+    cluster_free(shell->cluster);
+}
+
 /* Offset k of partition p is completion k % POOL of a prompt; every third is a copy of the one
  * before. */
 static inline void give_completion_of(struct shell *shell, int32_t partition, int64_t offset,
@@ -259,61 +285,96 @@ static inline void give_completions(struct shell *shell, int64_t to)
     }
 }
 
-static inline bool give_label(struct shell *shell, int64_t offset, const char *request_id,
-                              enum label_outcome outcome)
+/* A label of confidence 1 unless it says another. */
+static inline void give_answer(struct shell *shell, int64_t offset, struct label label)
 {
     struct error error;
     struct buffer record = {.maximum = 4096};
-    const struct label label = {.request_id = span_of(request_id),
-                                .outcome = outcome,
-                                .probability_left = (double)NAN,
-                                .confidence = 1,
-                                .lead_time = -1};
+    label.probability_left = (double)NAN;
+    label.lead_time = -1;
+    label.confidence = label.confidence == 0 ? 1 : label.confidence;
     check(contracts_encode_label(shell->contracts, &label, &record, &error), &error);
     const struct source source = {.input = INPUT_LABELS,
                                   .offset = offset,
                                   .timestamp = shell->now,
                                   .value = {record.data, record.size}};
-    bool done = engine_label(shell->engine, &source, &label, &error);
-    check(done, &error);
+    check(engine_label(shell->engine, &source, &label, &error), &error);
     buffer_free(&record);
-    return done;
 }
 
-/* Answers every SELECTED of the ledger from entry `from` on by the sign of its first feature. */
-static inline int64_t answer_all(struct shell *shell, size_t from, int64_t offset)
+static inline void give_label(struct shell *shell, int64_t offset, const char *request_id,
+                              enum label_outcome outcome)
 {
-    struct error error;
+    give_answer(shell, offset,
+                (struct label){.request_id = span_of(request_id), .outcome = outcome});
+}
+
+/* Who answers, knowing the first feature of x: everything of the label but its request. */
+typedef struct label labeller(void *context, int64_t offset, float x);
+
+static inline struct label by_sign(void *context, int64_t offset, float x)
+{
+    (void)context, (void)offset;
+    return (struct label){.outcome = x > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT};
+}
+
+static inline struct label skips(void *context, int64_t offset, float x)
+{
+    (void)context, (void)offset, (void)x;
+    return (struct label){.outcome = OUTCOME_SKIP};
+}
+
+/* Answers every SELECTED of the ledger from entry `from` on. */
+static inline int64_t answer_by(struct shell *shell, size_t from, int64_t offset, labeller *answers,
+                                void *context)
+{
     for (size_t k = from; k < shell->cluster->entries; k++) {
-        struct entry entry;
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, k);
         if (entry.kind != ENTRY_SELECTED)
             continue;
         float x;
-        char request_id[64];
         memcpy(&x, entry.selected.x.data, sizeof x);
-        snprintf(request_id, sizeof request_id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
-        give_label(shell, offset++, request_id, x > 0 ? OUTCOME_LEFT : OUTCOME_RIGHT);
+        struct label label = answers(context, offset, x);
+        label.request_id = entry.selected.request_id;
+        give_answer(shell, offset++, label);
     }
     return offset;
 }
 
+static inline int64_t answer_all(struct shell *shell, size_t from, int64_t offset)
+{
+    return answer_by(shell, from, offset, by_sign, NULL);
+}
+
 /* The whole loop: completions, picks, labels, until `rounds` are over. */
-static inline int64_t run(struct shell *shell, int rounds, int64_t labels)
+static inline int64_t run_by(struct shell *shell, int rounds, int64_t labels, labeller *answers,
+                             void *context)
 {
     size_t answered = 0;
     give_completions(shell, PROMPTS / 2 * POOL);
     turn(shell, 2000);
     for (int k = 0; k < rounds; k++) {
         size_t entries = shell->cluster->entries;
-        labels = answer_all(shell, answered, labels);
+        labels = answer_by(shell, answered, labels, answers, context);
         answered = entries;
         turn(shell, 500);
     }
     return labels;
+}
+
+static inline int64_t run(struct shell *shell, int rounds, int64_t labels)
+{
+    return run_by(shell, rounds, labels, by_sign, NULL);
+}
+
+/* A run whose last event is a tick; no answer came since. */
+static inline struct shell start_run(const struct engine_options *options, int rounds)
+{
+    struct error error;
+    struct shell shell = start_with(cluster_new(), options, 1000000);
+    run(&shell, rounds, 0);
+    check(engine_tick(shell.engine, shell.now, &error), &error);
+    return shell;
 }
 
 #endif

@@ -32,9 +32,9 @@ static void withdraw(struct shell *shell, struct id request)
 }
 
 /* A shell that has asked as many pairs as may be under way. */
-static struct shell start_full(struct cluster *cluster)
+static struct shell start_full(void)
 {
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
     for (int k = 0; k < 40; k++)
         turn(&shell, 200);
@@ -61,9 +61,8 @@ static double trace_of(struct shell *shell)
 static void a_withdrawn_request_leaves_sigma_and_its_slot_is_given_to_another_pair(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_full(cluster);
-    size_t pairs = cluster->pairs;
+    struct shell shell = start_full();
+    size_t pairs = shell.cluster->pairs;
     double trace = trace_of(&shell);
     struct id withdrawn[3];
     for (size_t k = 0; k < 3; k++) {
@@ -74,19 +73,18 @@ static void a_withdrawn_request_leaves_sigma_and_its_slot_is_given_to_another_pa
     assert_true(trace_of(&shell) > trace);
     for (int k = 0; k < 40; k++)
         turn(&shell, 200);
-    assert_int_equal(cluster->pairs, pairs + 3); /* and none of them a pair that was asked before */
+    /* And none of them a pair that was asked before. */
+    assert_int_equal(shell.cluster->pairs, pairs + 3);
     assert_int_equal(engine_stats(shell.engine)->requests_open, 40);
     for (size_t k = 0; k < 3; k++)
         assert_true(requests_find(engine_requests(shell.engine), withdrawn[k])->withdrawn);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void withdrawing_again_changes_nothing_and_a_restart_agrees(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_full(cluster);
+    struct shell shell = start_full();
     char once[ID_TEXT_SIZE], twice[ID_TEXT_SIZE], restored[ID_TEXT_SIZE];
     struct id request = first_open(&shell)->id;
     withdraw(&shell, request);
@@ -97,19 +95,17 @@ static void withdrawing_again_changes_nothing_and_a_restart_agrees(void **state)
     assert_string_equal(once, twice);
     int64_t now = shell.now;
     stop(&shell);
-    shell = start(cluster, now);
+    shell = start(shell.cluster, now);
     engine_digest(shell.engine, restored);
     assert_string_equal(once, restored);
     assert_true(requests_find(engine_requests(shell.engine), request)->withdrawn);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_label_for_a_withdrawn_request_still_counts(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_full(cluster);
+    struct shell shell = start_full();
     char text[ID_TEXT_SIZE];
     const struct request *request = first_open(&shell);
     struct id id = request->id;
@@ -125,9 +121,8 @@ static void a_label_for_a_withdrawn_request_still_counts(void **state)
     assert_true(request_informative(requests_find(engine_requests(shell.engine), id)));
     turn(&shell, 0);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, 1);
-    assert_int_equal(cluster->dead_letters, 0);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->dead_letters, 0);
+    finish(&shell);
 }
 
 /* A label of history number k: about a pair of its own, x by a generator, left by its sign. */
@@ -180,8 +175,7 @@ static void import_history(struct shell *shell)
 static void imported_labels_enter_sigma_and_the_fit_and_a_restart_agrees(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_full(cluster);
+    struct shell shell = start_full();
     char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
     double trace = trace_of(&shell);
     import_history(&shell);
@@ -200,43 +194,24 @@ static void imported_labels_enter_sigma_and_the_fit_and_a_restart_agrees(void **
     engine_digest(shell.engine, before);
     int64_t now = shell.now;
     stop(&shell);
-    shell = start(cluster, now);
+    shell = start(shell.cluster, now);
     assert_true(fabs(trace_of(&shell) / trace - 1) < 1e-9);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
-    stop(&shell);
-    cluster_free(cluster);
-}
-
-/* The first entry of a kind; it lives as long as the cluster. */
-static struct entry first_of(struct shell *shell, enum entry_kind kind)
-{
-    struct error error;
-    struct entry entry = {0};
-    for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
-        if (entry.kind == kind)
-            return entry;
-    }
-    fail_msg("no entry of kind %d", (int)kind);
-    return entry;
+    finish(&shell);
 }
 
 static void the_first_pick_knows_a_history_that_stood_there_before(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     import_history(&shell);
     give_completions(&shell, PROMPTS / 2 * POOL);
     for (int k = 0; k < 5; k++)
         turn(&shell, 500);
     assert_int_equal(first_of(&shell, ENTRY_SELECTED).selected.fit_id, 1);
     assert_int_equal(first_of(&shell, ENTRY_FIT).fit.labels, HISTORY);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* True when the pair of `asked` was asked by the shell. */
@@ -273,8 +248,7 @@ static void an_imported_pair_is_not_asked_again_and_is_no_pick_of_its_pool(void 
 static void a_label_by_its_pair_answers_what_was_asked_not_what_was_imported(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_full(cluster);
+    struct shell shell = start_full();
     const struct request *request = first_open(&shell);
     const struct requests *requests = engine_requests(shell.engine);
     struct id id = request->id;
@@ -282,23 +256,11 @@ static void a_label_by_its_pair_answers_what_was_asked_not_what_was_imported(voi
     identity_format(request_pair(requests, request), pair_id);
     import_label(&shell, 0, request_prompt_id(requests, request),
                  request_left_id(requests, request), request_right_id(requests, request));
-    struct error error;
-    struct buffer record = {.maximum = 4096};
-    const struct label label = {.pair_id = span_of(pair_id),
-                                .outcome = OUTCOME_LEFT,
-                                .probability_left = (double)NAN,
-                                .confidence = 1,
-                                .lead_time = -1};
-    check(contracts_encode_label(shell.contracts, &label, &record, &error), &error);
-    const struct source source = {
-        .input = INPUT_LABELS, .timestamp = shell.now, .value = {record.data, record.size}};
-    check(engine_label(shell.engine, &source, &label, &error), &error);
-    buffer_free(&record);
+    give_answer(&shell, 0, (struct label){.pair_id = span_of(pair_id), .outcome = OUTCOME_LEFT});
     turn(&shell, 0);
     assert_true(request_informative(requests_find(requests, id)));
     assert_int_equal(engine_stats(shell.engine)->labels_counted, 2);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* A request of a prompt of its own in a partition, as if another worker had asked it at a time. */
@@ -337,44 +299,40 @@ static void forge_selected(struct shell *shell, int32_t partition, int64_t issue
 static void a_request_from_the_future_does_not_empty_the_hour(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.budget_per_second = 0;
     options.budget_limits.per_hour = 20;
     options.budget_in_flight = 1000;
     options.features_scale = 1;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     run(&shell, 5, 0);
-    assert_int_equal(cluster->pairs, 20);
+    assert_int_equal(shell.cluster->pairs, 20);
     for (int32_t k = 0; k < PARTITIONS; k++)
         forge_selected(&shell, k, shell.now + 7200000, 1, 0);
     assert_int_equal(engine_stats(shell.engine)->entries_refused, PARTITIONS);
     assert_non_null(strstr(engine_refusal(shell.engine), "issued_at: lies behind"));
     for (int k = 0; k < 5; k++)
         turn(&shell, 500);
-    assert_int_equal(cluster->pairs, 20);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->pairs, 20);
+    finish(&shell);
 }
 
 static void a_forged_request_does_not_stop_the_picks(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.features_scale = 1;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     int64_t labels = run(&shell, 2, 0);
-    size_t pairs = cluster->pairs;
+    size_t pairs = shell.cluster->pairs;
     forge_selected(&shell, 0, shell.now, 1, 3e38f);
     assert_int_equal(engine_stats(shell.engine)->entries_refused, 1);
     assert_non_null(strstr(engine_refusal(shell.engine), "x[1]: 3e+38 is farther than 200000"));
     forge_selected(&shell, 1, shell.now, REQUEST_SLOT_MAX, 0);
     run(&shell, 3, labels);
-    assert_true(cluster->pairs > pairs);
+    assert_true(shell.cluster->pairs > pairs);
     assert_int_equal(engine_stats(shell.engine)->entries_refused, 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

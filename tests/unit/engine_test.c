@@ -6,29 +6,27 @@
 static void pairs_come_once_there_is_a_scale_and_stop_at_the_budget(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     char why[200];
     give_completions(&shell, 49 / 2 * POOL);
     turn(&shell, 1000);
-    assert_int_equal(cluster->pairs, 0);
+    assert_int_equal(shell.cluster->pairs, 0);
     assert_true(engine_obstacle(shell.engine, why, sizeof why));
     assert_non_null(strstr(why, "48 of 50"));
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 1000);
-    assert_int_equal(cluster->pairs, 0); /* SPACE is written, and in force once it is read */
+    assert_int_equal(shell.cluster->pairs, 0); /* SPACE is written, and in force once it is read */
     turn(&shell, 0);
     assert_false(engine_obstacle(shell.engine, why, sizeof why));
-    assert_int_equal(cluster->pairs, 10); /* the burst */
+    assert_int_equal(shell.cluster->pairs, 10); /* the burst */
     for (int k = 0; k < 100; k++)
         turn(&shell, 100);
-    assert_int_equal(cluster->pairs, 40); /* the most under way */
+    assert_int_equal(shell.cluster->pairs, 40); /* the most under way */
     const struct engine_stats *stats = engine_stats(shell.engine);
     assert_int_equal(stats->requests_open, 40);
     assert_int_equal(stats->pools_ready, PROMPTS);
     assert_true(stats->pairs[ARM_CONTROL] > 0 && stats->pairs[ARM_SELECTED] > 20);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void the_same_events_give_the_same_bytes(void **state)
@@ -50,16 +48,11 @@ static void the_same_events_give_the_same_bytes(void **state)
 static void no_pair_is_asked_twice_nor_a_copy_with_its_original(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
-    struct error error;
+    struct shell shell = start(cluster_new(), 1000000);
     run(&shell, 60, 0);
-    assert_true(cluster->pairs > 300);
-    for (size_t k = 0; k < cluster->entries; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
+    assert_true(shell.cluster->pairs > 300);
+    for (size_t k = 0; k < shell.cluster->entries; k++) {
+        struct entry entry = entry_at(&shell, k);
         if (entry.kind != ENTRY_SELECTED)
             continue;
         float x[D];
@@ -67,42 +60,34 @@ static void no_pair_is_asked_twice_nor_a_copy_with_its_original(void **state)
         assert_true(x[0] != 0 || x[1] != 0);
         assert_false(span_equal(entry.selected.left_id, entry.selected.right_id));
         assert_true(entry.selected.propensity > 0 && entry.selected.propensity <= 1);
-        char id[64];
-        snprintf(id, sizeof id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
         for (size_t other = 0; other < k; other++) {
-            struct entry earlier;
-            check(contracts_decode_entry(shell.contracts, cluster->ledger[other].bytes, &earlier,
-                                         NULL, &error),
-                  &error);
+            const struct entry earlier = entry_at(&shell, other);
             if (earlier.kind == ENTRY_SELECTED)
-                assert_false(span_equal(earlier.selected.request_id, span_of(id)));
+                assert_false(span_equal(earlier.selected.request_id, entry.selected.request_id));
         }
     }
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_restart_arrives_at_the_same_state_and_asks_nothing_again(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     int64_t labels = run(&shell, 30, 0);
     turn(&shell, 1);
     const struct engine_stats before = *engine_stats(shell.engine);
-    size_t pairs = cluster->pairs;
+    size_t pairs = shell.cluster->pairs;
     int64_t now = shell.now;
     stop(&shell);
     assert_true(before.fit_id > 2);
 
-    shell = start(cluster, now);
+    shell = start(shell.cluster, now);
     assert_true(engine_reread_left(shell.engine) > 0);
     give_completions(&shell, PROMPTS / 2 * POOL);
     assert_int_equal(engine_reread_left(shell.engine), 0);
     turn(&shell, 0);
     const struct engine_stats after = *engine_stats(shell.engine);
-    assert_int_equal(cluster->pairs, pairs);
+    assert_int_equal(shell.cluster->pairs, pairs);
     assert_int_equal(after.requests, before.requests);
     assert_int_equal(after.requests_open, before.requests_open);
     assert_int_equal(after.labels_counted, before.labels_counted);
@@ -116,9 +101,8 @@ static void a_restart_arrives_at_the_same_state_and_asks_nothing_again(void **st
     assert_true(again > labels);
     for (int k = 0; k < 20; k++)
         turn(&shell, 500);
-    assert_true(cluster->pairs > pairs);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_true(shell.cluster->pairs > pairs);
+    finish(&shell);
 }
 
 static void moments_are_counted_once_over_restarts(void **state)
@@ -126,7 +110,6 @@ static void moments_are_counted_once_over_restarts(void **state)
     (void)state;
     struct cluster *cluster = cluster_new();
     int64_t pools = 0, now = 1000000;
-    struct error error;
     for (int round = 1; round <= 6; round++) {
         struct shell shell = start(cluster, now);
         /* Ends in the middle of a prompt, so that pools reach over every restart. */
@@ -136,12 +119,10 @@ static void moments_are_counted_once_over_restarts(void **state)
         now = shell.now;
         stop(&shell);
     }
-    struct contracts *contracts = load_contracts();
+    const struct shell reader = {.contracts = load_contracts(), .cluster = cluster};
     int64_t next[PARTITIONS] = {0};
     for (size_t k = 0; k < cluster->entries; k++) {
-        struct entry entry;
-        check(contracts_decode_entry(contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-              &error);
+        const struct entry entry = entry_at(&reader, k);
         if (entry.kind != ENTRY_MOMENTS)
             continue;
         assert_int_equal(entry.moments.from, next[entry.moments.completions_partition]);
@@ -149,46 +130,43 @@ static void moments_are_counted_once_over_restarts(void **state)
         pools += entry.moments.pools;
     }
     assert_int_equal(pools, PROMPTS);
-    contracts_free(contracts);
+    contracts_free(reader.contracts);
     cluster_free(cluster);
 }
 
 static void an_early_label_waits_and_holds_its_offset(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     char unknown[ID_TEXT_SIZE];
     identity_format(identity_of(span_of("nobody asked")), unknown);
     give_label(&shell, 0, unknown, OUTCOME_LEFT);
     give_label(&shell, 1, "not an id", OUTCOME_LEFT);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 1);
-    assert_non_null(strstr(cluster->last_reason, "request_id"));
-    assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 0);
+    assert_int_equal(shell.cluster->dead_letters, 1);
+    assert_non_null(strstr(shell.cluster->last_reason, "request_id"));
+    assert_int_equal(shell.cluster->committed[INPUT_LABELS][0].next, 0);
     assert_int_equal(engine_stats(shell.engine)->labels_waiting, 1);
     check(engine_ledger_passed(shell.engine, engine_ticket(shell.engine), &error), &error);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 2);
-    assert_non_null(strstr(cluster->last_reason, "aborted-or-unknown"));
-    assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 2);
+    assert_int_equal(shell.cluster->dead_letters, 2);
+    assert_non_null(strstr(shell.cluster->last_reason, "aborted-or-unknown"));
+    assert_int_equal(shell.cluster->committed[INPUT_LABELS][0].next, 2);
     for (int64_t k = 2; k < 7; k++)
         give_label(&shell, k, unknown, OUTCOME_LEFT);
     assert_true(engine_waiting(shell.engine, 0) >= 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void unanswered_requests_expire_and_late_labels_still_count(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 1000);
     turn(&shell, 1000);
-    size_t pairs = cluster->pairs;
+    size_t pairs = shell.cluster->pairs;
     turn(&shell, 61000);
     const struct engine_stats *stats = engine_stats(shell.engine);
     assert_int_equal(stats->expired, (int64_t)pairs);
@@ -201,31 +179,19 @@ static void unanswered_requests_expire_and_late_labels_still_count(void **state)
     /* Behind labels.late they are refused. */
     turn(&shell, 100000);
     turn(&shell, 100000);
-    size_t before = cluster->dead_letters;
-    char first[64] = "";
-    struct error error;
-    for (size_t k = 0; k < cluster->entries && first[0] == '\0'; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
-        if (entry.kind == ENTRY_SELECTED)
-            snprintf(first, sizeof first, "%.*s", (int)entry.selected.request_id.size,
-                     entry.selected.request_id.data);
-    }
-    give_label(&shell, late, first, OUTCOME_LEFT);
+    size_t before = shell.cluster->dead_letters;
+    const struct entry first = first_of(&shell, ENTRY_SELECTED);
+    give_answer(&shell, late, (struct label){.request_id = first.selected.request_id});
     turn(&shell, 100);
-    assert_int_equal(cluster->dead_letters, before + 1);
-    assert_non_null(strstr(cluster->last_reason, "too late"));
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->dead_letters, before + 1);
+    assert_non_null(strstr(shell.cluster->last_reason, "too late"));
+    finish(&shell);
 }
 
 static void the_share_that_comes_back_is_learned(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     const struct engine_stats *stats = engine_stats(shell.engine);
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 1000);
@@ -235,7 +201,7 @@ static void the_share_that_comes_back_is_learned(void **state)
     size_t from = 0;
     int64_t labels = 0;
     for (int round = 0; round < 12; round++) {
-        size_t entries = cluster->entries;
+        size_t entries = shell.cluster->entries;
         if (round % 2 == 0)
             labels = answer_all(&shell, from, labels);
         from = entries;
@@ -248,49 +214,31 @@ static void the_share_that_comes_back_is_learned(void **state)
     if (!(stats->return_rate > .4 && stats->return_rate < .8))
         fail_msg("return rate %g, %g of %g answered", stats->return_rate,
                  (double)stats->labels_counted, decided);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_skip_frees_the_slot_and_tells_nothing(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 1000);
     turn(&shell, 1000);
     const struct engine_stats *stats = engine_stats(shell.engine);
     assert_int_equal(stats->requests_open, 10);
-    size_t entries = cluster->entries;
-    struct error error;
-    int64_t offset = 0;
-    for (size_t k = 0; k < entries; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
-        char id[64];
-        if (entry.kind != ENTRY_SELECTED)
-            continue;
-        snprintf(id, sizeof id, "%.*s", (int)entry.selected.request_id.size,
-                 entry.selected.request_id.data);
-        give_label(&shell, offset++, id, OUTCOME_SKIP);
-    }
+    answer_by(&shell, 0, 0, skips, NULL);
     /* Nothing under way, nothing learnt: the trace is that of the prior again. */
     assert_int_equal(engine_stats(shell.engine)->outcomes[OUTCOME_SKIP], 10);
     turn(&shell, 0);
     assert_int_equal(stats->labels_counted, 0);
     assert_int_equal(stats->requests_open, 0);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     give_completion(&shell, 0, 0);
     const float features[D + 1] = {1, 2, 3, 4, 5};
@@ -304,25 +252,24 @@ static void bad_completions_are_dead_letters_and_the_good_go_on(void **state)
                                     COMPLETION_ABSENT};
     check(engine_completion(shell.engine, &source, &completion, &error), &error);
     turn(&shell, 10);
-    assert_non_null(strstr(cluster->last_reason, "features: has 5 values"));
+    assert_non_null(strstr(shell.cluster->last_reason, "features: has 5 values"));
     source.offset = 2;
     completion.dimension = D;
     completion.feature_space = span_of("other");
     check(engine_completion(shell.engine, &source, &completion, &error), &error);
     turn(&shell, 10);
-    assert_non_null(strstr(cluster->last_reason, "feature_space"));
+    assert_non_null(strstr(shell.cluster->last_reason, "feature_space"));
     source.offset = 3;
     check(engine_reject(shell.engine, &source, "decode", "broken", &error), &error);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 3);
+    assert_int_equal(shell.cluster->dead_letters, 3);
     give_completion(&shell, 0, 4);
     turn(&shell, 10);
     assert_int_equal(engine_stats(shell.engine)->completions, 2);
-    assert_int_equal(cluster->committed[INPUT_COMPLETIONS][0].next, 5);
+    assert_int_equal(shell.cluster->committed[INPUT_COMPLETIONS][0].next, 5);
     /* Its low-water is the first completion that a pool still holds. */
-    assert_int_equal(cluster->committed[INPUT_COMPLETIONS][0].low_water, 0);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->committed[INPUT_COMPLETIONS][0].low_water, 0);
+    finish(&shell);
 }
 
 /* A completion of `size` bytes of text for a prompt of its own. */
@@ -346,11 +293,10 @@ static void give_text(struct shell *shell, int64_t offset, size_t size)
 static void a_long_completion_costs_a_full_memory_few_of_its_pools(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.limits_text = 8 << 20;
     options.pools_bytes = 4 << 20;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     const struct engine_stats *stats = engine_stats(shell.engine);
     int64_t offset = 0;
     while (stats->pools_closed[POOL_MEMORY] == 0)
@@ -361,41 +307,39 @@ static void a_long_completion_costs_a_full_memory_few_of_its_pools(void **state)
     give_text(&shell, offset++, 9000);
     give_text(&shell, offset++, 50000);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 0);
+    assert_int_equal(shell.cluster->dead_letters, 0);
     assert_int_equal(stats->completions, offset);
     assert_true(stats->pools_open > full / 2);
     /* What can never fit closes nothing. */
     full = stats->pools_open;
     give_text(&shell, offset++, 5 << 20);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 1);
-    assert_non_null(strstr(cluster->last_reason, "memory.limit"));
+    assert_int_equal(shell.cluster->dead_letters, 1);
+    assert_non_null(strstr(shell.cluster->last_reason, "memory.limit"));
     assert_in_range(stats->pools_open, full - 10, full);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_space_beyond_the_planned_memory_is_refused(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.features_scale = 1;
     options.model_bytes = engine_fixed_bytes(&options, 2 * D);
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_completion_of(&shell, 0, 0, "wide", 0, 4 * D);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 1);
+    assert_int_equal(shell.cluster->dead_letters, 1);
     char needed[64], left[64];
     snprintf(needed, sizeof needed, "space of 16 needs %zu KiB",
              (engine_fixed_bytes(&options, 4 * D) + 1023) / 1024);
     snprintf(left, sizeof left, "memory.limit leaves %zu KiB", options.model_bytes / 1024);
-    assert_non_null(strstr(cluster->last_reason, "features: "));
-    assert_non_null(strstr(cluster->last_reason, needed));
-    assert_non_null(strstr(cluster->last_reason, left));
+    assert_non_null(strstr(shell.cluster->last_reason, "features: "));
+    assert_non_null(strstr(shell.cluster->last_reason, needed));
+    assert_non_null(strstr(shell.cluster->last_reason, left));
     give_completion_of(&shell, 0, 1, "fitting", 0, 2 * D);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, 1);
+    assert_int_equal(shell.cluster->dead_letters, 1);
     assert_int_equal(engine_stats(shell.engine)->completions, 1);
     /* One that another worker has put in force ends this one before it allocates anything. */
     struct error error;
@@ -411,18 +355,16 @@ static void a_space_beyond_the_planned_memory_is_refused(void **state)
     assert_false(engine_entry(shell.engine, &entry, 0, 77, &error));
     assert_int_equal(error.class, ERROR_FATAL);
     assert_non_null(strstr(error.message, needed));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_waiting_room_fills_by_bytes_too(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.waiting_max = 10000;
     options.waiting_bytes = 1 << 20;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct error error;
     char unknown[ID_TEXT_SIZE];
     static char record[100000];
@@ -438,8 +380,7 @@ static void a_waiting_room_fills_by_bytes_too(void **state)
     /* The other half takes what was fetched already. */
     for (int k = 0; k < 4; k++, source.offset++)
         check(engine_label(shell.engine, &source, &label, &error), &error);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* The pairs of one pool whose completions carry these prompts and domains ("": none). Returns the
@@ -531,13 +472,12 @@ static void a_prompt_that_was_cut_is_flagged(void **state)
 static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     run(&shell, 10, 0);
     const struct engine_stats *stats = engine_stats(shell.engine);
     int64_t to = PROMPTS / 2 * POOL;
-    size_t pairs = cluster->pairs;
+    size_t pairs = shell.cluster->pairs;
     /* Four times the features; the pools of the space before stay open meanwhile. */
     for (int32_t partition = 0; partition < PARTITIONS; partition++) {
         for (int64_t k = 0; k < to; k++)
@@ -552,34 +492,32 @@ static void a_newer_space_takes_over_once_it_has_a_scale(void **state)
     assert_int_equal(stats->pools_open, PROMPTS);
     assert_int_equal(stats->moments_pools, PROMPTS);
     assert_int_equal(stats->labels_counted, 0);
-    assert_true(cluster->pairs > pairs);
+    assert_true(shell.cluster->pairs > pairs);
     char survivor[ID_TEXT_SIZE], restored[ID_TEXT_SIZE];
     engine_digest(shell.engine, survivor);
     int64_t now = shell.now;
     stop(&shell);
-    shell = start(cluster, now);
+    shell = start(shell.cluster, now);
     check(engine_tick(shell.engine, now, &error), &error);
     engine_digest(shell.engine, restored);
     assert_string_equal(survivor, restored);
     /* What comes of the older space has missed its time. */
     for (int64_t k = 0; k < to; k++)
         give_completion_of(&shell, 0, to + k, "wider", 1, 4 * D);
-    size_t before = cluster->dead_letters;
+    size_t before = shell.cluster->dead_letters;
     give_completion(&shell, 0, 2 * to);
     turn(&shell, 10);
-    assert_int_equal(cluster->dead_letters, before + 1);
-    assert_non_null(strstr(cluster->last_reason, "not newer than the space 'wider'"));
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->dead_letters, before + 1);
+    assert_non_null(strstr(shell.cluster->last_reason, "not newer than the space 'wider'"));
+    finish(&shell);
 }
 
 static void scales_come_from_pools_that_are_never_open_together(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.pool_age = 20; /* of offsets, which are the records' time: three prompts */
-    struct shell shell = start_with(cluster, &options, 900000);
+    struct shell shell = start_with(cluster_new(), &options, 900000);
     char why[200];
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 0);
@@ -587,33 +525,31 @@ static void scales_come_from_pools_that_are_never_open_together(void **state)
     turn(&shell, 0);
     if (engine_obstacle(shell.engine, why, sizeof why))
         assert_non_null(strstr(why, "moments"));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void labels_beyond_the_most_are_forgotten_and_a_restart_agrees(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
     struct engine_options options = options_of();
     options.labels_max = 60;
     options.fit_every = 5;
     options.features_scale = 1;
     options.pool_age = 5000;
     options.limits_clock_ahead = 1000;
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     size_t answered = 0;
     int64_t labels = 0;
     shell.step = 100;
     for (int64_t k = 1; k <= 100; k++) {
         give_completions(&shell, k * POOL);
-        size_t entries = cluster->entries;
+        size_t entries = shell.cluster->entries;
         labels = answer_all(&shell, answered, labels);
         answered = entries;
         turn(&shell, POOL * shell.step);
     }
     const struct engine_stats *stats = engine_stats(shell.engine);
-    assert_in_range(cluster->pairs, 500, 10000);
+    assert_in_range(shell.cluster->pairs, 500, 10000);
     assert_in_range(stats->requests, 60, 400);
     assert_in_range(stats->labels_counted, 60, 65);
     char survivor[ID_TEXT_SIZE], restored[ID_TEXT_SIZE];
@@ -621,19 +557,17 @@ static void labels_beyond_the_most_are_forgotten_and_a_restart_agrees(void **sta
     engine_digest(shell.engine, survivor);
     int64_t now = shell.now;
     stop(&shell);
-    shell = start_with(cluster, &options, now);
+    shell = start_with(shell.cluster, &options, now);
     check(engine_tick(shell.engine, now, &(struct error){0}), &(struct error){0});
     engine_digest(shell.engine, restored);
     assert_string_equal(survivor, restored);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_broken_label_read_again_has_one_dead_letter(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     char unknown[ID_TEXT_SIZE];
     identity_format(identity_of(span_of("nobody asked")), unknown);
@@ -643,21 +577,19 @@ static void a_broken_label_read_again_has_one_dead_letter(void **state)
         const struct source broken = {.input = INPUT_LABELS, .offset = 2, .value = span_of("?")};
         check(engine_reject(shell.engine, &broken, "decode", "broken", &error), &error);
         turn(&shell, 10);
-        assert_int_equal(cluster->dead_letters, 2);
-        assert_int_equal(cluster->committed[INPUT_LABELS][0].next, 0);
+        assert_int_equal(shell.cluster->dead_letters, 2);
+        assert_int_equal(shell.cluster->committed[INPUT_LABELS][0].next, 0);
         int64_t now = shell.now;
         stop(&shell);
-        shell = start(cluster, now);
+        shell = start(shell.cluster, now);
     }
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void entries_of_the_version_before_are_read(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     run(&shell, 10, 0);
     char written[ID_TEXT_SIZE], before[ID_TEXT_SIZE];
@@ -666,29 +598,24 @@ static void entries_of_the_version_before_are_read(void **state)
     struct engine *other = engine_new(&options, shell.contracts, &error);
     assert_non_null(other);
     check(engine_tick(other, shell.now, &error), &error);
-    for (size_t k = 0; k < cluster->entries; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
+    for (size_t k = 0; k < shell.cluster->entries; k++) {
+        struct entry entry = entry_at(&shell, k);
         entry.version = LEDGER_VERSION - 1;
-        check(engine_entry(other, &entry, cluster->ledger[k].partition, cluster->ledger[k].offset,
-                           &error),
+        check(engine_entry(other, &entry, shell.cluster->ledger[k].partition,
+                           shell.cluster->ledger[k].offset, &error),
               &error);
     }
     check(engine_tick(other, shell.now, &error), &error);
     engine_digest(other, before);
     assert_string_equal(written, before);
     engine_free(other);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void forged_entries_are_refused_with_a_reason(void **state)
 {
     (void)state;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start(cluster, 1000000);
+    struct shell shell = start(cluster_new(), 1000000);
     struct error error;
     run(&shell, 5, 0);
     char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
@@ -720,8 +647,7 @@ static void forged_entries_are_refused_with_a_reason(void **state)
     assert_int_equal(engine_stats(shell.engine)->entries_refused, 5);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

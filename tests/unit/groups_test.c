@@ -140,15 +140,14 @@ static void a_fit_holds_a_lambda_for_each_group(void **state)
     struct engine_options options = options_of();
     struct error error = {ERROR_NONE, ""};
     options.features_groups = &groups;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     run(&shell, 60, 0);
     struct engine_view view = engine_view(shell.engine);
     assert_true(view.fit_id > 2);
     assert_int_equal(view.groups, 2);
     assert_true(view.lambdas[1] > 3 * view.lambdas[0]);
     assert_true(view.lambda > view.lambdas[0] && view.lambda < view.lambdas[1]);
-    struct shell other = start_with(cluster, &options, shell.now);
+    struct shell other = start_with(shell.cluster, &options, shell.now);
     char digests[2][33];
     check(engine_refresh(shell.engine, &error), &error);
     check(engine_refresh(other.engine, &error), &error);
@@ -157,8 +156,7 @@ static void a_fit_holds_a_lambda_for_each_group(void **state)
     assert_string_equal(digests[0], digests[1]);
     assert_memory_equal(engine_view(other.engine).lambdas, view.lambdas, 2 * sizeof(double));
     stop(&other);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void one_lambda_is_that_of_all_groups_and_another_number_is_refused(void **state)
@@ -169,8 +167,7 @@ static void one_lambda_is_that_of_all_groups_and_another_number_is_refused(void 
     struct engine_options options = options_of();
     options.features_groups = &groups;
     options.features_scale = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_completion(&shell, 0, 0); /* nothing is asked: Sigma is the prior's */
     turn(&shell, 2000);
     turn(&shell, 2000);
@@ -185,8 +182,7 @@ static void one_lambda_is_that_of_all_groups_and_another_number_is_refused(void 
     give_fit(&shell, 4, WRONG, 2);
     assert_non_null(strstr(engine_refusal(shell.engine), "lambda[1]: is not a positive number"));
     assert_int_equal(engine_view(shell.engine).fit_id, 2);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* Nothing is lost for a mistake in the configuration: pools gather, and a restart with groups that
@@ -199,40 +195,35 @@ static void a_space_without_the_features_waits(void **state)
     struct error error;
     char why[300];
     options.features_groups = &groups;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     run(&shell, 4, 0);
-    assert_int_equal(cluster->dead_letters, 0);
-    assert_int_equal(cluster->entries, 0);
+    assert_int_equal(shell.cluster->dead_letters, 0);
+    assert_int_equal(shell.cluster->entries, 0);
     assert_true(engine_obstacle(shell.engine, why, sizeof why));
     assert_string_equal(why, "the feature space 'space' cannot begin: features.groups: 'far' names "
                              "feature 4, there are 4, from 0 on");
     stop(&shell);
 
     options.features_groups = &right;
-    shell = start_with(cluster, &options, 1010000);
+    shell = start_with(shell.cluster, &options, 1010000);
     run(&shell, 4, 0);
-    assert_true(cluster->pairs > 0);
+    assert_true(shell.cluster->pairs > 0);
 
     /* Others work in the space by now. */
     options.features_groups = &groups;
-    struct shell wrong = {.contracts = load_contracts(), .cluster = cluster};
+    struct shell wrong = {.contracts = load_contracts(), .cluster = shell.cluster};
     wrong.engine = engine_new(&options, wrong.contracts, &error);
     bool good = true;
-    for (size_t k = 0; good && k < cluster->entries; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(wrong.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
-        good = engine_entry(wrong.engine, &entry, cluster->ledger[k].partition,
-                            cluster->ledger[k].offset, &error);
+    for (size_t k = 0; good && k < shell.cluster->entries; k++) {
+        struct entry entry = entry_at(&wrong, k);
+        good = engine_entry(wrong.engine, &entry, shell.cluster->ledger[k].partition,
+                            shell.cluster->ledger[k].offset, &error);
     }
     assert_false(good);
     assert_int_equal(error.class, ERROR_FATAL);
     assert_non_null(strstr(error.message, "'far' names feature 4"));
     stop(&wrong);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* A forged fit must not stop the workers that read it. */
@@ -243,8 +234,7 @@ static void a_fit_that_no_arithmetic_can_use_is_refused(void **state)
     static const double SMALL = 5e-324, LAMBDA = 1;
     struct engine_options options = options_of();
     options.features_scale = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     int64_t labels = run(&shell, 3, 0);
     give_fit_of(&shell, 1000, HUGE_PSI, &LAMBDA, 1);
     assert_non_null(strstr(engine_refusal(shell.engine), "psi: is not finite, or beyond"));
@@ -253,8 +243,7 @@ static void a_fit_that_no_arithmetic_can_use_is_refused(void **state)
     assert_int_equal(engine_stats(shell.engine)->entries_refused, 2);
     run(&shell, 3, labels);
     assert_true(engine_view(shell.engine).fit_id < 1000);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

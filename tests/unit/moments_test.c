@@ -77,8 +77,7 @@ static void information_is_of_the_traffic_by_its_weight(void **state)
     enum { POOLS = 10 };
     static float rows[POOLS][SIZE][D];
     const struct engine_options options = deployed();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct sel_random random = sel_random_init(4, 4);
     double expected[D * D] = {0}, weights = 0, squares = 0, effective = 0;
     for (size_t p = 0; p < POOLS; p++) {
@@ -107,8 +106,7 @@ static void information_is_of_the_traffic_by_its_weight(void **state)
     assert_int_equal(stats->moments_pools, POOLS);
     assert_close(stats->moments_pools_effective, weights * weights / squares);
     assert_close(stats->moments_completions, effective / weights);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* One pool that carries nearly all traffic is one pool. */
@@ -116,8 +114,7 @@ static void a_heavy_pool_leaves_few_effective_ones(void **state)
 {
     (void)state;
     const struct engine_options options = deployed();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct sel_random random = sel_random_init(5, 5);
     for (size_t p = 0; p < 30; p++) {
         for (size_t k = 0; k < SIZE; k++) {
@@ -134,8 +131,7 @@ static void a_heavy_pool_leaves_few_effective_ones(void **state)
     assert_int_equal(engine_stats(shell.engine)->moments_pools, 30);
     assert_true(engine_stats(shell.engine)->moments_pools_effective < 1.001);
     assert_true(engine_stats(shell.engine)->moments_pools_effective >= 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void give_pane(struct shell *shell, int64_t from, int64_t epoch, double weight,
@@ -165,10 +161,9 @@ static void give_pane(struct shell *shell, int64_t from, int64_t epoch, double w
     check(engine_entry(shell->engine, &entry, 0, 100000 + from, &error), &error);
 }
 
-static struct shell start_with_a_space(struct cluster *cluster,
-                                       const struct engine_options *options)
+static struct shell start_with_a_space(const struct engine_options *options)
 {
-    struct shell shell = start_with(cluster, options, 1000000);
+    struct shell shell = start_with(cluster_new(), options, 1000000);
     static const float ROW[D] = {1, 2};
     give(&shell, 0, 0, ROW, &(struct traffic){1, true});
     turn(&shell, 1100);
@@ -183,16 +178,14 @@ static void panes_without_squares_count_their_pools(void **state)
     (void)state;
     struct error error;
     const struct engine_options options = deployed();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with_a_space(cluster, &options);
+    struct shell shell = start_with_a_space(&options);
     give_pane(&shell, 0, 0, 20, 0, 20);
     give_pane(&shell, 10, 0, 20, 0, 20);
     check(engine_refresh(shell.engine, &error), &error);
     check(engine_tick(shell.engine, shell.now, &error), &error);
     assert_close(engine_stats(shell.engine)->moments_pools_effective, 20);
     assert_close(engine_stats(shell.engine)->moments_completions, 3);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* Epochs 1 and 3 with gamma .5: age 1 and 0, since none is seen in between. */
@@ -203,8 +196,7 @@ static void moments_of_older_versions_fade(void **state)
     struct engine_options options = deployed();
     options.moments_fade = true;
     options.moments_gamma = .5;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with_a_space(cluster, &options);
+    struct shell shell = start_with_a_space(&options);
     give_pane(&shell, 0, 3, 10, 10, 10 * 1);
     give_pane(&shell, 10, 1, 10, 10, 10 * 4);
     check(engine_refresh(shell.engine, &error), &error);
@@ -221,8 +213,7 @@ static void moments_of_older_versions_fade(void **state)
     give_pane(&shell, 50, 1, 10, 10, 10 * 1000);
     check(engine_refresh(shell.engine, &error), &error);
     assert_close(engine_view(shell.engine).policy[0], (8 + .5 * 16 + .25 * 1 + .125 * 2) / 1.875);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* A pane is of the newest version in it, also where its pools are closed by then. */
@@ -233,8 +224,7 @@ static void a_pane_names_its_newest_version(void **state)
     struct engine_options options = options_of();
     options.features_scale = 1;
     options.pool_picks = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     int64_t epochs[3] = {0};
     for (int64_t k = 0; k < 3; k++) {
         shell.policy_epoch = 10 * k;
@@ -245,11 +235,8 @@ static void a_pane_names_its_newest_version(void **state)
         turn(&shell, 1100);
     }
     size_t panes = 0;
-    for (size_t k = 0; k < cluster->entries; k++) {
-        struct entry entry;
-        check(
-            contracts_decode_entry(shell.contracts, cluster->ledger[k].bytes, &entry, NULL, &error),
-            &error);
+    for (size_t k = 0; k < shell.cluster->entries; k++) {
+        struct entry entry = entry_at(&shell, k);
         if (entry.kind != ENTRY_MOMENTS || entry.moments.pools == 0)
             continue;
         assert_true(panes < 3);
@@ -259,8 +246,7 @@ static void a_pane_names_its_newest_version(void **state)
     }
     assert_true(panes >= 2);
     assert_int_equal(epochs[panes - 1], 20);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_newer_space_closes_the_pools_of_the_one_before(void **state)
@@ -268,8 +254,7 @@ static void a_newer_space_closes_the_pools_of_the_one_before(void **state)
     (void)state;
     struct error error;
     const struct engine_options options = deployed();
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with_a_space(cluster, &options);
+    struct shell shell = start_with_a_space(&options);
     for (size_t p = 1; p < 5; p++)
         for (size_t k = 0; k < SIZE; k++)
             give(&shell, p, k, (const float[D]){(float)k, (float)p}, &(struct traffic){1, true});
@@ -282,8 +267,7 @@ static void a_newer_space_closes_the_pools_of_the_one_before(void **state)
     assert_int_equal(engine_stats(shell.engine)->pools_open, 1);
     check(engine_refresh(shell.engine, &error), &error);
     assert_null(engine_view(shell.engine).policy); /* nothing of the space before counts */
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

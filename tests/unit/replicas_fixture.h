@@ -13,9 +13,9 @@ static inline struct engine_options options_asking(int64_t attempts, int64_t rep
     return options;
 }
 
-static inline struct shell begin(struct cluster *cluster, const struct engine_options *options)
+static inline struct shell begin(const struct engine_options *options)
 {
-    struct shell shell = start_with(cluster, options, 1000000);
+    struct shell shell = start_with(cluster_new(), options, 1000000);
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 2000);
     turn(&shell, 1); /* with the moments of the turn before */

@@ -8,13 +8,12 @@ static void what_nobody_answers_is_asked_again_and_then_no_more(void **state)
     struct engine_options options = options_asking(2, 1);
     options.budget_per_second = 1e-3; /* the burst alone */
     options.budget_burst = 40;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     size_t first = list_asked(&shell, asked);
     assert_int_equal(first, 40);
     options.budget_per_second = 5;
     stop(&shell);
-    shell = start_with(cluster, &options, shell.now); /* whoever comes next goes on */
+    shell = start_with(shell.cluster, &options, shell.now); /* whoever comes next goes on */
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 50000);
     assert_int_equal(list_asked(&shell, asked), first);
@@ -32,8 +31,7 @@ static void what_nobody_answers_is_asked_again_and_then_no_more(void **state)
     count = list_asked(&shell, asked);
     for (size_t k = 80; k < count; k++)
         assert_int_equal(asked[k].attempt, 1);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* The same prompt in two partitions has two pools: each asks again what it asked. */
@@ -41,8 +39,7 @@ static void a_partition_asks_again_what_it_asked(void **state)
 {
     (void)state;
     struct engine_options options = options_asking(3, 1);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct error error;
     for (int32_t partition = 0; partition < PARTITIONS; partition++) {
         give_prompt(&shell, partition, "split", NULL);
@@ -67,8 +64,7 @@ static void a_partition_asks_again_what_it_asked(void **state)
         count += k == count;
     }
     assert_true(again > 10);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(void **state)
@@ -76,8 +72,7 @@ static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(v
     (void)state;
     static struct asked asked[ASKED_MAX];
     struct engine_options options = options_asking(2, 1);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     for (int k = 0; k < 4; k++)
         turn(&shell, 300);
     size_t first = list_asked(&shell, asked), count = first;
@@ -88,7 +83,7 @@ static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(v
         size_t before = count;
         int64_t now = shell.now;
         stop(&shell);
-        shell = start_with(cluster, &options, now);
+        shell = start_with(shell.cluster, &options, now);
         give_completions(&shell, PROMPTS / 2 * POOL);
         turn(&shell, 200);
         count = list_asked(&shell, asked);
@@ -96,20 +91,15 @@ static void what_waits_for_a_slot_outlives_its_owner_and_goes_before_new_pairs(v
     }
     for (size_t k = first; k < 2 * first; k++)
         same_choice(find_asked(asked, count, asked[k].pair, 1, 1), &asked[k]);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* rho of the newest FIT. */
 static double return_rate(struct shell *shell)
 {
-    struct error error;
-    struct entry entry;
     double rate = (double)NAN;
     for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
+        const struct entry entry = entry_at(shell, k);
         if (entry.kind == ENTRY_FIT)
             rate = entry.fit.return_rate;
     }
@@ -123,12 +113,11 @@ static void a_late_answer_closes_the_attempt_under_way_and_tells_labellers(void 
     struct engine_options options = options_asking(3, 1);
     options.budget_per_second = 1e-3;
     options.fit_every = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     options.budget_per_second = 1;
     int64_t now = shell.now;
     stop(&shell);
-    shell = start_with(cluster, &options, now);
+    shell = start_with(shell.cluster, &options, now);
     give_completions(&shell, PROMPTS / 2 * POOL);
     turn(&shell, 61000);
     size_t count = list_asked(&shell, asked);
@@ -137,7 +126,7 @@ static void a_late_answer_closes_the_attempt_under_way_and_tells_labellers(void 
     int64_t open = engine_stats(shell.engine)->requests_open;
     give_label(&shell, 0, old->request, OUTCOME_LEFT);
     turn(&shell, 1);
-    assert_int_equal(cluster->notices, 1);
+    assert_int_equal(shell.cluster->notices, 1);
     assert_int_equal(engine_stats(shell.engine)->labels_counted, 1);
     assert_true(engine_stats(shell.engine)->requests_open >= open - 1);
     /* Ten ran out, one of them was answered late; of the attempt that this closed nobody knows. */
@@ -156,12 +145,11 @@ static void a_late_answer_closes_the_attempt_under_way_and_tells_labellers(void 
     assert_true(engine_refresh(shell.engine, &error));
     engine_digest(shell.engine, lived);
     stop(&shell);
-    shell = start_with(cluster, &options, 1000000);
+    shell = start_with(shell.cluster, &options, 1000000);
     assert_true(engine_refresh(shell.engine, &error));
     engine_digest(shell.engine, restored);
     assert_string_equal(lived, restored);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_pair_is_asked_by_all_its_replicas(void **state)
@@ -169,8 +157,7 @@ static void a_pair_is_asked_by_all_its_replicas(void **state)
     (void)state;
     static struct asked asked[ASKED_MAX];
     struct engine_options options = options_asking(1, 3);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     for (int k = 0; k < 4; k++)
         turn(&shell, 300);
     size_t count = list_asked(&shell, asked), whole = 0;
@@ -191,8 +178,7 @@ static void a_pair_is_asked_by_all_its_replicas(void **state)
     size_t more = list_asked(&shell, asked);
     for (size_t k = 0; k < count; k++)
         assert_non_null(find_asked(asked, more, asked[k].pair, 3, 1));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answered(void **state)
@@ -203,12 +189,11 @@ static void a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answer
     options.labels_replicate = REPLICATE_BEST;
     options.labels_lapse = (double)NAN;
     options.labels_probes = .1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     int64_t labels = 0;
     size_t answered = 0;
     for (int k = 0; k < 60; k++) {
-        size_t entries = cluster->entries;
+        size_t entries = shell.cluster->entries;
         labels = answer_all(&shell, answered, labels);
         answered = entries;
         turn(&shell, 400);
@@ -227,8 +212,7 @@ static void a_pair_competes_again_only_where_the_rule_chose_it_and_it_was_answer
         again++;
     }
     assert_true(again > 10 && control > 10 && again < count);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void withdraw(struct shell *shell, const char *request)
@@ -251,8 +235,7 @@ static void what_was_withdrawn_is_not_asked_again(void **state)
     (void)state;
     static struct asked asked[ASKED_MAX], later[ASKED_MAX];
     struct engine_options options = options_asking(3, 1);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     list_asked(&shell, asked);
     withdraw(&shell, asked[0].request);
     turn(&shell, 61000);
@@ -266,8 +249,7 @@ static void what_was_withdrawn_is_not_asked_again(void **state)
     assert_null(find_asked(later, count, asked[0].pair, 1, 2));
     assert_null(find_asked(later, count, asked[1].pair, 1, 3));
     assert_non_null(find_asked(later, count, asked[2].pair, 1, 3));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* At psi = 0 all differ by their variance alone, which is above 0. */
@@ -276,8 +258,7 @@ static void what_is_asked_again_is_weighed_like_a_pick(void **state)
     (void)state;
     struct engine_options options = options_asking(2, 1);
     options.labels_lapse = .2;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = begin(cluster, &options);
+    struct shell shell = begin(&options);
     struct entry entry;
     size_t at = 0, again = 0;
     turn(&shell, 61000);
@@ -287,8 +268,7 @@ static void what_is_asked_again_is_weighed_like_a_pick(void **state)
         assert_true(entry.selected.weight < sel_weight_lapse(0, .2));
     }
     assert_true(again > 0);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* Attempts of the pairs asked first, and of those asked after. */
@@ -311,8 +291,7 @@ static void what_would_not_count_is_not_asked_again(void **state)
     for (int reset = 0; reset < 2; reset++) {
         struct engine_options options = options_asking(2, 2);
         options.labels_versions = reset ? VERSIONS_RESET : VERSIONS_KEEP;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         shell.policy_epoch = 1;
         give_completions(&shell, PROMPTS / 2 * POOL);
         turn(&shell, 2000);
@@ -330,8 +309,7 @@ static void what_would_not_count_is_not_asked_again(void **state)
         count_attempts(&shell, first, count, again);
         assert_int_equal(again[0] > 0, !reset);
         assert_true(!reset || again[1] > 0);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 

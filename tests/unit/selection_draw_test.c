@@ -11,8 +11,7 @@ static void check_propensity(struct selection_options selection, const char *wha
         struct engine_options options = options_with(selection);
         options.seed = seed;
         options.budget_burst = options.budget_in_flight = 1;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_completions(&shell, POOL);
@@ -25,8 +24,7 @@ static void check_propensity(struct selection_options selection, const char *wha
             squares += inverse * inverse;
             asked++;
         }
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
     const double pairs = 2 * 13; /* 15 pairs of 6, less the two copies with their originals */
@@ -60,8 +58,7 @@ static void the_best_pair_has_what_chance_leaves(void **state)
     selection.epsilon = .2;
     struct engine_options options = options_with(selection);
     options.budget_burst = options.budget_in_flight = 1;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct entry entry;
     size_t at = 0;
     give_completions(&shell, POOL);
@@ -74,8 +71,7 @@ static void the_best_pair_has_what_chance_leaves(void **state)
     double uniform = chance / 26, best = 1 - chance + chance / 26;
     assert_true(fabs(entry.selected.propensity - uniform) < 1e-12 ||
                 fabs(entry.selected.propensity - best) < 1e-12);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static struct engine_options options_one_slot(struct selection_options selection, uint64_t seed)
@@ -94,8 +90,7 @@ static void a_second_draw_for_a_slot_is_the_rules(void **state)
     for (uint64_t seed = 1; seed <= 40; seed++) {
         struct engine_options options = options_one_slot(selection_defaults(&SMALL_POOLS), seed);
         options.pool_size = 4;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_prompt(&shell, 0, "large", NULL);
@@ -112,8 +107,7 @@ static void a_second_draw_for_a_slot_is_the_rules(void **state)
             fail_msg("seed %d: propensity %.17g", (int)seed, propensity);
         first += at_once;
         second += propensity > .9;
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     assert_true(first > 5 && second > 5);
 }
@@ -133,8 +127,7 @@ static void what_was_skipped_in_one_space_is_forgotten_in_the_next(void **state)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct engine_options options = options_one_slot(selection_defaults(&rule), seed);
         options.control_share = .5;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_completions(&shell, POOL);
@@ -150,8 +143,7 @@ static void what_was_skipped_in_one_space_is_forgotten_in_the_next(void **state)
             if (fabs(entry.selected.propensity - .5 / 13) > 1e-12 &&
                 fabs(entry.selected.propensity - .25 / 13) > 1e-12)
                 fail_msg("seed %d: propensity %g", (int)seed, entry.selected.propensity);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     assert_true(asked > 10);
 }
@@ -174,16 +166,14 @@ static void pools_are_skipped_each_by_its_own_draw(void **state)
     struct engine_options options = options_with(selection);
     options.control_share = 0;
     options.budget_burst = options.budget_in_flight = 1000;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_completions(&shell, 30 * POOL);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1000);
     /* Two of 15 pairs are copies: 60 pools, each asked with probability .433. */
-    if (cluster->pairs < 12 || cluster->pairs > 40)
-        fail_msg("%zu of 60 pools were asked", cluster->pairs);
-    stop(&shell);
-    cluster_free(cluster);
+    if (shell.cluster->pairs < 12 || shell.cluster->pairs > 40)
+        fail_msg("%zu of 60 pools were asked", shell.cluster->pairs);
+    finish(&shell);
 }
 
 /* A probe takes no pair of a pool that the rule has skipped: no other arm would. */
@@ -200,8 +190,7 @@ static void probes_stay_with_the_candidates(void **state)
         options.labels_probes = .5;
         options.pool_picks = 1;
         options.budget_burst = options.budget_in_flight = 200;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         run(&shell, 6, 0);
         struct entry entry;
         size_t at = 0;
@@ -209,8 +198,7 @@ static void probes_stay_with_the_candidates(void **state)
             probes += entry.selected.arm == ARM_PROBE;
             assert_true(entry.selected.propensity > 0 && entry.selected.propensity <= 1 + 1e-9);
         }
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     assert_true(probes > 5);
 }
@@ -224,8 +212,7 @@ static void a_uniform_pair_does_not_let_its_pool_compete(void **state)
     struct engine_options options = options_with(selection);
     options.control_share = .5;
     options.budget_burst = options.budget_in_flight = 24;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct entry entry;
     struct id prompt = {0};
     size_t at = 0, chosen = 0, uniform = 0;
@@ -246,8 +233,7 @@ static void a_uniform_pair_does_not_let_its_pool_compete(void **state)
             fail_msg("propensity %g", entry.selected.propensity);
     }
     assert_true(chosen > 1 && uniform > 3);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_pair_that_the_price_declines_has_what_other_arms_give(void **state)
@@ -259,8 +245,7 @@ static void a_pair_that_the_price_declines_has_what_other_arms_give(void **state
     for (uint64_t seed = 1; seed <= 100; seed++) {
         struct engine_options options = options_one_slot(selection, seed);
         options.control_share = .9;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_completions(&shell, POOL); /* the first is never worth more than the price it makes */
@@ -273,8 +258,7 @@ static void a_pair_that_the_price_declines_has_what_other_arms_give(void **state
                 fail_msg("seed %d: propensity %g", (int)seed, entry.selected.propensity);
             asked += control;
         }
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     assert_true(asked > 60);
 }
@@ -288,8 +272,7 @@ static void a_uniform_pair_knows_what_a_list_would_have_taken(void **state)
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct engine_options options = options_one_slot(selection_of("trace_design"), seed);
         options.control_share = .5;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_completions(&shell, POOL);
@@ -298,8 +281,7 @@ static void a_uniform_pair_knows_what_a_list_would_have_taken(void **state)
         assert_true(next_selected(&shell, &at, &entry));
         sum += 1 / entry.selected.propensity;
         squares += 1 / entry.selected.propensity / entry.selected.propensity;
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     double mean = sum / SEEDS, sd = sqrt((squares / SEEDS - mean * mean) / SEEDS);
     if (fabs(mean - 26) > 4 * sd)
@@ -315,12 +297,10 @@ static void scores_of_nothing_are_drawn_alike(void **state)
     selection.draw = DRAW_POWER;
     check_propensity(selection, "power of margins");
     struct engine_options options = options_with(selection);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     run(&shell, 20, 0);
     check_selected(&shell, "max_margin");
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 /* A rule that knows pairs of numbers beyond numbers. */
@@ -341,12 +321,10 @@ static void scores_beyond_numbers_are_drawn_by(void **state)
         selection.draw = (enum selection_draw)draw;
         selection.sharpness = draw == DRAW_SOFTMAX ? 1e300 : 1;
         struct engine_options options = options_with(selection);
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         run(&shell, 10, 0);
         check_selected(&shell, "overflow");
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 
@@ -366,12 +344,10 @@ static void chances_that_are_none_are_set_right(void **state)
     rule.distribution = confuse;
     check_propensity(selection_defaults(&rule), rule.name);
     struct engine_options options = options_with(selection_defaults(&rule));
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     run(&shell, 10, 0);
     check_selected(&shell, rule.name);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static enum sel_status choose_beyond(const struct sel_set *set, struct sel_selection *selection)
@@ -391,15 +367,13 @@ static void a_choice_beyond_the_list_is_an_error(void **state)
     rule.select = choose_beyond;
     struct engine_options options = options_with(selection_defaults(&rule));
     options.control_share = 0;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct error error = {.class = ERROR_NONE};
     give_completions(&shell, 5 * POOL);
     turn(&shell, 2000);
     assert_false(engine_tick(shell.engine, shell.now, &error));
     assert_non_null(strstr(error.message, "beyond"));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

@@ -35,16 +35,12 @@ static inline struct engine_options options_with(struct selection_options select
 /* The next SELECTED from entry *at on; false when there is none. */
 static inline bool next_selected(struct shell *shell, size_t *at, struct entry *entry)
 {
-    struct error error;
-    for (; *at < shell->cluster->entries; ++*at) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[*at].bytes, entry,
-                                     NULL, &error),
-              &error);
-        if (entry->kind == ENTRY_SELECTED) {
-            ++*at;
+    while (*at < shell->cluster->entries) {
+        *entry = entry_at(shell, (*at)++);
+        if (entry->kind == ENTRY_SELECTED)
             return true;
-        }
     }
+    *entry = (struct entry){0};
     return false;
 }
 
@@ -76,15 +72,9 @@ static inline void give_prompt(struct shell *shell, int32_t partition, const cha
 
 static inline size_t count_kind(struct shell *shell, enum entry_kind kind)
 {
-    struct error error;
-    struct entry entry;
     size_t count = 0;
-    for (size_t k = 0; k < shell->cluster->entries; k++) {
-        check(contracts_decode_entry(shell->contracts, shell->cluster->ledger[k].bytes, &entry,
-                                     NULL, &error),
-              &error);
-        count += entry.kind == kind;
-    }
+    for (size_t k = 0; k < shell->cluster->entries; k++)
+        count += entry_at(shell, k).kind == kind;
     return count;
 }
 

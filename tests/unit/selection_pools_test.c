@@ -20,15 +20,14 @@ static void what_a_rule_declines_is_looked_at_again_after_a_fit(void **state)
     options.pool_size = 4;
     options.fit_every = 4;
     options.control_share = 0;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct entry entry;
     size_t at = 0, large = 0, answered = 0;
     int64_t labels = 0;
     give_prompt(&shell, 0, "large", NULL);
     give_small_prompt(&shell, 1);
     for (int k = 0; k < 12; k++) {
-        size_t entries = cluster->entries;
+        size_t entries = shell.cluster->entries;
         labels = answer_all(&shell, answered, labels);
         answered = entries;
         turn(&shell, 500);
@@ -37,8 +36,7 @@ static void what_a_rule_declines_is_looked_at_again_after_a_fit(void **state)
     while (next_selected(&shell, &at, &entry))
         large += entry.selected.prompt_id.data[0] == 'l';
     assert_true(large > 0);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void make_likely(struct completion *completion, size_t k)
@@ -64,8 +62,7 @@ static void pools_keep_the_rank_of_their_entropy(void **state)
     options.control_share = 0;
     options.budget_burst = 2;
     options.budget_per_second = 2;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct entry entry;
     size_t at = 0, count = 0;
     give_prompt(&shell, 0, "likely", make_likely);
@@ -75,8 +72,7 @@ static void pools_keep_the_rank_of_their_entropy(void **state)
     for (; next_selected(&shell, &at, &entry); count++)
         assert_int_equal(entry.selected.prompt_id.data[0], 'u');
     assert_true(count > 3);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static size_t prompts_asked(struct shell *shell, size_t *asked)
@@ -101,14 +97,12 @@ static void prompts_of_one_tick(struct selection_options selection, size_t *prom
 {
     struct engine_options options = options_with(selection);
     options.control_share = 0;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_completions(&shell, 20 * POOL);
     turn(&shell, 2000);
     turn(&shell, 0);
     *prompts = prompts_asked(&shell, asked);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void the_prompt_layer_limits_what_is_compared(void **state)
@@ -155,29 +149,25 @@ static void near_duplicates_are_counted_and_left_out(void **state)
         options.pool_drop_near = drop;
         options.budget_burst = options.budget_in_flight = 1000;
         options.pool_picks = 1000;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         shell.own_texts = true;
         give_completions(&shell, 20 * POOL);
         for (int k = 0; k < 4; k++)
             turn(&shell, 1000);
         /* Copies are no pairs as it is; with their text the copies are near-duplicates. */
         assert_int_equal(engine_stats(shell.engine)->completions_near, 2 * 20 * 2);
-        assert_int_equal(cluster->pairs, 2 * 20 * (drop ? 4 * 3 / 2 : 13));
-        stop(&shell);
-        cluster_free(cluster);
+        assert_int_equal(shell.cluster->pairs, 2 * 20 * (drop ? 4 * 3 / 2 : 13));
+        finish(&shell);
     }
     struct engine_options options = options_with(selection_of("uniform"));
     options.pool_near = 1; /* within the typical distance */
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     shell.own_texts = true;
     give_completions(&shell, 20 * POOL);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1000);
     assert_true(engine_stats(shell.engine)->completions_near > 2 * 20 * 2);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_dear_pair_is_asked_only_for_more(void **state)
@@ -188,8 +178,7 @@ static void a_dear_pair_is_asked_only_for_more(void **state)
         selection.per_cost = per_cost;
         struct engine_options options = options_with(selection);
         options.control_share = 0;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct error error;
         struct sel_random random = sel_random_init(5, 5);
         for (int64_t offset = 0; offset < 20 * POOL; offset++) {
@@ -216,8 +205,7 @@ static void a_dear_pair_is_asked_only_for_more(void **state)
         }
         assert_int_equal(count, 5);
         assert_int_equal(dear > 0, !per_cost);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 
@@ -231,17 +219,15 @@ static void a_cost_that_no_score_can_be_divided_by_is_refused(void **state)
 {
     (void)state;
     const struct engine_options options = options_with(selection_of("policy_trace"));
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_prompt(&shell, 0, "unpriceable", make_unpriceable);
     give_prompt(&shell, 0, "other", NULL);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1000);
-    assert_int_equal(cluster->dead_letters, POOL);
-    assert_string_equal(cluster->last_reason, "cost: -1 is not within 1e-100 to 1e100");
-    assert_true(cluster->pairs > 0);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->dead_letters, POOL);
+    assert_string_equal(shell.cluster->last_reason, "cost: -1 is not within 1e-100 to 1e100");
+    assert_true(shell.cluster->pairs > 0);
+    finish(&shell);
 }
 
 static float far_features[D];
@@ -261,20 +247,18 @@ static void features_out_of_all_proportion_stop_nobody(void **state)
     static const char *const RULES[] = {"policy_trace", "dopt_xx", "dts", "kcenter"};
     for (size_t rule = 0; rule < sizeof RULES / sizeof *RULES; rule++) {
         const struct engine_options options = options_with(selection_of(RULES[rule]));
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         give_prompt(&shell, 0, "far", make_far);
         give_completions(&shell, PROMPTS / 2 * POOL);
         turn(&shell, 2000);
         turn(&shell, 2000);
-        size_t letters = cluster->dead_letters;
+        size_t letters = shell.cluster->dead_letters;
         give_prompt(&shell, 1, "farther", make_far);
         for (int k = 0; k < 10; k++)
             turn(&shell, 1000);
-        assert_true(cluster->pairs > 20);
-        assert_int_equal(cluster->dead_letters, letters + POOL);
-        stop(&shell);
-        cluster_free(cluster);
+        assert_true(shell.cluster->pairs > 20);
+        assert_int_equal(shell.cluster->dead_letters, letters + POOL);
+        finish(&shell);
     }
 }
 
@@ -289,19 +273,17 @@ static void a_pair_tells_its_cost_even_where_scores_ignore_it(void **state)
     struct selection_options selection = selection_of("policy_trace");
     selection.per_cost = false;
     const struct engine_options options = options_with(selection);
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     give_prompt(&shell, 0, "dear", make_dear);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1000);
     const double costs[] = {37.5, 38.5, 39.5};
     bool told = false;
     for (size_t k = 0; k < 3; k++)
-        told = told || memmem(cluster->last_pair.data, cluster->last_pair.size, &costs[k],
-                              sizeof costs[k]) != NULL;
+        told = told || memmem(shell.cluster->last_pair.data, shell.cluster->last_pair.size,
+                              &costs[k], sizeof costs[k]) != NULL;
     assert_true(told);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)

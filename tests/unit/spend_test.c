@@ -37,26 +37,24 @@ static void an_hour_is_used_up_and_comes_back(void **state)
     options.budget_per_second = 0;
     options.budget_limits.per_hour = 30;
     options.budget_limits.per_day = 70;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = run_with(cluster, &options, 1000000, 10);
+    struct shell shell = run_with(cluster_new(), &options, 1000000, 10);
     char text[256];
-    assert_int_equal(cluster->pairs, 30);
+    assert_int_equal(shell.cluster->pairs, 30);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_non_null(strstr(text, "budget.per_hour: its 30 labels leave a partition no room"));
     /* The next owner knows, and asks nothing more. */
     stop(&shell);
-    shell = run_with(cluster, &options, shell.now, 10);
-    assert_int_equal(cluster->pairs, 30);
+    shell = run_with(shell.cluster, &options, shell.now, 10);
+    assert_int_equal(shell.cluster->pairs, 30);
     turn(&shell, HOUR + 60000);
     turns(&shell, 5);
-    assert_int_equal(cluster->pairs, 60);
+    assert_int_equal(shell.cluster->pairs, 60);
     turn(&shell, HOUR + 60000);
     turns(&shell, 5);
-    assert_int_equal(cluster->pairs, 70);
+    assert_int_equal(shell.cluster->pairs, 70);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_non_null(strstr(text, "budget.per_day"));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void requests_under_way_are_named_as_what_is_in_the_way(void **state)
@@ -64,17 +62,15 @@ static void requests_under_way_are_named_as_what_is_in_the_way(void **state)
     (void)state;
     struct engine_options options = generous();
     options.budget_in_flight = 6;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = run_with(cluster, &options, 1000000, 5);
+    struct shell shell = run_with(cluster_new(), &options, 1000000, 5);
     char text[256];
-    assert_int_equal(cluster->pairs, 6);
+    assert_int_equal(shell.cluster->pairs, 6);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_string_equal(text, "budget.in_flight: all of 6 requests wait for their label");
     answer_all(&shell, 0, 0);
     turn(&shell, 500);
-    assert_int_equal(cluster->pairs, 12);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->pairs, 12);
+    finish(&shell);
 }
 
 static void make_very_dear(struct completion *completion, size_t k)
@@ -91,18 +87,16 @@ static void a_pair_that_uses_up_hours_of_the_rate_is_named(void **state)
     options.budget_limits.by_cost = true;
     options.budget_per_second = 10;
     options.budget_burst = 10;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     for (int32_t k = 0; k < PARTITIONS; k++)
         give_prompt(&shell, k, k == 0 ? "dear" : "dear too", make_very_dear);
     turn(&shell, 2000);
     turns(&shell, 5);
     char text[256];
-    assert_int_equal(cluster->pairs, PARTITIONS);
+    assert_int_equal(shell.cluster->pairs, PARTITIONS);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_non_null(strstr(text, "budget.per_second: pairs of a high cost"));
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 static void a_prompt_is_asked_no_more_than_it_may(void **state)
@@ -114,8 +108,7 @@ static void a_prompt_is_asked_no_more_than_it_may(void **state)
         options.labels_window = 2 * HOUR;
         options.selection.when = (enum selection_when)when;
         options.pool_picks = 5;
-        struct cluster *cluster = cluster_new();
-        struct shell shell = run_with(cluster, &options, 1000000, 10);
+        struct shell shell = run_with(cluster_new(), &options, 1000000, 10);
         struct entry entry;
         size_t at = 0, most = 0, asked[2][20] = {{0}};
         while (next_selected(&shell, &at, &entry)) {
@@ -130,19 +123,18 @@ static void a_prompt_is_asked_no_more_than_it_may(void **state)
         assert_int_equal(most, 3);
         if (when == WHEN_SLOTS) {
             char text[256];
-            assert_int_equal(cluster->pairs, 2 * 20 * 3);
+            assert_int_equal(shell.cluster->pairs, 2 * 20 * 3);
             assert_true(engine_obstacle(shell.engine, text, sizeof text));
             assert_non_null(strstr(text, "of 40 ready pools 40 have had budget.per_prompt"));
             stop(&shell);
-            shell = run_with(cluster, &options, shell.now, 5);
-            assert_int_equal(cluster->pairs, 2 * 20 * 3);
+            shell = run_with(shell.cluster, &options, shell.now, 5);
+            assert_int_equal(shell.cluster->pairs, 2 * 20 * 3);
             /* What was asked leaves the window. */
             turn(&shell, 2 * HOUR + 10000);
             turns(&shell, 10);
-            assert_int_equal(cluster->pairs, 2 * 20 * (3 + 2));
+            assert_int_equal(shell.cluster->pairs, 2 * 20 * (3 + 2));
         }
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 
@@ -156,8 +148,7 @@ static void costs_add_up_to_the_total(void **state)
     (void)state;
     struct engine_options options = generous();
     options.budget_limits.total = 40;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = start_with(cluster, &options, 1000000);
+    struct shell shell = start_with(cluster_new(), &options, 1000000);
     struct entry entry;
     size_t at = 0;
     double sum[PARTITIONS] = {0};
@@ -177,14 +168,13 @@ static void costs_add_up_to_the_total(void **state)
     char text[256];
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_non_null(strstr(text, "budget.total"));
-    size_t pairs = cluster->pairs;
+    size_t pairs = shell.cluster->pairs;
     stop(&shell);
-    shell = start_with(cluster, &options, shell.now);
+    shell = start_with(shell.cluster, &options, shell.now);
     for (int k = 0; k < 10; k++)
         turn(&shell, 1000);
-    assert_int_equal(cluster->pairs, pairs);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_int_equal(shell.cluster->pairs, pairs);
+    finish(&shell);
 }
 
 /* ---- domains ---- */
@@ -239,8 +229,7 @@ static void domains_keep_to_their_shares(void **state)
         options.budget_limits.domain_count = 1;
         options.budget_limits.domains[0] =
             (struct budget_domain){identity_of(span_of("code")), CASES[k].floor, CASES[k].cap};
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         give_domains(&shell);
         size_t all, own;
         for (int tick = 0; tick < 30; tick++)
@@ -248,8 +237,7 @@ static void domains_keep_to_their_shares(void **state)
         own = count_domain(&shell, "code", &all);
         if (all != 20 || own < CASES[k].least || own > CASES[k].most)
             fail_msg("case %zu: %zu of %zu", k, own, all);
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
 }
 
@@ -267,8 +255,7 @@ static void check_propensity(struct selection_options selection, double floor, d
         options.budget_limits.domain_count = 1;
         options.budget_limits.domains[0] =
             (struct budget_domain){identity_of(span_of("code")), floor, cap};
-        struct cluster *cluster = cluster_new();
-        struct shell shell = start_with(cluster, &options, 1000000);
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
         struct entry entry;
         size_t at = 0;
         give_domains(&shell);
@@ -281,8 +268,7 @@ static void check_propensity(struct selection_options selection, double floor, d
             squares += inverse * inverse;
             asked++;
         }
-        stop(&shell);
-        cluster_free(cluster);
+        finish(&shell);
     }
     double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
     if (asked < SEEDS || fabs(mean - 30) > 4 * sd + 1e-9)
@@ -314,18 +300,16 @@ static void nothing_is_asked_in_quiet_hours(void **state)
     /* 1000000 ms after the epoch it is a Thursday, a quarter past midnight. */
     options.budget_limits.quiet_count = 1;
     options.budget_limits.quiet[0] = (struct budget_quiet){1 << 3, 0, 60};
-    struct cluster *cluster = cluster_new();
-    struct shell shell = run_with(cluster, &options, 1000000, 10);
+    struct shell shell = run_with(cluster_new(), &options, 1000000, 10);
     char text[256];
-    assert_int_equal(cluster->pairs, 0);
+    assert_int_equal(shell.cluster->pairs, 0);
     assert_true(engine_obstacle(shell.engine, text, sizeof text));
     assert_non_null(strstr(text, "budget.quiet"));
     turn(&shell, HOUR - shell.now - 1);
-    assert_int_equal(cluster->pairs, 0);
+    assert_int_equal(shell.cluster->pairs, 0);
     turn(&shell, 1);
-    assert_true(cluster->pairs > 0);
-    stop(&shell);
-    cluster_free(cluster);
+    assert_true(shell.cluster->pairs > 0);
+    finish(&shell);
 }
 
 static void give_budget(struct shell *shell, const struct budget_options *budget,
@@ -344,21 +328,20 @@ static void a_budget_changes_while_the_engine_lives(void **state)
     struct engine_options options = generous();
     options.budget_per_second = 1e-9;
     options.budget_burst = 10;
-    struct cluster *cluster = cluster_new();
-    struct shell shell = run_with(cluster, &options, 1000000, 5);
-    assert_int_equal(cluster->pairs, 10);
+    struct shell shell = run_with(cluster_new(), &options, 1000000, 5);
+    assert_int_equal(shell.cluster->pairs, 10);
     /* Another rate: what was spent stays spent. */
     struct budget_options budget = {
         .per_second = 1e-9, .burst = 16, .in_flight = 100000, .limits.per_hour = 14};
     give_budget(&shell, &budget, "digest of tomorrow");
     turns(&shell, 5);
-    assert_int_equal(cluster->pairs, 14);
+    assert_int_equal(shell.cluster->pairs, 14);
     /* A quiet hour, at once. */
     budget.limits = (struct budget_limits){.quiet_count = 1, .quiet = {{1 << 3, 0, 60}}};
     budget.burst = 1000;
     give_budget(&shell, &budget, "digest of tomorrow");
     turn(&shell, 500);
-    assert_int_equal(cluster->pairs, 14);
+    assert_int_equal(shell.cluster->pairs, 14);
     budget.limits = (struct budget_limits){.per_prompt = 1};
     give_budget(&shell, &budget, "digest of tomorrow");
     turns(&shell, 10);
@@ -370,8 +353,7 @@ static void a_budget_changes_while_the_engine_lives(void **state)
     assert_in_range(count, 40, 40 + 13); /* each prompt once, but for those asked before */
     /* Own entries of before are no other worker's. */
     assert_int_equal(engine_stats(shell.engine)->foreign_entries, 0);
-    stop(&shell);
-    cluster_free(cluster);
+    finish(&shell);
 }
 
 int main(void)
