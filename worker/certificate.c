@@ -160,3 +160,8 @@ int certificate_answer(struct certificate *certificate, char **body)
 {
     return background_answer(certificate->background, body);
 }
+
+void certificate_settle(struct certificate *certificate)
+{
+    background_settle(certificate->background);
+}
