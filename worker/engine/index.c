@@ -24,13 +24,13 @@ static void *thing_of(uintptr_t slot)
 
 static uintptr_t slot_of(const void *thing, struct id key)
 {
-    return (uintptr_t)thing | (key.high & TAG);
+    return (uintptr_t)thing | (key.low & TAG);
 }
 
 /* The slot where the search for a key begins; capacities need not be powers of two. */
 static size_t home(const struct index *index, struct id key)
 {
-    return (size_t)((key.low >> 32) * index->capacity >> 32);
+    return (size_t)((key.high >> 32) * index->capacity >> 32);
 }
 
 static size_t after(const struct index *index, size_t at)
@@ -44,7 +44,7 @@ void *index_find(const struct index *index, struct id key)
         return NULL;
     for (size_t at = home(index, key); index->slots[at] != 0; at = after(index, at)) {
         uintptr_t slot = index->slots[at];
-        if ((slot & TAG) == (key.high & TAG) &&
+        if ((slot & TAG) == (key.low & TAG) &&
             identity_equal(index->key(index->context, thing_of(slot)), key))
             return thing_of(slot);
     }

@@ -35,7 +35,8 @@ void index_replace(struct index *index, const void *before, void *thing);
 /* The thing must be there. */
 void index_remove(struct index *index, const void *thing);
 /* The next thing from slot *at on, or NULL; *at moves to its slot. Begin with 0; go on with *at +
- * 1, or with *at where the thing was removed. */
+ * 1, or with *at where the thing was removed. Things come nearly in the order of their keys; the
+ * first few may be of those that belong to the end. */
 void *index_next(const struct index *index, size_t *at);
 
 #endif

@@ -19,6 +19,34 @@ bool model_in_window(const struct model *model, const struct request *request)
            request->issued_at >= model->edge;
 }
 
+static void reverse(struct request **members, size_t count)
+{
+    for (size_t k = 0; k < count / 2; k++) {
+        struct request *moved = members[k];
+        members[k] = members[count - 1 - k];
+        members[count - 1 - k] = moved;
+    }
+}
+
+/* By insertion: they come from the index nearly in order but for the first, whose places were at
+ * its end. */
+static void sort_by_id(struct request **members, size_t count)
+{
+    size_t wrapped = 0;
+    while (wrapped < count && members[wrapped]->id.high >> 63 != 0)
+        wrapped++;
+    reverse(members, wrapped);
+    reverse(members + wrapped, count - wrapped);
+    reverse(members, count);
+    for (size_t k = 1; k < count; k++) {
+        struct request *moved = members[k];
+        size_t at = k;
+        for (; at > 0 && identity_compare(moved->id, members[at - 1]->id) < 0; at--)
+            members[at] = members[at - 1];
+        members[at] = moved;
+    }
+}
+
 static int compare_id(const void *left, const void *right)
 {
     const struct request *const *a = left, *const *b = right;
@@ -55,11 +83,10 @@ bool model_seen_by_fit(const struct model *model, const struct request *request)
     return request_counting(request, &label) && label.accepted_at < model->fit_time;
 }
 
-/* Keeps the newest labels.max of the requests whose label the fit has seen, and all others. */
+/* Keeps the newest labels.max of the requests whose label the fit has seen, and all others, in
+ * order of id. */
 static void cut_oldest(struct model *model)
 {
-    if ((int64_t)model->member_count <= model->options->labels_max)
-        return;
     qsort(model->members, model->member_count, sizeof *model->members, compare_newest);
     int64_t labels = 0;
     size_t kept = 0;
@@ -76,6 +103,7 @@ static void cut_oldest(struct model *model)
         model->members[kept++] = request;
     }
     model->member_count = kept;
+    qsort(model->members, kept, sizeof *model->members, compare_id);
 }
 
 bool model_counts(const struct model *model, const struct request *request)
@@ -101,9 +129,10 @@ bool model_collect(struct model *model)
         request->counted = model_counts(model, request);
         model->counted += request->counted;
     }
-    cut_oldest(model);
-    if (model->member_count > 0)
-        qsort(model->members, model->member_count, sizeof *model->members, compare_id);
+    if ((int64_t)model->member_count > model->options->labels_max)
+        cut_oldest(model);
+    else
+        sort_by_id(model->members, model->member_count);
     return true;
 }
 
