@@ -227,9 +227,29 @@ WIDE_TARGET static void scan_by_calls_wide(struct candidates *candidates,
     scan_by_calls(candidates, round);
 }
 
+/* The first pair that may be asked: all are alike. */
+static void scan_alike(struct candidates *candidates, const struct candidates_round *round)
+{
+    size_t n = candidates->gram.n;
+    size_t index = 0;
+    candidates->found = candidates->open_pairs > 0;
+    if (!candidates->found)
+        return;
+    while (!candidates->allowed[index])
+        index++;
+    struct candidates_place place = candidates_place(n, index);
+    struct sel_pair pair = candidates_pair(candidates, round, place.i, place.j);
+    candidates->best = (struct sel_choice){candidates->best.pool, place.i, place.j,
+                                           round->options->rule->score(&pair), pair};
+}
+
 void candidates_scan(struct candidates *candidates, const struct candidates_round *round)
 {
     const struct sel_rule *rule = round->options->rule;
+    if (rule->randomised && rule->score != NULL) {
+        scan_alike(candidates, round);
+        return;
+    }
     if (rule->score == NULL || (candidates->given & SEL_NEEDS(SEL_COST)) != 0) {
         view_scan(candidates, round);
         return;

@@ -31,6 +31,7 @@ void world_free(struct world *world)
     free(world->psi);
     free(world->reward);
     free(world->log_reference);
+    free(world->log_optimal);
     free(world);
 }
 
@@ -49,9 +50,10 @@ static struct world *allocate(size_t dimension, size_t prompts, size_t completio
                             .features = calloc(rows * dimension, sizeof(double)),
                             .psi = calloc(dimension, sizeof(double)),
                             .reward = calloc(rows, sizeof(double)),
-                            .log_reference = calloc(rows, sizeof(double))};
+                            .log_reference = calloc(rows, sizeof(double)),
+                            .log_optimal = calloc(rows, sizeof(double))};
     if (world->features != NULL && world->psi != NULL && world->reward != NULL &&
-        world->log_reference != NULL)
+        world->log_reference != NULL && world->log_optimal != NULL)
         return world;
     world_free(world);
     return NULL;
@@ -105,6 +107,15 @@ static void normalise(double *logits, size_t count)
         sum += exp(logits[k] - most);
     for (size_t k = 0; k < count; k++)
         logits[k] -= most + log(sum);
+}
+
+/* The best policy, once rewards and reference stand. */
+static void find_optimal(struct world *world)
+{
+    for (size_t row = 0; row < world->prompts * world->completions; row++)
+        world->log_optimal[row] = world->log_reference[row] + world->reward[row] / world->beta;
+    for (size_t p = 0; p < world->prompts; p++)
+        normalise(world->log_optimal + p * world->completions, world->completions);
 }
 
 /* Standard deviations of a spectrum 1/j^power that sums to d. */
@@ -297,6 +308,7 @@ struct world *world_make(const struct world_spec *spec, uint64_t seed)
         make_log_linear(world, spec, &random, scratch);
     draw_reference(world, spec->reference_spread, &random);
     draw_misfit(world, spec, &random);
+    find_optimal(world);
     free(scratch);
     return world;
 }
@@ -338,6 +350,7 @@ struct world *world_of_features(const float *rows, size_t prompts, size_t comple
     set_rewards(world);
     for (size_t k = 0; k < prompts * completions; k++)
         world->log_reference[k] = -log((double)completions);
+    find_optimal(world);
     free(mean);
     return world;
 }
@@ -348,6 +361,7 @@ void world_inform(struct world *world, double share)
         world->log_reference[k] += share * world->reward[k] / world->beta;
     for (size_t p = 0; p < world->prompts; p++)
         normalise(world->log_reference + p * world->completions, world->completions);
+    find_optimal(world);
 }
 
 /* ---- draws ---- */

@@ -24,6 +24,7 @@ struct world {
     double *psi;           /* dimension */
     double *reward;        /* prompts * completions */
     double *log_reference; /* prompts * completions */
+    double *log_optimal;   /* prompts * completions: pi* in proportion to pi_ref exp(r / beta) */
 };
 
 /* One labelled pair: completions of one prompt, y = 1 when the first was preferred. */

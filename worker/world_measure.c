@@ -6,42 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* E[r] - beta KL of a policy in one prompt. */
-static double objective(const struct world *world, size_t prompt, const double *log_pi)
+/* KL(pi || pi*) in one prompt, pi in proportion to exp(logits): what pi lacks of the best objective
+ * E[r] - beta KL(pi || pi_ref), in units of beta. The logits are overwritten. */
+static double shortfall(double *logits, const double *log_optimal, size_t count)
 {
-    double sum = 0;
-    for (size_t m = 0; m < world->completions; m++) {
-        size_t row = prompt * world->completions + m;
-        sum += exp(log_pi[m]) *
-               (world->reward[row] - world->beta * (log_pi[m] - world->log_reference[row]));
+    double most = -INFINITY, sum = 0, weighted = 0;
+    for (size_t m = 0; m < count; m++)
+        most = logits[m] > most ? logits[m] : most;
+    for (size_t m = 0; m < count; m++) {
+        double share = exp(logits[m] - most);
+        sum += share;
+        weighted += share * (logits[m] - most - log_optimal[m]);
     }
-    return sum;
-}
-
-/* The most that any policy reaches in one prompt: beta log sum pi_ref exp(r / beta). */
-static double best_objective(const struct world *world, size_t prompt)
-{
-    size_t first = prompt * world->completions;
-    double most = -INFINITY, sum = 0;
-    for (size_t m = 0; m < world->completions; m++)
-        most = fmax(most, world->log_reference[first + m] + world->reward[first + m] / world->beta);
-    for (size_t m = 0; m < world->completions; m++)
-        sum += exp(world->log_reference[first + m] + world->reward[first + m] / world->beta - most);
-    return world->beta * (most + log(sum));
+    return weighted / sum - log(sum);
 }
 
 double world_gap(const struct world *world, const double *psi)
 {
-    double *learnt = calloc(world->completions, sizeof *learnt);
-    if (learnt == NULL)
+    size_t n = world->completions, rows = world->deployed * n;
+    double *logits = malloc(rows * sizeof *logits);
+    if (logits == NULL)
         return (double)NAN;
+    memcpy(logits, world->log_reference, rows * sizeof *logits);
+    cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, (blasint)world->dimension,
+                1 / world->beta, world->features, (blasint)world->dimension, psi, 1, 1, logits, 1);
     double sum = 0;
-    for (size_t p = 0; p < world->deployed; p++) {
-        world_log_policy(world, p, psi, 1, learnt);
-        sum += best_objective(world, p) - objective(world, p, learnt);
-    }
-    free(learnt);
-    return sum / (double)world->deployed;
+    for (size_t p = 0; p < world->deployed; p++)
+        sum += shortfall(logits + p * n, world->log_optimal + p * n, n);
+    free(logits);
+    return world->beta * sum / (double)world->deployed;
 }
 
 bool world_policy(const struct world *world, double *policy)
