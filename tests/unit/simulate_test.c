@@ -311,53 +311,23 @@ static void runs_of_a_record_are_not_run_again(void **state)
 
 /* ---- what they come to ---- */
 
-/* Two rules and two seeds with gaps that are known: uniform halves every 100 labels from 8, the
- * other one every 50. */
-static void fill(struct run *run, const char *rule, uint64_t seed, double every, double c)
-{
-    *run = (struct run){.rule = strdup(rule), .seed = seed, .labels = 400, .points = 8, .c = c};
-    run->at = calloc(8, sizeof *run->at);
-    run->gap = calloc(8, sizeof *run->gap);
-    run->important = calloc(1, sizeof(double));
-    run->measured = calloc(1, sizeof(double));
-    run->dimension = 1;
-    for (size_t k = 0; k < 8; k++) {
-        run->at[k] = 50 * (k + 1);
-        run->gap[k] = 8 * exp2(-(double)run->at[k] / every);
-    }
-}
-
-static void savings_and_ratios_are_those_of_the_curves(void **state)
+static void a_curve_ends_at_the_last_label(void **state)
 {
     (void)state;
     struct error error = {ERROR_NONE, ""};
+    static const char *const RULES[] = {"policy_trace", "design:uniform"};
     struct scene *scene = small();
-    assert_true(scene_set(scene, "labels", "400", &error));
-    assert_true(scene_set(scene, "rules", "uniform;policy_trace;best_vs_worst", &error));
-    struct jobs jobs = {.scene = scene, .runs = calloc(6, sizeof *jobs.runs)};
-    for (size_t seed = 0; seed < 2; seed++) {
-        fill(&jobs.runs[seed], "uniform", seed + 1, 100, seed == 0 ? 8 : 12);
-        fill(&jobs.runs[2 + seed], "policy_trace", seed + 1, 50, seed == 0 ? 2 : 3);
-        fill(&jobs.runs[4 + seed], "best_vs_worst", seed + 1, 200, 20);
+    assert_true(scene_set(scene, "labels", "130", &error));
+    struct world *world = scene_world(scene, 1, &error);
+    for (size_t k = 0; k < 2; k++) {
+        struct run run;
+        assert_true(run_rule(scene, world, RULES[k], 1, &run, &error));
+        assert_int_equal(run.points, 3);
+        assert_int_equal(run.at[1], 100);
+        assert_int_equal(run.at[2], 130);
+        run_free(&run);
     }
-    struct summary *summaries = summarise(&jobs);
-    assert_non_null(summaries);
-    /* uniform ends at 0.5 after 400, policy_trace is there after 200. */
-    assert_true(fabs(summaries[1].labels_to_base - 200) < 1e-9);
-    assert_true(fabs(summaries[1].saving - 2) < 1e-9);
-    assert_true(fabs(summaries[1].saving_low - 2) < 1e-9);
-    assert_true(fabs(summaries[1].c_ratio - 4) < 1e-12);
-    assert_true(fabs(summaries[1].c_ratio_error) < 1e-12);
-    /* Over t = 250 ... 400 the ratio of the two is 2^(-t / 100). */
-    assert_true(fabs(summaries[1].late - exp2(-3.25)) < 1e-9);
-    assert_true(isnan(summaries[2].saving));
-    assert_true(summaries[2].saving_low == 0);
-    json_t *line = summary_line(scene, &summaries[2]);
-    assert_true(json_is_null(json_object_get(line, "saving")));
-    assert_true(json_number_value(json_object_get(line, "c_ratio")) == .5);
-    json_decref(line);
-    summary_free(summaries, 3);
-    jobs_free(&jobs);
+    world_free(world);
     scene_free(scene);
 }
 
@@ -369,11 +339,12 @@ static void names_are_text_in_a_report(void **state)
     struct scene *scene = small();
     free(scene->name);
     scene->name = strdup("<img src=x>.cfg");
-    assert_true(scene_set(scene, "labels", "400", &error));
     assert_true(scene_set(scene, "rules", "uniform", &error) &&
                 scene_set(scene, "seeds", "1", &error));
     struct jobs jobs = {.scene = scene, .runs = calloc(1, sizeof *jobs.runs)};
-    fill(&jobs.runs[0], "uniform", 1, 100, 8);
+    struct world *world = scene_world(scene, 1, &error);
+    assert_true(run_rule(scene, world, "uniform", 1, &jobs.runs[0], &error));
+    world_free(world);
     struct summary *summaries = summarise(&jobs);
     struct report *report = report_new();
     assert_true(summaries != NULL && report != NULL);
@@ -391,28 +362,6 @@ static void names_are_text_in_a_report(void **state)
     report_free(report);
     summary_free(summaries, 1);
     jobs_free(&jobs);
-    scene_free(scene);
-}
-
-static void the_base_has_the_same_fit(void **state)
-{
-    (void)state;
-    struct error error = {ERROR_NONE, ""};
-    struct scene *scene = small();
-    assert_true(scene_set(scene, "rules",
-                          "uniform;uniform,fit.lambda=1;dopt,fit.lambda=1;dopt,pool.picks=1",
-                          &error));
-    assert_string_equal(summary_base_of(&scene->rules, scene->rules.items[2]),
-                        "uniform,fit.lambda=1");
-    assert_string_equal(summary_base_of(&scene->rules, scene->rules.items[3]), "uniform");
-    assert_true(scene_set(scene, "rules", "dopt;aopt", &error));
-    assert_null(summary_base_of(&scene->rules, "dopt"));
-    assert_true(
-        scene_set(scene, "rules", "dopt;aopt,pool.picks=1,fit.lambda=2,fit.every=9;gopt", &error));
-    assert_true(summary_add_bases(&scene->rules));
-    assert_int_equal(scene->rules.count, 5);
-    assert_string_equal(scene->rules.items[3], "uniform");
-    assert_string_equal(scene->rules.items[4], "uniform,fit.lambda=2,fit.every=9");
     scene_free(scene);
 }
 
@@ -460,9 +409,8 @@ int main(void)
         cmocka_unit_test(a_run_repeats_itself_and_its_line),
         cmocka_unit_test(the_oracle_design_is_the_best_one),
         cmocka_unit_test(runs_of_a_record_are_not_run_again),
-        cmocka_unit_test(savings_and_ratios_are_those_of_the_curves),
+        cmocka_unit_test(a_curve_ends_at_the_last_label),
         cmocka_unit_test(names_are_text_in_a_report),
-        cmocka_unit_test(the_base_has_the_same_fit),
         cmocka_unit_test(plots_leave_out_what_cannot_be_drawn),
     };
     return cmocka_run_group_tests(tests, make_path, drop_path);

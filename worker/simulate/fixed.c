@@ -163,8 +163,10 @@ static bool fit(const struct scene *scene, const struct world *world, double lam
 {
     double *psi = calloc(world->dimension, sizeof *psi);
     bool done = psi != NULL;
-    for (size_t t = run_step(scene); done && t <= scene->labels; t += run_step(scene))
+    for (size_t t = 0; done && t < scene->labels;) {
+        t = t + run_step(scene) < scene->labels ? t + run_step(scene) : scene->labels;
         done = world_fit_ridge(world, labels, t, lambda, psi) && run_point(world, t, psi, run);
+    }
     free(psi);
     return done;
 }

@@ -95,17 +95,17 @@ static void write_gaps(const struct scene *scene, const struct summary *summarie
     size_t points = 0;
     for (size_t k = 0; k < count; k++)
         points = summaries[k].points > points ? summaries[k].points : points;
-    double *x = calloc(points + 1, sizeof *x);
+    double *x = calloc(count * points + 1, sizeof *x);
     double *error = calloc(count * points + 1, sizeof *error);
     for (size_t k = 0; x != NULL && error != NULL && k < count; k++) {
         const struct summary *summary = &summaries[k];
         for (size_t p = 0; p < summary->points; p++) {
-            x[p] = (double)summary->at[p];
+            x[k * points + p] = (double)summary->at[p];
             error[k * points + p] = 1.96 * summary->gap_error[p];
         }
         series[k] = (struct plot_series){.name = summary->rule,
                                          .colour = k,
-                                         .x = x,
+                                         .x = x + k * points,
                                          .y = summary->gap,
                                          .error = error + k * points,
                                          .count = summary->points};

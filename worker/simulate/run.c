@@ -176,7 +176,8 @@ static void observe(void *context, size_t labels, const double *psi)
     struct run *run = observed->run;
     size_t before = run->points == 0 ? 0 : run->at[run->points - 1];
     labels = labels < observed->most ? labels : observed->most;
-    if (labels / observed->step > before / observed->step &&
+    bool last = labels == observed->most && before < labels;
+    if ((last || labels / observed->step > before / observed->step) &&
         !run_point(observed->world, labels, psi, run))
         observed->failed = true;
 }

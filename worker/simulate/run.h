@@ -5,8 +5,8 @@
 #include "scene.h"
 #include "worker/solo.h"
 
-/* A point of the curve after every so many labels: 50, and more where that would be over 40 points.
- */
+/* A point of the curve after every so many labels, and after the last: 50, and more where that
+ * would be over 40 points. */
 static inline size_t run_step(const struct scene *scene)
 {
     enum { LEAST = 50, POINTS = 40 };

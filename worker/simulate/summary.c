@@ -79,7 +79,7 @@ static double mean_gap(const struct summary *summary, size_t point, const size_t
 {
     double sum = 0;
     for (size_t k = 0; k < summary->seeds; k++)
-        sum += summary->runs[drawn == NULL ? k : drawn[k]].gap[point];
+        sum += summary->curves.gap[(drawn == NULL ? k : drawn[k]) * summary->points + point];
     return sum / (double)summary->seeds;
 }
 
@@ -118,11 +118,14 @@ static double late_of(const struct summary *summary)
 {
     const struct summary *base = summary->base;
     double sum = 0;
-    size_t count = 0;
-    for (size_t k = 0; k < summary->points && k < base->points; k++) {
-        if (2 * summary->at[k] <= summary->labels)
+    size_t count = 0, of_base = 0;
+    for (size_t k = 0; k < summary->points; k++) {
+        while (of_base < base->points && base->at[of_base] < summary->at[k])
+            of_base++;
+        if (of_base == base->points || base->at[of_base] != summary->at[k] ||
+            2 * summary->at[k] <= summary->labels)
             continue;
-        sum += log(summary->gap[k] / base->gap[k]);
+        sum += log(summary->gap[k] / base->gap[of_base]);
         count++;
     }
     return count == 0 ? (double)NAN : exp(sum / (double)count);
@@ -194,21 +197,13 @@ static void compare_c(struct summary *summary)
 
 /* ---- all of it ---- */
 
-static size_t fewest_points(const struct summary *summary)
-{
-    size_t fewest = SIZE_MAX;
-    for (size_t k = 0; k < summary->seeds; k++)
-        fewest = summary->runs[k].points < fewest ? summary->runs[k].points : fewest;
-    return fewest;
-}
-
 static void fill_curve(struct summary *summary)
 {
     double n = (double)summary->seeds;
     for (size_t point = 0; point < summary->points; point++) {
         double mean = mean_gap(summary, point, NULL), squares = 0;
         for (size_t k = 0; k < summary->seeds; k++)
-            squares += pow(summary->runs[k].gap[point] - mean, 2);
+            squares += pow(summary->curves.gap[k * summary->points + point] - mean, 2);
         summary->gap[point] = mean;
         summary->gap_error[point] = n < 2 ? 0 : sqrt(squares / (n - 1) / n);
     }
@@ -227,8 +222,11 @@ static bool begin(struct summary *summary, const struct jobs *jobs, size_t rule)
                                 .runs = jobs->runs + rule * scene->seeds,
                                 .seeds = scene->seeds,
                                 .labels = scene->labels};
-    summary->at = summary->runs[0].at;
-    summary->points = fewest_points(summary);
+    if (!curves_align(&summary->curves, summary->runs, scene->seeds, run_step(scene),
+                      scene->labels))
+        return false;
+    summary->at = summary->curves.at;
+    summary->points = summary->curves.points;
     summary->dimension = summary->runs[0].dimension;
     summary->gap = calloc(summary->points + 1, sizeof(double));
     summary->gap_error = calloc(summary->points + 1, sizeof(double));
@@ -277,6 +275,7 @@ struct summary *summarise(const struct jobs *jobs)
 void summary_free(struct summary *summaries, size_t count)
 {
     for (size_t k = 0; summaries != NULL && k < count; k++) {
+        curves_free(&summaries[k].curves);
         free(summaries[k].gap);
         free(summaries[k].gap_error);
         free(summaries[k].important);

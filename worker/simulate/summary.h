@@ -2,15 +2,16 @@
  * and label budget.
  *
  * c = labels tr(I F^-1) at the truth, F the information of the asked pairs: nearly without noise.
- * gap: mean over seeds of the policy's gap at the last label. saving = labels / (labels at which
- * the running minimum of the rule's mean curve meets the base's last gap, linear in the labels on
- * the log of the gap). late = exp of the mean log ratio of the two mean curves over the second half
- * of the labels. Intervals: 95 %, by resampling seeds. */
+ * gap: mean over seeds of the policy's gap at the last label; curves are means at equal labels.
+ * saving = labels / (labels at which the running minimum of the rule's mean curve meets the base's
+ * last gap, linear in the labels on the log of the gap). late = exp of the mean log ratio of the
+ * two mean curves over the second half of the labels. Intervals: 95 %, by resampling seeds. */
 #ifndef INFOPAIR_SUMMARY_H
 #define INFOPAIR_SUMMARY_H
 
 #include <jansson.h>
 
+#include "curves.h"
 #include "jobs.h"
 
 struct summary {
@@ -23,7 +24,8 @@ struct summary {
     double late;
     double labels_to_base; /* NaN: not within the labels */
     double saving, saving_low, saving_high;
-    size_t points; /* of the mean curve */
+    struct curves curves; /* owned: of the seeds */
+    size_t points;        /* of the mean curve */
     const size_t *at;
     double *gap, *gap_error;      /* owned */
     double *important, *measured; /* owned: means of the spectra */
