@@ -11,6 +11,8 @@
 #include <time.h>
 
 enum { SETS_MAX = 200, PROCESSES_MAX = 256, RATE = 100 };
+/* Completions a second: about one a day, so that times stay times, to one each nanosecond. */
+static const double RATE_LEAST = 1e-5, RATE_MOST = 1e9;
 
 struct arguments {
     struct replay_request request;
@@ -105,6 +107,15 @@ static bool add_set(struct arguments *arguments, const char *value, struct error
     return true;
 }
 
+static bool take_rate(const char *value, double *rate, struct error *error)
+{
+    return command_positive("rate", value, rate, error) &&
+           ((*rate >= RATE_LEAST && *rate <= RATE_MOST) ||
+            error_set(error, ERROR_FATAL,
+                      "--rate: '%.60s' completions a second are not within %g to %g", value,
+                      RATE_LEAST, RATE_MOST));
+}
+
 static bool take_oracle(struct replay_request *request, const char *value)
 {
     request->oracle = strcmp(value, "none") == 0     ? ORACLE_NONE
@@ -163,7 +174,7 @@ static bool take(void *closure, const char *name, const char *value, struct erro
     if (strcmp(name, "to") == 0)
         return take_time(name, value, &request->range.to, error);
     if (strcmp(name, "rate") == 0)
-        return command_positive(name, value, &request->files.rate, error);
+        return take_rate(value, &request->files.rate, error);
     if (strcmp(name, "most") == 0)
         return command_count(name, value, &arguments->most, error);
     if (strcmp(name, "jobs") == 0)
@@ -183,8 +194,8 @@ static const struct command_usage USAGE = {
         "label is spent: over the topics of the configuration within --from and --to, or over\n"
         "files. Each rule sees the same completions at their recorded times under the budget of\n"
         "the configuration. A pair that has a recorded label gets it, after the time that it\n"
-        "took then; others are answered by the oracle: the fit on all recorded labels, or psi of\n"
-        "a file as `infopair model --npy` writes it. uniform is always run too. Rules know what\n"
+        "took then and under its annotator's name; others are answered by the oracle: the fit on\n"
+        "all recorded labels, or psi of a file as `infopair model --npy` writes it. uniform is always run too. Rules know what\n"
         "the ledger held at --from, and at first else nothing; the feature space is the recorded\n"
         "one, or estimated from the completions.\n"
         "\n"

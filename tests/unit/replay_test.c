@@ -250,6 +250,75 @@ static void recorded_labels_answer_whichever_side_stands_left(void **state)
     forget(&scene);
 }
 
+/* Pairs of the first prompts with two labels each, by the annotators that are given. */
+static void write_two_answers(const char *first, const char *second)
+{
+    struct buffer labels = {.maximum = 1 << 24};
+    char text[512];
+    write_world(0, "");
+    for (size_t prompt = 0, number = 0; prompt < PROMPTS; prompt++) {
+        for (size_t i = 0; i < COMPLETIONS; i++) {
+            for (size_t j = i + 1; j < COMPLETIONS; j++, number++) {
+                size_t left = prompt * COMPLETIONS + i, right = prompt * COMPLETIONS + j;
+                for (int k = 0; k < 2; k++) {
+                    /* The second annotator flips a coin. */
+                    bool won = k == 0 ? margin_of(left, right) > 0 : number % 2 == 0;
+                    int size = snprintf(text, sizeof text,
+                                        "{\"prompt_id\": \"p%zu\", \"left_id\": \"c%zu\", "
+                                        "\"right_id\": \"c%zu\", \"outcome\": \"%s\", "
+                                        "\"label_id\": \"%zu-%d\", \"annotator_id\": \"%s\"}\n",
+                                        prompt, left, right, won ? "left" : "right", number, k,
+                                        k == 0 ? first : second);
+                    assert_true(buffer_append(&labels, text, (size_t)size));
+                }
+            }
+        }
+    }
+    write_file("l.jsonl", labels.data, labels.size);
+    buffer_free(&labels);
+}
+
+static const char *const TWICE[] = {"labels.replicas=2", "labels.replicate=all", NULL};
+
+static size_t count_answers(const struct trial *trial, enum answered who)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < trial->count; k++)
+        count += trial->asked[k].answered == who;
+    return count;
+}
+
+static void recorded_labels_bring_their_annotators(void **state)
+{
+    (void)state;
+    write_two_answers("careful", "careless");
+    struct scene scene = read_world(TWICE);
+    struct trial two = run(&scene, ORACLE_FITTED);
+    assert_int_equal(count_answers(&two, ANSWERED_BY_RECORD), two.count);
+    forget(&scene);
+    /* Without names a rule's own fit cannot tell them apart, and asks other pairs. */
+    write_two_answers("", "");
+    scene = read_world(TWICE);
+    struct trial nameless = run(&scene, ORACLE_FITTED);
+    assert_int_equal(count_answers(&nameless, ANSWERED_BY_RECORD), nameless.count);
+    size_t same = 0;
+    for (size_t k = 0; k < two.count && k < nameless.count; k++)
+        same += identity_equal(two.asked[k].pair, nameless.asked[k].pair);
+    assert_true(same < two.count * 3 / 4);
+    forget(&scene);
+    /* Nobody is asked twice: the engine would refuse the answer. */
+    write_two_answers("both", "both");
+    scene = read_world(TWICE);
+    struct trial one = run(&scene, ORACLE_FITTED);
+    size_t recorded = count_answers(&one, ANSWERED_BY_RECORD);
+    assert_int_equal(one.refused, 0);
+    assert_true(recorded >= one.count / 2 && recorded <= one.count / 2 + 20);
+    forget(&scene);
+    trial_free(&two);
+    trial_free(&nameless);
+    trial_free(&one);
+}
+
 static void the_oracle_answers_the_rest_and_none_leaves_it(void **state)
 {
     (void)state;
@@ -659,6 +728,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_spool_gives_records_in_their_order),
         cmocka_unit_test(recorded_labels_answer_whichever_side_stands_left),
+        cmocka_unit_test(recorded_labels_bring_their_annotators),
         cmocka_unit_test(the_oracle_answers_the_rest_and_none_leaves_it),
         cmocka_unit_test(the_same_past_and_seed_ask_the_same),
         cmocka_unit_test(what_was_labelled_before_the_range_is_known_to_all),

@@ -111,6 +111,7 @@ static struct recorded_pair pair_of(const struct requests *requests, const struc
         pair.outcome = label.outcome;
         pair.probability = label.probability;
         pair.confidence = label.confidence;
+        pair.annotator_id = request_label_annotator(requests, &label);
     }
     int64_t time = pair.asked ? pair.issued_at : pair.labelled ? pair.answered_at : 0;
     pair.before = time < from;

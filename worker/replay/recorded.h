@@ -23,6 +23,7 @@ struct recorded_pair {
     enum label_outcome outcome;
     double probability; /* of left; NaN: tells nothing */
     double confidence;
+    struct span annotator_id; /* empty: nobody's name */
 };
 
 struct recorded {

@@ -15,6 +15,7 @@ struct answer {
     size_t number; /* of the asked pair */
     enum label_outcome outcome;
     struct id request;
+    struct span annotator_id;
 };
 
 struct running {
@@ -93,6 +94,19 @@ static enum label_outcome turn(enum label_outcome outcome)
                                       : outcome;
 }
 
+/* One of the labels that have answered is of the same annotator: nobody is asked twice. */
+static bool has_answered(const struct running *running, const struct recorded_pair *found,
+                         size_t count, struct span annotator_id)
+{
+    size_t first = (size_t)(found - running->plan->recorded->pairs);
+    for (size_t k = 0; annotator_id.size > 0 && k < count; k++) {
+        if ((running->used[first + k] != 0 || found[k].before) &&
+            span_equal(found[k].annotator_id, annotator_id))
+            return true;
+    }
+    return false;
+}
+
 /* The first recorded label of the pair that has not answered yet. */
 static const struct recorded_pair *find_label(struct running *running, struct id pair)
 {
@@ -101,7 +115,8 @@ static const struct recorded_pair *find_label(struct running *running, struct id
     const struct recorded_pair *found = recorded_find(recorded, pair, &count);
     for (size_t k = 0; k < count; k++) {
         size_t place = (size_t)(found + k - recorded->pairs);
-        if (!found[k].labelled || found[k].before || running->used[place] != 0)
+        if (!found[k].labelled || found[k].before || running->used[place] != 0 ||
+            has_answered(running, found, count, found[k].annotator_id))
             continue;
         running->used[place] = 1;
         return found + k;
@@ -152,6 +167,7 @@ static bool answer(struct running *running, const struct entry_selected *selecte
     if (recorded != NULL) {
         bool other = turned(recorded, selected->left_id);
         answer.outcome = other ? turn(recorded->outcome) : recorded->outcome;
+        answer.annotator_id = recorded->annotator_id;
         asked->answered = ANSWERED_BY_RECORD;
         asked->probability = other ? 1 - recorded->probability : recorded->probability;
         asked->confidence = recorded->confidence;
@@ -277,6 +293,7 @@ static bool give(void *closure, int64_t now, struct error *error)
                                                             ? asked->probability
                                                             : (double)NAN,
                                     .confidence = asked->confidence,
+                                    .annotator_id = answer.annotator_id,
                                     .lead_time = -1,
                                     .labelled_at = now};
         if (!engine_label(running->passage.engine, &source, &label, error))

@@ -41,8 +41,9 @@ struct trial_plan {
     bool scores;   /* keep scores and selectors */
 };
 
-/* Recorded labels come after the time that they took then, in the order of the requests of their
- * pair; the others at the next tick. The oracle's say of a pair hangs on the seed and the pair
+/* Recorded labels come after the time that they took then, under their annotator's name, in the
+ * order of the requests of their pair and never two of one annotator; the others at the next tick,
+ * without a name. The oracle's say of a pair hangs on the seed and the pair
  * alone. *trial is to be given to trial_free in any case. */
 bool trial_run(const struct trial_plan *plan, struct trial *trial, struct error *error);
 void trial_free(struct trial *trial);
