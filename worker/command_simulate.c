@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHANGES_MAX = 64, VALUES_MAX = 16, PROCESSES_MAX = 256 };
+enum { CHANGES_MAX = 64, VARIED_SIZE = 256, PROCESSES_MAX = 256 };
 
 struct arguments {
     const char *scene;
@@ -165,7 +165,8 @@ static bool change(struct scene *scene, const struct arguments *arguments, const
 /* What all rules are compared with is always run. */
 static bool complete(struct scene *scene, bool bases, struct error *error)
 {
-    if (!scene_check(scene, error))
+    size_t dimension;
+    if (!scene_check(scene, error) || !scene_dimension(scene, &dimension, error))
         return false;
     if (bases && !summary_add_bases(&scene->rules))
         return error_set(error, ERROR_FATAL, "out of memory");
@@ -271,27 +272,59 @@ static bool simulate(const struct arguments *arguments, struct report *report, c
     return done;
 }
 
+static bool check(const struct arguments *arguments, struct report *report, const char *varied,
+                  struct error *error)
+{
+    (void)report;
+    struct scene *scene = prepare(arguments, varied, error);
+    scene_free(scene);
+    return scene != NULL;
+}
+
+typedef bool scene_action(const struct arguments *arguments, struct report *report,
+                          const char *varied, struct error *error);
+
+/* With the value of `vary` that begins at `value`. */
+static bool with_value(const struct arguments *arguments, scene_action *action,
+                       struct report *report, const char *value, struct error *error)
+{
+    char varied[VARIED_SIZE];
+    int name = (int)strcspn(arguments->vary, "="), size = (int)strcspn(value, ",");
+    if (size == 0)
+        return error_set(error, ERROR_DATA, "--vary: '%.100s' has an empty value", arguments->vary);
+    if (name + size + 1 >= VARIED_SIZE)
+        return error_set(error, ERROR_DATA, "--vary: '%.60s...' has more than %d bytes", value,
+                         VARIED_SIZE - 2);
+    snprintf(varied, sizeof varied, "%.*s=%.*s", name, arguments->vary, size, value);
+    return action(arguments, report, varied, error);
+}
+
 /* The scene once, or once with each value of `vary`. */
+static bool each_scene(const struct arguments *arguments, scene_action *action,
+                       struct report *report, struct error *error)
+{
+    if (arguments->vary == NULL)
+        return action(arguments, report, NULL, error);
+    const char *value = strchr(arguments->vary, '=');
+    if (value == NULL || value == arguments->vary)
+        return error_set(error, ERROR_DATA, "--vary: '%.60s' is not NAME=VALUE,...",
+                         arguments->vary);
+    do {
+        value++;
+        if (!with_value(arguments, action, report, value, error))
+            return false;
+        value += strcspn(value, ",");
+    } while (*value != '\0');
+    return true;
+}
+
+/* Nothing is run before all that can be known to be wrong is known to be right. */
 static bool simulate_all(const struct arguments *arguments, struct report *report,
                          struct error *error)
 {
-    if (arguments->vary == NULL)
-        return simulate(arguments, report, NULL, error);
-    size_t name = strcspn(arguments->vary, "=");
-    const char *value = arguments->vary + name;
-    if (*value == '\0')
-        return error_set(error, ERROR_DATA, "--vary: '%.60s' is not NAME=VALUE,...",
-                         arguments->vary);
-    while (*value != '\0') {
-        char varied[256];
-        value++;
-        size_t size = strcspn(value, ",");
-        snprintf(varied, sizeof varied, "%.*s=%.*s", (int)name, arguments->vary, (int)size, value);
-        if (!simulate(arguments, report, varied, error))
-            return false;
-        value += size;
-    }
-    return true;
+    return (arguments->html == NULL || report_can_write(arguments->html, error)) &&
+           each_scene(arguments, check, report, error) &&
+           each_scene(arguments, simulate, report, error);
 }
 
 static int fail(const struct error *error)

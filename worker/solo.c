@@ -30,6 +30,7 @@ struct solo {
     int64_t *offsets; /* next one of each completions partition */
     size_t drawn;     /* pools, or whole prompts */
     size_t accounting_bytes;
+    char obstacle[256]; /* why the round asked no pair; "": nothing is known to stand in the way */
 };
 
 void solo_prompt_id(size_t prompt, size_t draw, char text[SOLO_ID_SIZE])
@@ -282,22 +283,50 @@ static void look_up_psi(struct solo *solo)
         solo->psi[k] = scale * psi[k];
 }
 
+/* What keeps pairs from being asked, as long as the round's pools are open. */
+static void look_for_obstacle(struct solo *solo)
+{
+    size_t workers = solo->plan->workers > 0 ? solo->plan->workers : 1;
+    for (size_t k = 0; k < workers; k++) {
+        struct engine *engine = solo_group_engine(solo->group, k);
+        if (engine_obstacle(engine, solo->obstacle, sizeof solo->obstacle))
+            return;
+    }
+    solo->obstacle[0] = '\0';
+}
+
+static bool give_up(const struct solo *solo, struct error *error)
+{
+    return error_set(error, ERROR_FATAL, "%zu of %zu labels were asked, and none in %d rounds: %s",
+                     solo->result->count, solo->plan->labels, ROUNDS_IDLE_MAX,
+                     solo->obstacle[0] != '\0' ? solo->obstacle
+                                               : "the open pools have no more pairs to ask");
+}
+
+static bool round_of(struct solo *solo, struct error *error)
+{
+    size_t before = solo->result->count;
+    bool done = (!solo->plan->traffic || give_traffic(solo, error)) &&
+                (solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error)) &&
+                turn(solo, 0, error) && turn(solo, ROUND_MS - 1, error);
+    if (done && solo->result->count == before)
+        look_for_obstacle(solo);
+    return done && turn(solo, 1, error);
+}
+
 static bool rounds(struct solo *solo, struct error *error)
 {
     int idle = 0;
     while (solo->result->count < solo->plan->labels) {
         size_t before = solo->result->count;
-        bool given = (!solo->plan->traffic || give_traffic(solo, error)) &&
-                     (solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error));
-        if (!given || !turn(solo, 0, error) || !turn(solo, ROUND_MS - 1, error) ||
-            !turn(solo, 1, error))
+        if (!round_of(solo, error))
             return false;
         look_up_psi(solo);
         if (solo->plan->observe != NULL)
             solo->plan->observe(solo->plan->context, solo->result->count, solo->psi);
         idle = solo->result->count > before ? 0 : idle + 1;
         if (idle > ROUNDS_IDLE_MAX)
-            return error_set(error, ERROR_FATAL, "the world has no more pairs to ask");
+            return give_up(solo, error);
     }
     return true;
 }

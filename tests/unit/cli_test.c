@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { ARGUMENTS_MAX = 16 };
+enum { ARGUMENTS_MAX = 20 };
 
 static char output[1 << 17]; /* stdout and stderr of the last child */
 
@@ -123,7 +123,51 @@ static void test_wrong_usage(void **state)
     expect("send history /nonexistent.jsonl " EXAMPLE, EXIT_USAGE, "/nonexistent.jsonl: No such");
     expect("explain " EXAMPLE, EXIT_USAGE, "which request? See --help.");
     expect("explain 4F " EXAMPLE, EXIT_USAGE, "'4F' is no request_id: 32 hex digits");
+    expect("replay --rate 1e-300 " EXAMPLE, EXIT_USAGE,
+           "--rate: '1e-300' completions a second are not within 1e-05 to 1e+09");
+    expect("replay --rate inf " EXAMPLE, EXIT_USAGE, "--rate: expected a number above 0");
     expect("reference --set pool.size=3", EXIT_USAGE, "unknown option '--set'");
+}
+
+/* Each is said before anything is run: this world would take minutes. */
+#define LARGE "simulate --quiet --with dimension=64 --seeds 99 --labels 1000000 --rules uniform "
+
+static void test_wrong_simulations_are_refused_before_they_run(void **state)
+{
+    (void)state;
+    expect(LARGE "--vary pool=4,,8", EXIT_USAGE, "--vary: 'pool=4,,8' has an empty value");
+    expect(LARGE "--vary pool=4,", EXIT_USAGE, "--vary: 'pool=4,' has an empty value");
+    expect(LARGE "--vary pool=", EXIT_USAGE, "--vary: 'pool=' has an empty value");
+    expect(LARGE "--vary pool", EXIT_USAGE, "--vary: 'pool' is not NAME=VALUE,...");
+    expect(LARGE "--vary pool=4,x", EXIT_USAGE, "pool: 'x' is not a number");
+    expect(LARGE "--vary pool=4,1", EXIT_USAGE, "pool: 1 completion has no pair");
+    expect(LARGE "--html /nonexistent/a.html", EXIT_USAGE,
+           "--html: '/nonexistent/a.html': No such file or directory");
+    expect(LARGE "--html /tmp", EXIT_USAGE, "--html: '/tmp' is not a regular file");
+    expect(LARGE "--html /dev/full", EXIT_USAGE, "--html: '/dev/full' is not a regular file");
+    expect(LARGE "--record /dev/full", EXIT_USAGE, "--record: '/dev/full' is not a regular file");
+    expect(LARGE "--record /tmp", EXIT_USAGE, "--record: '/tmp': Is a directory");
+    expect(LARGE "--set features.blocks=64 --with dimension=8", EXIT_USAGE,
+           "features.blocks: 8 features do not make 64 blocks");
+    expect(LARGE "--set budget.total=9", EXIT_USAGE,
+           "uniform: budget.total: 9 is less than the scene's 1000000 labels");
+    expect(LARGE "--with kind=features --with features=/nonexistent.npy --with theta=/dev/null",
+           EXIT_USAGE, "simulate: features: /nonexistent.npy: No such file");
+}
+
+static void test_a_simulation_says_what_stops_its_questions(void **state)
+{
+    (void)state;
+    expect("simulate --quiet --seeds 1 --jobs 1 --labels 100 --rules uniform --set "
+           "budget.per_day=30",
+           EXIT_USAGE,
+           "uniform, seed 1: 30 of 100 labels were asked, and none in 200 rounds: budget.per_day: "
+           "its 30 labels leave a partition no room for a pair for now");
+    expect("simulate tabular --quiet --seeds 1 --jobs 1 --labels 20 --rules uniform --with "
+           "dimension=4 --with completions=4",
+           EXIT_USAGE,
+           "6 of 20 labels were asked, and none in 200 rounds: the open pools have no more pairs "
+           "to ask");
 }
 
 static void test_wrong_configuration(void **state)
@@ -223,6 +267,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help_and_version),
         cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_wrong_simulations_are_refused_before_they_run),
+        cmocka_unit_test(test_a_simulation_says_what_stops_its_questions),
         cmocka_unit_test(test_wrong_configuration),
         cmocka_unit_test(test_bad_properties_stop_the_start_with_their_place),
         cmocka_unit_test(test_check_accepts_the_example),

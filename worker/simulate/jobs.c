@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LINE_MAX_BYTES = 64 * 1024 * 1024, TELL_MS = 2000 };
 
@@ -64,9 +65,14 @@ static bool open_record(struct field *field, struct error *error)
     struct jobs *jobs = field->jobs;
     if (jobs->record == NULL)
         return true;
+    struct stat found;
     field->record = fopen(jobs->record, "a+e");
-    if (field->record == NULL)
-        return error_set(error, ERROR_DATA, "%s: %s", jobs->record, strerror(errno));
+    if (field->record == NULL || fstat(fileno(field->record), &found) != 0)
+        return error_set(error, ERROR_DATA, "--record: '%.200s': %s", jobs->record,
+                         strerror(errno));
+    if (!S_ISREG(found.st_mode))
+        return error_set(error, ERROR_DATA, "--record: '%.200s' is not a regular file",
+                         jobs->record);
     char *line = NULL;
     size_t size = 0;
     ssize_t length;

@@ -3,9 +3,11 @@
 #include "plot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RULES_MAX = 128 };
@@ -24,6 +26,21 @@ struct report {
     struct point *points;
     size_t point_count;
 };
+
+bool report_can_write(const char *path, struct error *error)
+{
+    struct stat found;
+    bool there = stat(path, &found) == 0;
+    if (there && !S_ISREG(found.st_mode))
+        return error_set(error, ERROR_DATA, "--html: '%.200s' is not a regular file", path);
+    int file = open(path, O_WRONLY | O_CLOEXEC | (there ? 0 : O_CREAT | O_EXCL), 0666);
+    if (file < 0)
+        return error_set(error, ERROR_DATA, "--html: '%.200s': %s", path, strerror(errno));
+    close(file);
+    if (!there)
+        unlink(path);
+    return true;
+}
 
 struct report *report_new(void)
 {

@@ -7,6 +7,9 @@
 
 struct report;
 
+/* Whether a report can be written there later; what stands there stays as it is. */
+bool report_can_write(const char *path, struct error *error);
+
 /* NULL: out of memory. */
 struct report *report_new(void);
 void report_free(struct report *report);

@@ -54,7 +54,7 @@ static bool add_set(struct sets *sets, const char *prefix, const char *text, siz
 }
 
 /* A world's features are scaled already, and what is not simulated is off. */
-static void add_presets(const struct scene *scene, struct sets *sets)
+static void add_presets(const struct scene *scene, size_t dimension, struct sets *sets)
 {
     size_t whole = scene->pool == 0 || scene->traffic ? scene->world.completions : scene->pool;
     add_preset(sets, "policy.beta=%.17g", scene->world.beta);
@@ -71,6 +71,7 @@ static void add_presets(const struct scene *scene, struct sets *sets)
     if (scene->traffic)
         add_preset(sets, "policy.sampling=logged");
     add_preset(sets, "features.scale=1");
+    add_preset(sets, "features.dimension=%zu", dimension);
     add_preset(sets, "moments.interval=1s");
     add_preset(sets, "labels.deadline=365d");
     add_preset(sets, "labels.window=3000d");
@@ -114,9 +115,11 @@ static bool collect(const struct scene *scene, const char *rule, struct sets *se
                     struct error *error)
 {
     char name[SET_SIZE];
-    size_t size = strcspn(rule, ",");
+    size_t size = strcspn(rule, ","), dimension;
+    if (!scene_dimension(scene, &dimension, error))
+        return false;
     snprintf(name, sizeof name, "%.*s", (int)size, rule);
-    add_presets(scene, sets);
+    add_presets(scene, dimension, sets);
     if (!fixed_known(name) && (!add_set(sets, "selection.rule=", name, strlen(name), error) ||
                                !add_required(name, sets, error)))
         return false;
@@ -154,11 +157,22 @@ static struct options *options_of(const struct scene *scene, const char *rule, s
     return NULL;
 }
 
+/* Without costs of their own, completions cost 1. */
+static bool can_be_paid(const struct scene *scene, const struct options *options,
+                        struct error *error)
+{
+    return !(options->budget_total > 0 && options->budget_total < (double)scene->labels) ||
+           error_set(error, ERROR_DATA, "budget.total: %g is less than the scene's %zu labels",
+                     options->budget_total, scene->labels);
+}
+
 bool run_check(const struct scene *scene, const char *rule, struct error *error)
 {
     struct options *options = options_of(scene, rule, error);
+    bool done = options != NULL && (fixed_known(rule) || can_be_paid(scene, options, error) ||
+                                    error_prefix(error, "%.100s", rule));
     options_free(options);
-    return options != NULL;
+    return done;
 }
 
 /* ---- a run ---- */

@@ -44,6 +44,9 @@ void scene_free(struct scene *scene);
 bool scene_set(struct scene *scene, const char *name, const char *text, struct error *error);
 /* What fields say together; after the last change. */
 bool scene_check(const struct scene *scene, struct error *error);
+/* How many features its completions have; reads the heads of the files of given features, and
+ * refuses files that do not fit together. */
+bool scene_dimension(const struct scene *scene, size_t *dimension, struct error *error);
 /* The world of one seed; of given features, the same for each. NULL with `error` filled. */
 struct world *scene_world(const struct scene *scene, uint64_t seed, struct error *error);
 /* The rates of `annotators`; returns how many, SIZE_MAX where the text is none. */

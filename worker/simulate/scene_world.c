@@ -41,6 +41,31 @@ static bool sizes_agree(const struct scene *scene, size_t rows, size_t columns, 
                      scene->features, rows, scene->world.completions);
 }
 
+/* What was asked for is wrong, not the machine. */
+static bool blame(const char *field, struct error *error)
+{
+    error->class = ERROR_DATA;
+    return error_prefix(error, "%s", field);
+}
+
+bool scene_dimension(const struct scene *scene, size_t *dimension, struct error *error)
+{
+    *dimension = scene->world.dimension;
+    if (scene->kind != SCENE_FEATURES)
+        return true;
+    struct npy *npy = npy_open(scene->features, COLUMNS_MAX, error);
+    if (npy == NULL)
+        return blame("features", error);
+    size_t rows = (size_t)npy_rows(npy), axes;
+    *dimension = npy_columns(npy);
+    npy_close(npy);
+    double *psi = npy_read_vector(scene->theta, COLUMNS_MAX, &axes, error);
+    bool done =
+        (psi != NULL || blame("theta", error)) && sizes_agree(scene, rows, *dimension, axes, error);
+    free(psi);
+    return done;
+}
+
 static struct world *world_of_files(const struct scene *scene, struct error *error)
 {
     size_t rows, columns, axes;
