@@ -3,34 +3,22 @@
 #include "engine/identity.h"
 #include "engine/inputs.h"
 #include "memory.h"
-#include "solo_group.h"
+#include "solo_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200, FITTER = 0 };
+enum { ROUND_MS = 1000, START_MS = 1000000, ROUNDS_IDLE_MAX = 200 };
 /* Streams of random numbers of a seed; that of the world is 1. */
-enum { STREAM_DRAWS = 2, STREAM_LABELS, STREAM_SOURCES, STREAM_NOISE, STREAM_DUPLICATES = 1 << 30 };
-
-struct solo {
-    const struct world *world;
-    const struct solo_plan *plan;
-    struct solo_result *result;
-    struct contracts *contracts;
-    struct solo_group *group;
-    unsigned kept;  /* inputs that the rule needs */
-    double *psi;    /* the engine's at the start of the round, for the world's features */
-    double *log_pi; /* of one prompt's completions, under that psi */
-    struct sel_random draws, labels, sources, duplicates;
-    struct buffer record; /* a label */
-    float *features;
-    int64_t now, label_offset;
-    int64_t *offsets; /* next one of each completions partition */
-    size_t drawn;     /* pools, or whole prompts */
-    size_t accounting_bytes;
-    char obstacle[256]; /* why the round asked no pair; "": nothing is known to stand in the way */
+enum {
+    STREAM_DRAWS = 2,
+    STREAM_LABELS,
+    STREAM_SOURCES,
+    STREAM_NOISE,
+    STREAM_DUPLICATES = 1 << 30,
+    STREAM_SPACES
 };
 
 void solo_prompt_id(size_t prompt, size_t draw, char text[SOLO_ID_SIZE])
@@ -79,7 +67,7 @@ static void tell(const struct solo *solo, size_t prompt, size_t row, struct comp
         completion->reference_logprob = solo->world->log_reference[place];
     if (solo->plan->traffic) {
         completion->reference_logprob = solo->world->log_reference[place];
-        if (completion->candidate)
+        if (isnan(completion->policy_logprob))
             completion->policy_logprob = solo->world->log_reference[place];
     } else if (keeps(solo, SEL_LOG_POLICY)) {
         completion->policy_logprob = solo->log_pi[row];
@@ -92,21 +80,21 @@ static void tell(const struct solo *solo, size_t prompt, size_t row, struct comp
     }
 }
 
-static bool give(struct solo *solo, size_t prompt, size_t draw, size_t row,
-                 struct completion *completion, struct error *error)
+bool solo_give(struct solo *solo, size_t prompt, size_t draw, size_t row,
+               struct completion *completion, struct error *error)
 {
     const struct world *world = solo->world;
     char prompt_id[SOLO_ID_SIZE];
     solo_prompt_id(prompt, draw, prompt_id);
-    for (size_t k = 0; k < world->dimension; k++)
-        solo->features[k] = (float)world_row(world, prompt, row)[k];
+    solo_space_features(&solo->space, world_row(world, prompt, row), solo->features);
     int32_t partition = (int32_t)((prompt + draw) % (size_t)solo->plan->partitions);
     const struct source source = {.input = INPUT_COMPLETIONS,
                                   .partition = partition,
                                   .offset = solo->offsets[partition]++,
                                   .timestamp = solo->now};
     completion->prompt_id = span_of(prompt_id);
-    completion->feature_space = span_of("world");
+    completion->feature_space = span_of(solo->space.name);
+    completion->feature_epoch = (int64_t)solo->space.number;
     completion->features = solo->features;
     completion->dimension = world->dimension;
     tell(solo, prompt, row, completion);
@@ -122,7 +110,7 @@ static bool give_completion(struct solo *solo, size_t prompt, size_t draw, size_
         .completion_id = span_of(completion_id), .source = from, COMPLETION_ABSENT};
     if (solo->plan->traffic)
         completion.traffic_weight = 0;
-    return give(solo, prompt, draw, row, &completion, error);
+    return solo_give(solo, prompt, draw, row, &completion, error);
 }
 
 /* The place of a pool holds an earlier completion again, under a name of its own. */
@@ -132,7 +120,7 @@ static bool give_duplicate(struct solo *solo, size_t prompt, size_t row, size_t 
     char completion_id[SOLO_ID_SIZE];
     snprintf(completion_id, sizeof completion_id, "%zu.%zu", row, place);
     struct completion completion = {.completion_id = span_of(completion_id), COMPLETION_ABSENT};
-    return give(solo, prompt, solo->drawn, row, &completion, error);
+    return solo_give(solo, prompt, solo->drawn, row, &completion, error);
 }
 
 /* What the deployed policy is asked: I is theirs alone. */
@@ -147,7 +135,7 @@ static bool give_traffic(struct solo *solo, struct error *error)
                                             COMPLETION_ABSENT};
             completion.candidate = false;
             completion.policy_logprob = -log((double)world->completions);
-            if (!give(solo, prompt, SIZE_MAX - solo->drawn, row, &completion, error))
+            if (!solo_give(solo, prompt, SIZE_MAX - solo->drawn, row, &completion, error))
                 return false;
         }
     }
@@ -202,15 +190,16 @@ static bool give_drawn(struct solo *solo, struct error *error)
     return true;
 }
 
-static bool give_prompts(struct solo *solo, struct error *error)
+bool solo_give_prompts(struct solo *solo, struct error *error)
 {
     bool early = solo->result->count * 10 < solo->plan->labels;
     size_t to = early && solo->plan->early > 0 ? solo->plan->early : solo->world->prompts;
+    size_t draw = solo->plan->forget ? solo->space.number : 0;
     for (; solo->drawn < to; solo->drawn++) {
         if (keeps(solo, SEL_LOG_POLICY))
             world_log_policy(solo->world, solo->drawn, solo->psi, 1, solo->log_pi);
         for (size_t row = 0; row < solo->world->completions; row++) {
-            if (!give_completion(solo, solo->drawn, 0, row, SOURCE_UNKNOWN, error))
+            if (!give_completion(solo, solo->drawn, draw, row, SOURCE_UNKNOWN, error))
                 return false;
         }
     }
@@ -261,14 +250,14 @@ static bool answer(void *context, const struct entry_selected *selected, double 
                                  .annotator_id = span_of(annotator),
                                  .lead_time = -1};
     if (result->count < solo->plan->labels) {
+        solo_keep_sent(solo, selected);
         result->seconds[result->count] = seconds;
         result->labels[result->count++] = label;
     }
     return give_label(solo, &record, error);
 }
 
-/* Time passes and the engines do what is due. */
-static bool turn(struct solo *solo, int64_t passed, struct error *error)
+bool solo_turn(struct solo *solo, int64_t passed, struct error *error)
 {
     solo->now += passed;
     return solo_group_turn(solo->group, solo->now, solo->offsets, answer, solo, error);
@@ -279,9 +268,14 @@ static void look_up_psi(struct solo *solo)
 {
     double scale = 1;
     const double *psi = engine_preference(solo_group_engine(solo->group, FITTER), &scale);
-    for (size_t k = 0; psi != NULL && k < solo->world->dimension; k++)
-        solo->psi[k] = scale * psi[k];
+    if (psi == NULL)
+        return;
+    solo_space_psi(&solo->space, psi, solo->psi);
+    for (size_t k = 0; k < solo->world->dimension; k++)
+        solo->psi[k] *= scale;
 }
+
+/* ---- rounds ---- */
 
 /* What keeps pairs from being asked, as long as the round's pools are open. */
 static void look_for_obstacle(struct solo *solo)
@@ -306,12 +300,16 @@ static bool give_up(const struct solo *solo, struct error *error)
 static bool round_of(struct solo *solo, struct error *error)
 {
     size_t before = solo->result->count;
-    bool done = (!solo->plan->traffic || give_traffic(solo, error)) &&
-                (solo->plan->pool > 0 ? give_drawn(solo, error) : give_prompts(solo, error)) &&
-                turn(solo, 0, error) && turn(solo, ROUND_MS - 1, error);
+    bool moves =
+        solo->plan->drift > 0 && solo->round > 0 && solo->round % solo->plan->drift_rounds == 0;
+    solo->round++;
+    bool done = (!moves || solo_move_space(solo, error)) &&
+                (!solo->plan->traffic || give_traffic(solo, error)) &&
+                (solo->plan->pool > 0 ? give_drawn(solo, error) : solo_give_prompts(solo, error)) &&
+                solo_turn(solo, 0, error) && solo_turn(solo, ROUND_MS - 1, error);
     if (done && solo->result->count == before)
         look_for_obstacle(solo);
-    return done && turn(solo, 1, error);
+    return done && solo_turn(solo, 1, error);
 }
 
 static bool rounds(struct solo *solo, struct error *error)
@@ -378,7 +376,7 @@ static void take_preference(struct solo *solo)
     const double *psi = engine_preference(fitter, &solo->result->scale);
     take_lapses(solo, fitter);
     if (psi != NULL)
-        memcpy(solo->result->psi, psi, solo->world->dimension * sizeof(double));
+        solo_space_psi(&solo->space, psi, solo->result->psi);
 }
 
 /* As the worker computes it, of what the engine has seen. */
@@ -414,14 +412,17 @@ bool solo_run(const struct world *world, const struct options *options,
                         .offsets = calloc((size_t)plan->partitions + 1, sizeof(int64_t)),
                         .psi = calloc(world->dimension, sizeof(double)),
                         .log_pi = calloc(world->completions, sizeof(double)),
+                        .sent = calloc(plan->labels + 1, sizeof *solo.sent),
                         .now = START_MS};
     *result = (struct solo_result){.labels = calloc(plan->labels + 1, sizeof *result->labels),
                                    .seconds = calloc(plan->labels + 1, sizeof(double)),
                                    .psi = calloc(world->dimension, sizeof(double)),
                                    .scale = 1};
-    bool done = solo.features != NULL && solo.offsets != NULL && solo.psi != NULL &&
-                solo.log_pi != NULL && result->labels != NULL && result->seconds != NULL &&
-                result->psi != NULL;
+    bool done = solo_space_init(&solo.space, world->dimension, plan->drift > 0,
+                                sel_random_init(plan->seed, STREAM_SPACES)) &&
+                solo.sent != NULL && solo.features != NULL && solo.offsets != NULL &&
+                solo.psi != NULL && solo.log_pi != NULL && result->labels != NULL &&
+                result->seconds != NULL && result->psi != NULL;
     if (!done)
         error_set(error, ERROR_FATAL, "out of memory for a world");
     done = done && prepare(&solo, options, error) && rounds(&solo, error) &&
@@ -435,6 +436,8 @@ bool solo_run(const struct world *world, const struct options *options,
     free(solo.offsets);
     free(solo.psi);
     free(solo.log_pi);
+    free(solo.sent);
+    solo_space_fini(&solo.space);
     if (!done)
         solo_free(result);
     return done;

@@ -4,7 +4,11 @@
  *
  * A round is one second: completions come and the policy's moments with them; the bucket fills, and
  * pairs are asked; their labels come and are fitted before the next round. With pool.age = 1s pools
- * last for one round. */
+ * last for one round.
+ *
+ * A world that drifts moves to a new feature space between rounds (solo_space.h). Its trainer then
+ * sends the completions of all labelled pairs again, as they look in the new space and under their
+ * old ids, so that the engine carries their labels over and fits them before it asks on. */
 #ifndef INFOPAIR_SOLO_H
 #define INFOPAIR_SOLO_H
 
@@ -37,6 +41,9 @@ struct solo_plan {
     bool account;      /* compute what was saved at the end */
     double duplicates; /* chance that a completion from a pool's third on repeats an earlier one */
     bool traffic;      /* the deployed prompts come whole each round, as traffic; others are none */
+    double drift;      /* how far the feature space moves each time; 0: it stays */
+    size_t drift_rounds; /* between two moves */
+    bool forget;         /* the labelled pairs are not sent again: labels stay behind */
     uint64_t seed;
     /* After each round, if not NULL: labels so far, and the engine's psi for the world's features.
      */
@@ -48,7 +55,7 @@ struct solo_result {
     struct world_label *labels; /* owned; in order of asking */
     double *seconds;            /* owned; of a processor: the tick that asked this pair, by pair */
     size_t count;
-    double *psi; /* owned: the engine's last, in the scale of its SPACE */
+    double *psi; /* owned: the engine's last, in the scale of its SPACE, for the world's features */
     double scale;
     double lapse;                   /* as the engine's last fit has it */
     double lapses[SOLO_ANNOTATORS]; /* the same of each annotator; NaN: without a row */

@@ -130,10 +130,13 @@ static void fields_that_do_not_fit_together_are_refused(void **state)
                  {"deployed", "9", "deployed: 9 of 8 prompts"},
                  {"workers", "2", "workers: 2 split 1 partitions"},
                  {"annotators", "0,2", "annotators: '0,2' are not up to 8 rates"},
+                 {"lag", "1", "drift: 0.6 beside lag 1"},
+                 {"pending", "false", "drift: 0.6 beside pending = false"},
                  {"kind", "features", "needs both files"}};
     for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
         struct error error = {ERROR_NONE, ""};
         struct scene *scene = small();
+        assert_true(scene_set(scene, "drift", "0.6", &error));
         assert_true(scene_set(scene, CASES[k].name, CASES[k].value, &error));
         assert_false(scene_check(scene, &error));
         if (strstr(error.message, CASES[k].words) == NULL)

@@ -53,6 +53,15 @@ static bool add_set(struct sets *sets, const char *prefix, const char *text, siz
     return true;
 }
 
+/* Those of all feature spaces: labels of a space before count as long as the window lasts. */
+static size_t labels_kept(const struct scene *scene)
+{
+    size_t rounds = scene->labels / scene->batch;
+    size_t spaces = scene->drift > 0 ? rounds / scene->drift_rounds + 1 : 1;
+    size_t kept = scene->labels * spaces;
+    return kept < 100000 ? 100000 : kept;
+}
+
 /* A world's features are scaled already, and what is not simulated is off. */
 static void add_presets(const struct scene *scene, size_t dimension, struct sets *sets)
 {
@@ -76,7 +85,7 @@ static void add_presets(const struct scene *scene, size_t dimension, struct sets
     add_preset(sets, "labels.deadline=365d");
     add_preset(sets, "labels.window=3000d");
     add_preset(sets, "policy.window=3000d");
-    add_preset(sets, "labels.max=%zu", scene->labels < 100000 ? 100000 : scene->labels);
+    add_preset(sets, "labels.max=%zu", labels_kept(scene));
     add_preset(sets, "limits.dimension=4096");
     add_preset(sets, "control.share=0");
     add_preset(sets, "accounting.memory=0");
@@ -166,11 +175,21 @@ static bool can_be_paid(const struct scene *scene, const struct options *options
                      options->budget_total, scene->labels);
 }
 
+static bool can_move(const struct scene *scene, const struct options *options, struct error *error)
+{
+    return !(scene->drift > 0 && options->features_scale == 0) ||
+           error_set(error, ERROR_DATA,
+                     "features.scale: auto beside drift %g; a new space must begin at once",
+                     scene->drift);
+}
+
 bool run_check(const struct scene *scene, const char *rule, struct error *error)
 {
     struct options *options = options_of(scene, rule, error);
-    bool done = options != NULL && (fixed_known(rule) || can_be_paid(scene, options, error) ||
-                                    error_prefix(error, "%.100s", rule));
+    bool done = options != NULL &&
+                (fixed_known(rule) ||
+                 (can_be_paid(scene, options, error) && can_move(scene, options, error)) ||
+                 error_prefix(error, "%.100s", rule));
     options_free(options);
     return done;
 }
@@ -220,6 +239,9 @@ static bool through_engine(const struct scene *scene, const struct world *world,
                              .lapse = scene->lapse,
                              .duplicates = scene->duplicates,
                              .traffic = scene->traffic,
+                             .drift = scene->drift,
+                             .drift_rounds = scene->drift_rounds,
+                             .forget = !scene->drift_carry,
                              .seed = run->seed,
                              .observe = observe,
                              .context = &observed};

@@ -66,6 +66,11 @@ static const struct field FIELDS[] = {
      .text = "chance that a completion repeats an earlier one of its pool"},
     {FIELD(informed), NUMBER, .least = 0, .most = 1,
      .text = "share of the way that pi_ref has gone to the best policy"},
+    {FIELD(drift), NUMBER, .least = 0, .most = 10,
+     .text = "how far each move to a new feature space turns the axes; 0: none"},
+    {FIELD(drift_rounds), COUNT, .least = 1, .most = 1e6, .text = "rounds between two moves"},
+    {FIELD(drift_carry), FLAG,
+     .text = "labelled completions come again in each new space, so that labels are carried over"},
     {FIELD(traffic), FLAG, .text = "deployed prompts come as traffic, and I is theirs alone"},
     {FIELD(annotators), TEXT, .text = "lapse rates of annotators who answer in turn: \"0,.05,.5\""},
     {FIELD(partitions), COUNT, .least = 1, .most = 1024, .text = "partitions of completions"},
@@ -372,6 +377,8 @@ struct scene *scene_load(const char *name, struct error *error)
                             .first_seed = 1,
                             .partitions = 1,
                             .workers = 1,
+                            .drift_rounds = 5,
+                            .drift_carry = true,
                             .pending = true};
     snprintf(path, sizeof path, is_path(name) ? "%.1000s" : "%s/%.200s.cfg",
              is_path(name) ? name : directory(), name);
@@ -429,6 +436,12 @@ bool scene_check(const struct scene *scene, struct error *error)
         return error_set(error, ERROR_DATA,
                          "annotators: '%.60s' are not up to %d rates from 0 to .99",
                          scene->annotators, SCENE_ANNOTATORS);
+    if (scene->drift > 0 && scene->lag > 0)
+        return error_set(error, ERROR_DATA,
+                         "drift: %g beside lag %g; all workers must know the new space at once",
+                         scene->drift, scene->lag);
+    if (scene->drift > 0 && !scene->pending)
+        return error_set(error, ERROR_DATA, "drift: %g beside pending = false", scene->drift);
     if (scene->pool == 1)
         return error_set(error, ERROR_DATA, "pool: 1 completion has no pair");
     if (scene->kind != SCENE_FEATURES && !world_spec_check(&scene->world, error))

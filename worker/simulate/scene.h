@@ -23,10 +23,13 @@ struct scene {
     size_t labels;  /* in all */
     size_t keep;    /* rounds that a pool stays open */
     size_t seeds, first_seed;
-    double lapse;      /* share of the answers that are coin flips */
-    double duplicates; /* chance that a completion of a pool repeats an earlier one */
-    double informed;   /* share of the way that pi_ref has gone to the best policy */
-    bool traffic;      /* deployed prompts come as traffic, and I is theirs alone */
+    double lapse;        /* share of the answers that are coin flips */
+    double duplicates;   /* chance that a completion of a pool repeats an earlier one */
+    double informed;     /* share of the way that pi_ref has gone to the best policy */
+    double drift;        /* how far the feature space moves each time; 0: it stays */
+    size_t drift_rounds; /* rounds between two moves */
+    bool drift_carry;    /* labels come along; false: the worker begins anew */
+    bool traffic;        /* deployed prompts come as traffic, and I is theirs alone */
     char *annotators; /* "0,.05,.5": lapse rates of those who answer in turn; NULL: nobody's name */
     size_t partitions, workers; /* of completions; engines that split them */
     double lag;                 /* seconds after which a worker knows of another's entries */
