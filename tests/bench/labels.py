@@ -59,6 +59,7 @@ CASES = [
     Case("lapses8", world="lapses", rules=["policy_trace", "policy_trace,labels.lapse=0",
                                            "policy_trace,labels.lapse=0.2"],
          ask={"policy_trace": {"gap": 0.022}}),
+    Case("drift8", world="drift", rules=["policy_trace", "dopt"]),
 ]
 
 

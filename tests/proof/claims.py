@@ -112,6 +112,21 @@ def hardships(chosen):
     many.alike(many.c, f"{price} of 200", "policy_trace", .05)
 
 
+def drift(chosen):
+    """An embedding that changes every 250 labels costs hardly anything while labels come along, and
+    a worker that begins anew each time does not get far."""
+    rules = ["uniform", "policy_trace"]
+    still, moving = (Runs(chosen, world, rules, 1000) for world in ("main", "drift"))
+    anew = Runs(chosen, "drift", rules, 1000, "--with", "drift_carry=false")
+    moving.below(moving.gap, "policy_trace", "uniform")
+    for other, name in ((still, "without moves"), (anew, "begun anew")):
+        moving.c[name] = other.c["policy_trace"]
+        moving.gap[name] = other.gap["policy_trace"]
+    moving.alike(moving.c, "policy_trace", "without moves", .03)
+    moving.below(moving.c, "policy_trace", "begun anew")
+    moving.below(moving.gap, "policy_trace", "begun anew")
+
+
 def paper(chosen):
     """The paper's linear contextual world, as we read it: the best design for the policy beats
     uniform pairs, one made before any label does not reach it, and neither do adaptive picks miss
@@ -129,6 +144,7 @@ def main():
     reference(chosen, 32)
     rivals(chosen)
     hardships(chosen)
+    drift(chosen)
     paper(chosen)
 
 

@@ -279,6 +279,32 @@ static void the_oracle_design_is_the_best_one(void **state)
     scene_free(scene);
 }
 
+static double c_of(const struct scene *scene, const struct world *world, const char *rule)
+{
+    struct error error = {ERROR_NONE, ""};
+    struct run run;
+    assert_true(run_rule(scene, world, rule, 1, &run, &error));
+    double c = run.c;
+    run_free(&run);
+    return c;
+}
+
+static void a_share_of_a_design_is_uniform(void **state)
+{
+    (void)state;
+    struct error error = {ERROR_NONE, ""};
+    struct scene *scene = small();
+    assert_true(scene_set(scene, "labels", "2000", &error));
+    struct world *world = scene_world(scene, 1, &error);
+    double uniform = c_of(scene, world, "design:uniform");
+    double best = c_of(scene, world, "design:oracle");
+    double mixed = c_of(scene, world, "design:oracle,selection.epsilon=0.5");
+    assert_true(c_of(scene, world, "design:oracle,selection.epsilon=1") == uniform);
+    assert_true(best < mixed && mixed < uniform);
+    world_free(world);
+    scene_free(scene);
+}
+
 static void runs_of_a_record_are_not_run_again(void **state)
 {
     (void)state;
@@ -411,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_misspecified_world_has_a_floor),
         cmocka_unit_test(a_run_repeats_itself_and_its_line),
         cmocka_unit_test(the_oracle_design_is_the_best_one),
+        cmocka_unit_test(a_share_of_a_design_is_uniform),
         cmocka_unit_test(runs_of_a_record_are_not_run_again),
         cmocka_unit_test(a_curve_ends_at_the_last_label),
         cmocka_unit_test(names_are_text_in_a_report),

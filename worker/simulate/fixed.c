@@ -130,6 +130,13 @@ static bool fill(struct design *design, enum fixed fixed, size_t labels, double 
     return true;
 }
 
+/* Each pair has its part of a share `epsilon` that the design has no say in. */
+static void mix(struct design *design, double epsilon)
+{
+    for (size_t k = 0; k < design->count; k++)
+        design->share[k] = (1 - epsilon) * design->share[k] + epsilon / (double)design->count;
+}
+
 /* Draws pairs by their share, and their answers. */
 static void ask(const struct design *design, const struct scene *scene, uint64_t seed,
                 struct world_label *labels)
@@ -172,9 +179,10 @@ static bool fit(const struct scene *scene, const struct world *world, double lam
 }
 
 bool fixed_run(const struct scene *scene, const struct world *world, const char *rule,
-               uint64_t seed, double lambda, struct world_label *labels, struct run *run,
-               struct error *error)
+               uint64_t seed, const struct options *options, struct world_label *labels,
+               struct run *run, struct error *error)
 {
+    double lambda = options->fit_lambda;
     size_t per_prompt = world->completions * (world->completions - 1) / 2;
     struct design design = {.world = world, .count = world->prompts * per_prompt};
     design.pairs = calloc(design.count, sizeof *design.pairs);
@@ -186,6 +194,7 @@ bool fixed_run(const struct scene *scene, const struct world *world, const char 
         done = fill(&design, find(rule), scene->labels, lambda, error);
     }
     if (done) {
+        mix(&design, options->selection_epsilon);
         ask(&design, scene, seed, labels);
         run->labels = scene->labels;
         done = fit(scene, world, lambda, labels, run) ||

@@ -266,8 +266,7 @@ static bool through_design(const struct scene *scene, const struct world *world,
 {
     struct world_label *labels = calloc(scene->labels, sizeof *labels);
     bool done = labels != NULL || error_set(error, ERROR_FATAL, "out of memory for labels");
-    done = done &&
-           fixed_run(scene, world, run->rule, run->seed, options->fit_lambda, labels, run, error) &&
+    done = done && fixed_run(scene, world, run->rule, run->seed, options, labels, run, error) &&
            run_measure(scene, world, labels, run, error);
     free(labels);
     return done;

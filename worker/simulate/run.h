@@ -57,10 +57,11 @@ bool run_point(const struct world *world, size_t labels, const double *psi, stru
 
 /* design:uniform, design:reference (in proportion to pi_ref of both), design:oracle (the best
  * design at the true psi), design:plugin (the best one at psi = 0): pairs drawn independently over
- * all pairs of the world; the fit is the engine's options fit.lambda and no lapses. */
+ * all pairs of the world, a share selection.epsilon of them uniform; the fit is fit.lambda and no
+ * lapses. The best design is that for lambda and all labels of the scene, without the share. */
 bool fixed_known(const char *rule);
 bool fixed_run(const struct scene *scene, const struct world *world, const char *rule,
-               uint64_t seed, double lambda, struct world_label *labels, struct run *run,
-               struct error *error);
+               uint64_t seed, const struct options *options, struct world_label *labels,
+               struct run *run, struct error *error);
 
 #endif
