@@ -54,22 +54,29 @@ bool options_print(const struct options *options, FILE *out, bool all)
     return ferror(out) == 0;
 }
 
+char *option_text(const struct options *options, const struct option_row *row, bool mask)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return NULL;
+    option_write(options, row, mask, out);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
 bool options_text(const struct options *options, const char *name, char *text, size_t size)
 {
     const struct option_row *row = option_find(name);
-    if (row == NULL || size == 0)
+    char *written = row == NULL || size == 0 ? NULL : option_text(options, row, true);
+    if (written == NULL)
         return false;
-    char *written = NULL;
-    size_t written_size;
-    FILE *out = open_memstream(&written, &written_size);
-    if (out == NULL)
-        return false;
-    option_write(options, row, true, out);
-    bool done = fclose(out) == 0;
-    if (done)
-        snprintf(text, size, "%s", written);
+    snprintf(text, size, "%s", written);
     free(written);
-    return done;
+    return true;
 }
 
 static const char *type_text(const struct option_row *row)

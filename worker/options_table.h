@@ -75,6 +75,8 @@ void option_clear(struct options *options, const struct option_row *row);
 /* Writes the value as libconfig reads it. mask: secrets as ********. */
 void option_write(const struct options *options, const struct option_row *row, bool mask,
                   FILE *out);
+/* The same as text, owned by the caller; NULL: out of memory. */
+char *option_text(const struct options *options, const struct option_row *row, bool mask);
 /* A bound of the row's range in the unit that people write. */
 enum { OPTION_BOUND_SIZE = 32 };
 void option_bound(const struct option_row *row, double bound, char text[OPTION_BOUND_SIZE]);

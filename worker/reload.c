@@ -7,26 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A value as text, owned by the caller; NULL: out of memory. */
-static char *text_of(const struct options *options, const struct option_row *row, bool mask)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL)
-        return NULL;
-    option_write(options, row, mask, out);
-    if (fclose(out) == 0)
-        return text;
-    free(text);
-    return NULL;
-}
-
 /* Without the masks: values that are shown alike may differ. */
 static bool same(const struct options *left, const struct options *right,
                  const struct option_row *row)
 {
-    char *first = text_of(left, row, false), *second = text_of(right, row, false);
+    char *first = option_text(left, row, false), *second = option_text(right, row, false);
     bool equal = first != NULL && second != NULL && strcmp(first, second) == 0;
     free(first);
     free(second);
@@ -36,7 +21,7 @@ static bool same(const struct options *left, const struct options *right,
 static void tell(const struct options *running, const struct options *fresh,
                  const struct option_row *row)
 {
-    char *before = text_of(running, row, true), *after = text_of(fresh, row, true);
+    char *before = option_text(running, row, true), *after = option_text(fresh, row, true);
     bool told = before != NULL && after != NULL;
     if (told && row->live)
         log_write(LOG_LEVEL_INFO, "options", "%s: %s -> %s", row->name, before, after);
