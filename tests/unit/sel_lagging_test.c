@@ -1,42 +1,8 @@
 /* Many open pools: what may lag, and what never does. */
+#include "counted.h"
 #include "sel_fixture.h"
 
 enum { D = 8, N = 6, PAIRS = N * (N - 1) / 2, MANY = 400 };
-
-static int calls; /* of the allocator */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    calls++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    calls++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    calls++;
-    return __real_realloc(block, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    calls++;
-    return __real_aligned_alloc(alignment, size);
-}
 
 /* Pools of different scales before one Sigma, in a picker of their own. */
 struct crowd {
@@ -140,12 +106,12 @@ static void two_hundred_picks_of_many_pools_lose_less_than_a_hundredth(void **st
     struct crowd lazy = crowd_new(MANY, &lazily);
     crowd_open(&exact);
     crowd_open(&lazy);
-    int before = calls;
+    int before = allocations;
     for (int k = 0; k < 200; k++) {
         pick(&exact);
         pick(&lazy);
     }
-    assert_int_equal(calls, before);
+    assert_int_equal(allocations, before);
     fixture_below(trace_of(&lazy), 1.01 * trace_of(&exact));
     crowd_free(&exact);
     crowd_free(&lazy);

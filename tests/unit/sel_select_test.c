@@ -1,44 +1,8 @@
 /* Choosing from lists; and that nothing allocates once the workspace is made. */
+#include "counted.h"
 #include "sel_world.h"
 
 enum { COUNT = 30, WIDTH = 4, HEADS = 6, BUDGET = 5 };
-
-/* ---- the allocator's calls, counted; see tests/CMakeLists.txt ---- */
-
-static size_t allocations;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    allocations++;
-    return __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
 
 /* ---- a list ---- */
 
@@ -120,7 +84,7 @@ static enum sel_status choose(const struct list *list, const struct sel_rule *ru
         choices->selection.budget = 12; /* two lists */
     struct sel_select *select = select_new(list, rule);
     assert_non_null(select);
-    size_t before = allocations;
+    int before = allocations;
     enum sel_status status = sel_select_run(select, &list->set, &choices->selection);
     assert_int_equal(allocations, before);
     sel_select_free(select);
@@ -300,7 +264,7 @@ static void a_picker_allocates_only_when_it_is_made(void **state)
         struct sel_random random = sel_random_init(1, 2);
         struct sel_choice choice;
         size_t pool;
-        size_t before = allocations;
+        int before = allocations;
         sel_picker_begin(picker, world.information, world.policy, world.psi, 0);
         sel_picker_open(picker, world.phi[0], N, NULL, &pool);
         for (unsigned k = 0; k < SEL_COST; k++)

@@ -1,5 +1,5 @@
 /* The steady path allocates nothing: once pools are full, completions and labels come and go
- * without a call of the allocator. Linked with --wrap, which counts the calls. */
+ * without a call of the allocator. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,45 +11,11 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "counted.h"
 #include "tests/support/records.h"
 #include "worker/engine/engine.h"
 
 enum { D = 64, PROMPTS = 40, POOL_MAX = 16, RECORD_MAX = 4096, ROUND = 2000 };
-
-static int calls;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-int __real_posix_memalign(void **block, size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-int __wrap_posix_memalign(void **block, size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    calls++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    calls++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    calls++;
-    return __real_realloc(block, size);
-}
-
-int __wrap_posix_memalign(void **block, size_t alignment, size_t size)
-{
-    calls++;
-    return __real_posix_memalign(block, alignment, size);
-}
 
 static void check(bool done, const struct error *error)
 {
@@ -114,7 +80,7 @@ static void encode(struct contracts *contracts, int number, struct buffer *recor
     check(contracts_encode_completion(contracts, &completion, record, &error), &error);
 }
 
-/* Decodes and delivers completions [from, from + ROUND); returns the allocator's calls. */
+/* Decodes and delivers completions [from, from + ROUND); returns how often it allocated. */
 static int deliver(struct contracts *contracts, struct engine *engine, int from)
 {
     struct error error;
@@ -122,7 +88,7 @@ static int deliver(struct contracts *contracts, struct engine *engine, int from)
     int counted = 0;
     for (int number = from; number < from + ROUND; number++) {
         encode(contracts, number, &record);
-        int before = calls;
+        int before = allocations;
         struct completion completion;
         const char *stage;
         const struct source source = {.input = INPUT_COMPLETIONS,
@@ -132,7 +98,7 @@ static int deliver(struct contracts *contracts, struct engine *engine, int from)
         check(contracts_decode_completion(contracts, source.value, &completion, &stage, &error),
               &error);
         check(engine_completion(engine, &source, &completion, &error), &error);
-        counted += calls - before;
+        counted += allocations - before;
     }
     buffer_free(&record);
     return counted;
