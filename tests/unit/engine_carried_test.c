@@ -69,17 +69,12 @@ static int64_t carried(struct shell *shell)
 }
 
 /* Space "space" with labels, and nobody asks any more. */
-static struct shell start_labelled_with(struct engine_options options, int64_t *labels)
+static struct shell start_labelled(struct engine_options options, int64_t *labels)
 {
     options.pool_max = 2 * POOL;
     struct shell shell = start_with(cluster_new(), &options, 1000000);
     *labels = run(&shell, 10, 0);
     return shell;
-}
-
-static struct shell start_labelled(int64_t *labels)
-{
-    return start_labelled_with(options_of(), labels);
 }
 
 /* All completions again in a space, until it is current. */
@@ -88,6 +83,26 @@ static void change_space(struct shell *shell, const char *space, int64_t epoch)
     give_all_again(shell, space, epoch);
     for (int k = 0; k < 3; k++)
         turn(shell, 1100);
+}
+
+/* The next owner, that has read no completions yet. */
+static void restart(struct shell *shell)
+{
+    struct engine_options options = options_of();
+    options.pool_max = 2 * POOL;
+    stop(shell);
+    *shell = start_with(shell->cluster, &options, shell->now);
+}
+
+/* What it must read of both spaces. */
+static void read_again(struct shell *shell)
+{
+    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
+        int64_t next;
+        while ((next = engine_next(shell->engine, INPUT_COMPLETIONS, partition)) <
+               2 * PER_PARTITION)
+            give_again(shell, partition, next % PER_PARTITION, "wider", 1);
+    }
 }
 
 /* The label of the same pair and sides that was given to a request. */
@@ -124,7 +139,7 @@ static void a_label_is_carried_as_it_was_given_with_x_of_the_new_space(void **st
 {
     (void)state;
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
+    struct shell shell = start_labelled(options_of(), &labels);
     int64_t counted = engine_stats(shell.engine)->labels_counted;
     assert_true(counted > 50);
     give_all_again(&shell, "wider", 1);
@@ -160,30 +175,21 @@ static void nothing_is_carried_twice_and_a_restart_agrees(void **state)
     (void)state;
     char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
+    struct shell shell = start_labelled(options_of(), &labels);
     change_space(&shell, "wider", 1);
     size_t count = count_carried(&shell);
     assert_true(count > 50);
     give_all_again(&shell, "wider", 1);
     turn(&shell, 100);
     engine_digest(shell.engine, before);
-    int64_t now = shell.now;
-    stop(&shell);
-    struct engine_options options = options_of();
-    options.pool_max = 2 * POOL;
-    shell = start_with(shell.cluster, &options, now);
+    restart(&shell);
     struct error error;
-    check(engine_tick(shell.engine, now, &error), &error);
+    check(engine_tick(shell.engine, shell.now, &error), &error);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
     int64_t committed = shell.cluster->committed[INPUT_COMPLETIONS][0].next;
     assert_true(engine_next(shell.engine, INPUT_COMPLETIONS, 0) < committed);
-    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
-        while (engine_next(shell.engine, INPUT_COMPLETIONS, partition) < 2 * PER_PARTITION)
-            give_again(&shell, partition,
-                       engine_next(shell.engine, INPUT_COMPLETIONS, partition) % PER_PARTITION,
-                       "wider", 1);
-    }
+    read_again(&shell);
     for (int k = 0; k < 3; k++)
         turn(&shell, 1100);
     assert_int_equal(carried(&shell), 0);
@@ -191,13 +197,17 @@ static void nothing_is_carried_twice_and_a_restart_agrees(void **state)
     finish(&shell);
 }
 
-/* An open request of a space; its completions come again in another. */
-static struct id open_in(const struct shell *shell, char text[ID_TEXT_SIZE])
+/* "wider" is current, and a request of "space" whose completions have come again is open. */
+static struct shell start_wider(struct engine_options options, int64_t *labels, struct id *id,
+                                char text[ID_TEXT_SIZE])
 {
-    const struct request *request = engine_requests(shell->engine)->open_first;
+    struct shell shell = start_labelled(options, labels);
+    change_space(&shell, "wider", 1);
+    const struct request *request = engine_requests(shell.engine)->open_first;
     assert_non_null(request);
     identity_format(request->id, text);
-    return request->id;
+    *id = request->id;
+    return shell;
 }
 
 /* What was carried of it to "wider"; NULL: nothing. */
@@ -249,9 +259,8 @@ static void who_gave_it_is_carried_too(void **state)
     (void)state;
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
-    change_space(&shell, "wider", 1);
-    open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options_of(), &labels, &request, request_id);
     answer_as(&shell, labels++, "first", request_id, "", OUTCOME_LEFT, "ann");
     assert_true(span_equal(last_carried(&shell).labelled.annotator_id, span_of("ann")));
     answer_as(&shell, labels++, "second", request_id, "first", OUTCOME_LEFT, "bob");
@@ -265,9 +274,8 @@ a_label_that_comes_behind_its_completions_is_carried_and_so_is_what_replaces_it(
     (void)state;
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
-    change_space(&shell, "wider", 1);
-    struct id request = open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options_of(), &labels, &request, request_id);
     int64_t count = carried(&shell);
     assert_null(in_wider(&shell, request));
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
@@ -295,9 +303,8 @@ static void what_turns_out_to_be_bad_is_carried_where_that_tells_nothing(void **
     options.labels_both_bad = BOTH_BAD_IGNORE;
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled_with(options, &labels);
-    change_space(&shell, "wider", 1);
-    struct id request = open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options, &labels, &request, request_id);
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
     int64_t count = carried(&shell), counted = engine_stats(shell.engine)->labels_counted;
     answer(&shell, labels++, "second", request_id, "first", OUTCOME_BOTH_BAD);
@@ -313,9 +320,8 @@ static void a_skip_is_not_carried(void **state)
     (void)state;
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
-    change_space(&shell, "wider", 1);
-    struct id request = open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options_of(), &labels, &request, request_id);
     answer(&shell, labels++, "skip", request_id, "", OUTCOME_SKIP);
     assert_null(in_wider(&shell, request));
     answer(&shell, labels++, "answer", request_id, "skip", OUTCOME_RIGHT);
@@ -328,9 +334,8 @@ static void an_answer_given_in_the_new_space_is_not_replaced(void **state)
     (void)state;
     char request_id[ID_TEXT_SIZE], there[ID_TEXT_SIZE], name[64];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
-    change_space(&shell, "wider", 1);
-    struct id request = open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options_of(), &labels, &request, request_id);
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
     identity_format(in_wider(&shell, request)->id, there);
     snprintf(name, sizeof name, "carried-%s-1", there);
@@ -345,24 +350,14 @@ static void the_next_owner_carries_what_was_labelled_while_nobody_held_the_pool(
     (void)state;
     char request_id[ID_TEXT_SIZE];
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
-    change_space(&shell, "wider", 1);
-    struct id request = open_in(&shell, request_id);
+    struct id request;
+    struct shell shell = start_wider(options_of(), &labels, &request, request_id);
     for (int32_t k = 0; k < PARTITIONS; k++)
         engine_lose(shell.engine, INPUT_COMPLETIONS, k);
     answer(&shell, labels++, "first", request_id, "", OUTCOME_LEFT);
     assert_null(in_wider(&shell, request));
-    int64_t now = shell.now;
-    stop(&shell);
-    struct engine_options options = options_of();
-    options.pool_max = 2 * POOL;
-    shell = start_with(shell.cluster, &options, now);
-    for (int32_t partition = 0; partition < PARTITIONS; partition++) {
-        while (engine_next(shell.engine, INPUT_COMPLETIONS, partition) < 2 * PER_PARTITION)
-            give_again(&shell, partition,
-                       engine_next(shell.engine, INPUT_COMPLETIONS, partition) % PER_PARTITION,
-                       "wider", 1);
-    }
+    restart(&shell);
+    read_again(&shell);
     assert_null(in_wider(&shell, request));
     turn(&shell, 100);
     assert_int_equal(carried(&shell), 1);
@@ -374,7 +369,7 @@ static void a_third_space_has_each_label_once_whichever_way_it_came(void **state
 {
     (void)state;
     int64_t labels;
-    struct shell shell = start_labelled(&labels);
+    struct shell shell = start_labelled(options_of(), &labels);
     int64_t counted = engine_stats(shell.engine)->labels_counted;
     change_space(&shell, "wider", 1);
     assert_int_equal(carried(&shell), counted);
@@ -439,7 +434,7 @@ static void a_forged_label_in_the_place_of_a_carried_one_stops_nobody(void **sta
     static const size_t LENGTHS[] = {1, WIDE};
     for (int k = 0; k < 4; k++) {
         int64_t labels;
-        struct shell shell = start_labelled(&labels);
+        struct shell shell = start_labelled(options_of(), &labels);
         int64_t counted = engine_stats(shell.engine)->labels_counted;
         forge_carried(&shell, k % 2 == 0, LENGTHS[k / 2]);
         change_space(&shell, "wider", 1);

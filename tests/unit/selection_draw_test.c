@@ -1,35 +1,15 @@
 /* Which pair a slot gets, and with what probability over all arms. */
 #include "tests/unit/selection_fixture.h"
 
-/* Over many seeds, 1 / propensity of the first pair averages to the number of pairs that can come:
- * 2 prompts of POOL completions with a third of them copies. */
+static void give_two_prompts(struct shell *shell)
+{
+    give_completions(shell, POOL);
+}
+
+/* Of 2 prompts with 15 pairs each, less the two copies with their originals. */
 static void check_propensity(struct selection_options selection, const char *what)
 {
-    enum { SEEDS = 500 };
-    double sum = 0, squares = 0, asked = 0;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct engine_options options = options_with(selection);
-        options.seed = seed;
-        options.budget_burst = options.budget_in_flight = 1;
-        struct shell shell = start_with(cluster_new(), &options, 1000000);
-        struct entry entry;
-        size_t at = 0;
-        give_completions(&shell, POOL);
-        turn(&shell, 2000);
-        turn(&shell, 0);
-        turn(&shell, 0);
-        if (next_selected(&shell, &at, &entry)) {
-            double inverse = 1 / entry.selected.propensity;
-            sum += inverse;
-            squares += inverse * inverse;
-            asked++;
-        }
-        finish(&shell);
-    }
-    double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
-    const double pairs = 2 * 13; /* 15 pairs of 6, less the two copies with their originals */
-    if (asked < SEEDS || fabs(mean - pairs) > 4 * sd + 1e-9)
-        fail_msg("%s: %g pairs expected, %g +- %g found in %g", what, pairs, mean, sd, asked);
+    check_propensities(options_with(selection), 500, give_two_prompts, 2 * 13, "", what);
 }
 
 static void propensities_are_those_of_the_draws(void **state)
@@ -297,10 +277,7 @@ static void scores_of_nothing_are_drawn_alike(void **state)
     selection.draw = DRAW_POWER;
     check_propensity(selection, "power of margins");
     struct engine_options options = options_with(selection);
-    struct shell shell = start_with(cluster_new(), &options, 1000000);
-    run(&shell, 20, 0);
-    check_selected(&shell, "max_margin");
-    finish(&shell);
+    check_run(&options, 20);
 }
 
 /* A rule that knows pairs of numbers beyond numbers. */
@@ -314,6 +291,7 @@ static void scores_beyond_numbers_are_drawn_by(void **state)
 {
     (void)state;
     struct sel_rule rule = SMALL_POOLS;
+    rule.name = "overflow";
     rule.distribution = NULL;
     rule.scores = overflow;
     for (int draw = DRAW_BEST; draw <= DRAW_SOFTRANK; draw++) {
@@ -321,10 +299,7 @@ static void scores_beyond_numbers_are_drawn_by(void **state)
         selection.draw = (enum selection_draw)draw;
         selection.sharpness = draw == DRAW_SOFTMAX ? 1e300 : 1;
         struct engine_options options = options_with(selection);
-        struct shell shell = start_with(cluster_new(), &options, 1000000);
-        run(&shell, 10, 0);
-        check_selected(&shell, "overflow");
-        finish(&shell);
+        check_run(&options, 10);
     }
 }
 
@@ -344,10 +319,7 @@ static void chances_that_are_none_are_set_right(void **state)
     rule.distribution = confuse;
     check_propensity(selection_defaults(&rule), rule.name);
     struct engine_options options = options_with(selection_defaults(&rule));
-    struct shell shell = start_with(cluster_new(), &options, 1000000);
-    run(&shell, 10, 0);
-    check_selected(&shell, rule.name);
-    finish(&shell);
+    check_run(&options, 10);
 }
 
 static enum sel_status choose_beyond(const struct sel_set *set, struct sel_selection *selection)

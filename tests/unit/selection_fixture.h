@@ -99,6 +99,46 @@ static inline void check_selected(struct shell *shell, const char *rule)
         fail_msg("%s asked %zu pairs", rule, count);
 }
 
+/* A run under these options asks as it should. */
+static inline void check_run(const struct engine_options *options, int rounds)
+{
+    struct shell shell = start_with(cluster_new(), options, 1000000);
+    run(&shell, rounds, 0);
+    check_selected(&shell, options->selection.rule->name);
+    finish(&shell);
+}
+
+/* Over many seeds, 1 / propensity of the first pair, of that domain, averages to the number of
+ * pairs that can come. */
+static inline void check_propensities(struct engine_options options, uint64_t seeds,
+                                      void (*give)(struct shell *shell), double pairs,
+                                      const char *domain, const char *what)
+{
+    double sum = 0, squares = 0, asked = 0;
+    options.budget_burst = options.budget_in_flight = 1;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        options.seed = seed;
+        struct shell shell = start_with(cluster_new(), &options, 1000000);
+        struct entry entry;
+        size_t at = 0;
+        give(&shell);
+        turn(&shell, 2000);
+        turn(&shell, 0);
+        turn(&shell, 0);
+        if (next_selected(&shell, &at, &entry)) {
+            assert_true(span_equal(entry.selected.domain, span_of(domain)));
+            double inverse = 1 / entry.selected.propensity;
+            sum += inverse;
+            squares += inverse * inverse;
+            asked++;
+        }
+        finish(&shell);
+    }
+    double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
+    if (asked < (double)seeds || fabs(mean - pairs) > 4 * sd + 1e-9)
+        fail_msg("%s: %g pairs expected, %g +- %g found in %g", what, pairs, mean, sd, asked);
+}
+
 /* A rule that takes the first pair of pools of 4, and nothing of larger ones. */
 static inline void distribute(const struct sel_view *view, double *probability)
 {

@@ -241,38 +241,15 @@ static void domains_keep_to_their_shares(void **state)
     }
 }
 
-/* Over many seeds, 1 / propensity of the first pair averages to the number of pairs that can come:
- * those of two pools of 15 pairs, where shares leave two of the four. */
+/* Of two pools of 15 pairs, where shares leave two of the four. */
 static void check_propensity(struct selection_options selection, double floor, double cap,
                              const char *what)
 {
-    enum { SEEDS = 400 };
-    double sum = 0, squares = 0, asked = 0;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct engine_options options = options_with(selection);
-        options.seed = seed;
-        options.budget_burst = options.budget_in_flight = 1;
-        options.budget_limits.domain_count = 1;
-        options.budget_limits.domains[0] =
-            (struct budget_domain){identity_of(span_of("code")), floor, cap};
-        struct shell shell = start_with(cluster_new(), &options, 1000000);
-        struct entry entry;
-        size_t at = 0;
-        give_domains(&shell);
-        turn(&shell, 2000);
-        turn(&shell, 0);
-        if (next_selected(&shell, &at, &entry)) {
-            assert_true(span_equal(entry.selected.domain, span_of(cap > 0 ? "code" : "chat")));
-            double inverse = 1 / entry.selected.propensity;
-            sum += inverse;
-            squares += inverse * inverse;
-            asked++;
-        }
-        finish(&shell);
-    }
-    double mean = sum / asked, sd = sqrt(squares / asked - mean * mean) / sqrt(asked);
-    if (asked < SEEDS || fabs(mean - 30) > 4 * sd + 1e-9)
-        fail_msg("%s: 30 pairs expected, %g +- %g found in %g", what, mean, sd, asked);
+    struct engine_options options = options_with(selection);
+    options.budget_limits.domain_count = 1;
+    options.budget_limits.domains[0] =
+        (struct budget_domain){identity_of(span_of("code")), floor, cap};
+    check_propensities(options, 400, give_domains, 30, cap > 0 ? "code" : "chat", what);
 }
 
 static void propensities_are_right_under_shares(void **state)
