@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "tests/support/expect.h"
 #include "worker/account.h"
 #include "worker/accounting.h"
 #include "worker/engine/accounting.h"
@@ -565,8 +566,7 @@ static void expect_reason(const struct shell *shell, size_t bytes, const char *p
     struct accounting_snapshot snapshot;
     assert_false(engine_accounting(shell->engine, bytes, &snapshot, &error));
     assert_int_equal(error.class, ERROR_DATA);
-    if (strstr(error.message, part) == NULL)
-        fail_msg("'%s' does not say '%s'", error.message, part);
+    expect_says(error.message, part);
 }
 
 static void what_stands_in_the_way_is_said(void **state)

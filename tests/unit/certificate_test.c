@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "tests/support/expect.h"
 #include "worker/certificate.h"
 #include "worker/certify.h"
 #include "worker/engine/certificate.h"
@@ -48,8 +49,7 @@ static void expect_reason(const struct shell *shell, const struct certificate_li
     struct certificate_snapshot snapshot;
     assert_false(engine_certificate(shell->engine, limits, &snapshot, &error));
     assert_int_equal(error.class, ERROR_DATA);
-    if (strstr(error.message, part) == NULL)
-        fail_msg("'%s' does not say '%s'", error.message, part);
+    expect_says(error.message, part);
 }
 
 /* ---- the list ---- */

@@ -1,5 +1,6 @@
 /* What librdkafka is told for each handle, which properties users may not touch, and what its
  * errors mean. No broker. */
+#include "tests/support/expect.h"
 #include "worker/kafka.h"
 #include "worker/kafka_properties.h"
 #include "worker/topics.h"
@@ -14,18 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-/* Defaults over which `sets` are laid; NULL ends them. */
-static struct options *load(const char *const *sets)
-{
-    struct error error = {ERROR_NONE, ""};
-    struct options *options = options_new();
-    assert_non_null(options);
-    const struct options_input input = {.no_default_file = true, .sets = sets};
-    if (!options_load(options, &input, &error))
-        fail_msg("%s", error.message);
-    return options;
-}
 
 static const char *const BASE[] = {"kafka.brokers=127.0.0.1:1", "kafka.group=g", "kafka.instance=i",
                                    NULL};
@@ -57,7 +46,7 @@ static void assert_role(const struct options *options, enum kafka_role role,
 static void each_handle_gets_what_the_protocol_asks_for(void **state)
 {
     (void)state;
-    struct options *options = load(BASE);
+    struct options *options = expect_options(BASE);
     static const char *const GROUP[][2] = {{"group.id", "g"},
                                            {"group.instance.id", "i"},
                                            {"isolation.level", "read_committed"},
@@ -108,7 +97,7 @@ static void handles_can_be_made_at_the_ends_of_every_range(void **state)
          NULL}};
     static const char *const NONE[][2] = {{NULL, NULL}};
     for (size_t k = 0; k < 2; k++) {
-        struct options *options = load(ENDS[k]);
+        struct options *options = expect_options(ENDS[k]);
         for (enum kafka_role role = KAFKA_GROUP; role <= KAFKA_ADMIN; role++)
             assert_role(options, role, NONE);
         options_free(options);
@@ -123,7 +112,7 @@ static void a_users_properties_come_last(void **state)
                                        "kafka.properties.fetch.wait.max.ms=7", NULL};
     static const char *const GROUP[][2] = {{"fetch.wait.max.ms", "7"}, {NULL, NULL}};
     static const char *const SENDER[][2] = {{"compression.type", "gzip"}, {NULL, NULL}};
-    struct options *options = load(SETS);
+    struct options *options = expect_options(SETS);
     assert_role(options, KAFKA_GROUP, GROUP);
     assert_role(options, KAFKA_SENDER, SENDER);
     options_free(options);
@@ -132,7 +121,7 @@ static void a_users_properties_come_last(void **state)
 /* kafka_conf refuses `property` for every role, and the message contains `words`. */
 static void assert_property_refused(const char *property, const char *words, const char *never)
 {
-    struct options *options = load(BASE);
+    struct options *options = expect_options(BASE);
     struct error error = {ERROR_NONE, ""};
     char *item = strdup(property);
     assert_non_null(item);
@@ -141,8 +130,7 @@ static void assert_property_refused(const char *property, const char *words, con
     for (enum kafka_role role = KAFKA_GROUP; role <= KAFKA_ADMIN; role++) {
         assert_null(kafka_conf(options, role, 0, &error));
         assert_int_equal(error.class, ERROR_FATAL);
-        if (strstr(error.message, words) == NULL)
-            fail_msg("%s: '%s' does not say '%s'", property, error.message, words);
+        expect_says(error.message, words);
         if (never != NULL && strstr(error.message, never) != NULL)
             fail_msg("%s is shown: %s", never, error.message);
     }
@@ -188,7 +176,7 @@ static void handles_that_cannot_be_made_keep_their_secrets(void **state)
     FILE *stream = fmemopen(log, sizeof log, "w");
     assert_non_null(stream);
     log_set_stream(stream);
-    struct options *options = load(SETS);
+    struct options *options = expect_options(SETS);
     struct error error = {ERROR_NONE, ""};
     assert_null(kafka_open(KAFKA_SENDER, kafka_conf(options, KAFKA_SENDER, 0, &error), &error));
     log_set_stream(stderr);
@@ -230,7 +218,7 @@ static enum error_class class_of_commit(rd_kafka_resp_err_t code)
 {
     static const char *const SETS[] = {"kafka.brokers=", NULL};
     struct error error = {ERROR_NONE, ""};
-    struct options *options = load(SETS);
+    struct options *options = expect_options(SETS);
     rd_kafka_conf_t *conf = kafka_conf(options, KAFKA_PRODUCER, 0, &error);
     assert_non_null(conf);
     assert_int_equal(rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", NULL, 0), 0);
@@ -283,7 +271,7 @@ static void topics_are_planned_for_the_promises(void **state)
                                        "topics.replication=3",   "pool.age=30d",
                                        "limits.dimension=65536", NULL};
     const long long day = 86400000;
-    struct options *options = load(SETS);
+    struct options *options = expect_options(SETS);
     struct topic_plan plans[TOPICS];
     topics_plan(options, plans);
     for (int k = 0; k < TOPICS; k++) {
@@ -311,7 +299,7 @@ static void no_topic_takes_less_than_one_batch_of_ours(void **state)
 {
     (void)state;
     static const char *const SETS[] = {"limits.record=4KiB", "limits.text=1KiB", NULL};
-    struct options *options = load(SETS);
+    struct options *options = expect_options(SETS);
     struct topic_plan plans[TOPICS];
     topics_plan(options, plans);
     for (int k = 0; k < TOPICS; k++)
@@ -322,7 +310,7 @@ static void no_topic_takes_less_than_one_batch_of_ours(void **state)
 static void settings_fit_when_the_promise_holds(void **state)
 {
     (void)state;
-    struct options *options = load(BASE);
+    struct options *options = expect_options(BASE);
     struct topic_plan plans[TOPICS];
     topics_plan(options, plans);
     const struct topic_plan *ledger = &plans[TOPIC_LEDGER];

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/expect.h"
 #include "worker/engine/certificate.h"
 #include "worker/memory.h"
 
@@ -14,7 +15,6 @@
 static struct options *load(const char *limit, const char *dimension, const char *third,
                             const char *fourth)
 {
-    struct error error;
     const char *const sets[] = {"kafka.brokers=localhost:1",
                                 "policy.beta=1",
                                 "budget.per_second=1",
@@ -23,12 +23,7 @@ static struct options *load(const char *limit, const char *dimension, const char
                                 third,
                                 fourth,
                                 NULL};
-    const struct options_input input = {.no_default_file = true, .sets = sets};
-    struct options *options = options_new();
-    assert_non_null(options);
-    if (!options_load(options, &input, &error))
-        fail_msg("%s", error.message);
-    return options;
+    return expect_options(sets);
 }
 
 /* The plan of such options, which must fit. */
@@ -47,10 +42,8 @@ static struct memory_plan plan_of(const char *limit, const char *dimension, cons
 /* Fails unless the message says every one of the `count` parts. */
 static void assert_says(const struct error *error, const char *const *parts, size_t count)
 {
-    for (size_t k = 0; k < count; k++) {
-        if (strstr(error->message, parts[k]) == NULL)
-            fail_msg("'%s' does not say '%s'", error->message, parts[k]);
-    }
+    for (size_t k = 0; k < count; k++)
+        expect_says(error->message, parts[k]);
 }
 
 static size_t sum_of(const struct memory_plan *plan)

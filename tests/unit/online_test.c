@@ -1,5 +1,6 @@
 /* What `check --online` says of topics, brokers, the ledger's end and committed offsets, from what
  * brokers would tell. No broker. */
+#include "tests/support/expect.h"
 #include "worker/brokers.h"
 #include "worker/committed.h"
 #include "worker/ledger_rate.h"
@@ -39,17 +40,6 @@ static void assert_page(struct page *page, int broken, const char *expected)
     assert_int_equal(page->findings.broken, broken);
 }
 
-static struct options *load(const char *const *sets)
-{
-    struct error error = {ERROR_NONE, ""};
-    struct options *options = options_new();
-    assert_non_null(options);
-    const struct options_input input = {.no_default_file = true, .sets = sets};
-    if (!options_load(options, &input, &error))
-        fail_msg("%s", error.message);
-    return options;
-}
-
 static struct settings settings_of(struct setting *items)
 {
     struct settings settings = {.items = items};
@@ -68,7 +58,7 @@ static const char *const TOPIC_SETS[] = {"labels.window=1d",     "policy.window=
 static void say_topic(enum topic topic, struct topic_found *found, struct setting *items,
                       struct page *page)
 {
-    struct options *options = load(TOPIC_SETS);
+    struct options *options = expect_options(TOPIC_SETS);
     struct topic_plan plans[TOPICS];
     topics_plan(options, plans);
     found->settings = settings_of(items);
@@ -147,7 +137,7 @@ static void more_partitions_of_the_ledger_are_a_note(void **state)
 static void dead_letters_follow_the_inputs_and_brokers_follow_topics_without_own(void **state)
 {
     (void)state;
-    struct options *options = load(TOPIC_SETS);
+    struct options *options = expect_options(TOPIC_SETS);
     struct topic_plan plans[TOPICS];
     topics_plan(options, plans);
     struct setting large[SETTINGS_MAX] = {{"max.message.bytes", "5000000", true}};
@@ -166,7 +156,7 @@ static void dead_letters_follow_the_inputs_and_brokers_follow_topics_without_own
 static void say_brokers(const char *const *sets, struct setting (*items)[SETTINGS_MAX],
                         size_t count, int64_t inherited_bytes, struct page *page)
 {
-    struct options *options = load(sets);
+    struct options *options = expect_options(sets);
     struct broker brokers[4] = {{0}};
     for (size_t k = 0; k < count; k++)
         brokers[k] = (struct broker){.id = (int32_t)k + 1, .settings = settings_of(items[k])};
@@ -273,7 +263,7 @@ static void a_setting_that_is_only_short_is_a_note(void **state)
 static void a_broker_that_does_not_tell_is_not_taken_for_sound(void **state)
 {
     (void)state;
-    struct options *options = load(BROKER_SETS);
+    struct options *options = expect_options(BROKER_SETS);
     struct broker broker = {.id = 7, .unread = {ERROR_FATAL, "its settings: not for you"}};
     struct page page;
     page_open(&page);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/expect.h"
 #include "worker/options_table.h"
 #include "worker/reload.h"
 
@@ -30,11 +31,7 @@ static struct options *good(const char *first, const char *second)
 {
     const char *const sets[] = {"policy.beta=0.1", "kafka.brokers=localhost:9092", first, second,
                                 NULL};
-    struct error error;
-    struct options *options = load_sets(sets, &error);
-    if (options == NULL)
-        fail_msg("%s", error.message);
-    return options;
+    return expect_options(sets);
 }
 
 static void expect_error(const char *first, const char *second, const char *message)
@@ -44,8 +41,7 @@ static void expect_error(const char *first, const char *second, const char *mess
     struct options *options = load_sets(sets, &error);
     if (options != NULL)
         fail_msg("'%s' was accepted, expected '%s'", first, message);
-    if (strstr(error.message, message) == NULL)
-        fail_msg("'%s' does not say '%s'", error.message, message);
+    expect_says(error.message, message);
 }
 
 static void one_limit_in_time_must_be_given(void **state)

@@ -1,4 +1,5 @@
 /* JSON lines to completions and labels, line by line. */
+#include "tests/support/expect.h"
 #include "worker/send_fields.h"
 #include "worker/send_lines.h"
 #include "worker/send_prompts.h"
@@ -163,8 +164,7 @@ static void defaults_that_cannot_be_are_refused(void **state)
     for (size_t k = 0; k < sizeof CASES / sizeof *CASES; k++) {
         struct error error;
         assert_null(send_fields_new(CONTRACT_COMPLETION, options, &CASES[k].text, 1, &error));
-        if (strstr(error.message, CASES[k].words) == NULL)
-            fail_msg("%s: '%s' does not say '%s'", CASES[k].text, error.message, CASES[k].words);
+        expect_says(error.message, CASES[k].words);
     }
 }
 
@@ -269,9 +269,7 @@ static void bad_completions_are_refused_by_the_name_of_the_field(void **state)
         assert_false(send_completion(attempt.fields, attempt.line, NULL, 0, &attempt.completion,
                                      &attempt.error));
         assert_int_equal(attempt.error.class, ERROR_DATA);
-        if (strstr(attempt.error.message, CASES[k].words) == NULL)
-            fail_msg("%s: '%s' does not say '%s'", CASES[k].line, attempt.error.message,
-                     CASES[k].words);
+        expect_says(attempt.error.message, CASES[k].words);
         done(&attempt);
     }
 }
@@ -335,9 +333,7 @@ static void bad_labels_are_refused_by_the_name_of_the_field(void **state)
         struct attempt attempt = begin(CONTRACT_LABEL, CASES[k].line, NULL, 0);
         assert_false(send_label(attempt.fields, attempt.line, &attempt.label, &attempt.error));
         assert_int_equal(attempt.error.class, ERROR_DATA);
-        if (strstr(attempt.error.message, CASES[k].words) == NULL)
-            fail_msg("%s: '%s' does not say '%s'", CASES[k].line, attempt.error.message,
-                     CASES[k].words);
+        expect_says(attempt.error.message, CASES[k].words);
         done(&attempt);
     }
 }
@@ -416,9 +412,7 @@ static void bad_lines_of_history_are_refused_by_the_name_of_the_field(void **sta
         assert_false(
             send_history_line(attempt.fields, attempt.line, row, row, 2, &history, &attempt.error));
         assert_int_equal(attempt.error.class, ERROR_DATA);
-        if (strstr(attempt.error.message, CASES[k].words) == NULL)
-            fail_msg("%s: '%s' does not say '%s'", CASES[k].line, attempt.error.message,
-                     CASES[k].words);
+        expect_says(attempt.error.message, CASES[k].words);
         done(&attempt);
     }
 }
