@@ -54,6 +54,7 @@ static struct engine *make_engine(struct contracts *contracts, struct error *err
                                            .pool_wait = 300000,
                                            .pool_age = 86400000,
                                            .policy_beta = .5,
+                                           .labels_window = 30 * 86400000ll,
                                            .labels_max = 1000000000,
                                            .fit_every = 50,
                                            .selection =
@@ -103,7 +104,9 @@ static bool give_request(struct bench *bench, size_t number, struct error *error
     snprintf(label, sizeof label, "labels-0-%zu", number);
     struct id pair = identity_pair(span_of(prompt), span_of(left), span_of(right));
     identity_format(pair, pair_id);
-    identity_format(identity_request(span_of("space"), pair, 1, 1), request_id);
+    struct id request = identity_request(span_of("space"), pair, 1, 1);
+    identity_format(request, request_id);
+    int32_t partition = engine_ledger_partition(bench->engine, request);
     vary(bench, number);
     const struct span x = {(const char *)bench->values, bench->d * sizeof(float)};
     struct entry entry = {.version = LEDGER_VERSION,
@@ -124,7 +127,7 @@ static bool give_request(struct bench *bench, size_t number, struct error *error
                                        .replica = 1,
                                        .attempt = 1,
                                        .cost = 1}};
-    if (!engine_entry(bench->engine, &entry, 0, (int64_t)(2 * number), error))
+    if (!engine_entry(bench->engine, &entry, partition, (int64_t)(2 * number), error))
         return false;
     entry.kind = ENTRY_LABELLED;
     entry.labelled = (struct entry_labelled){.label_id = span_of(label),
@@ -140,7 +143,7 @@ static bool give_request(struct bench *bench, size_t number, struct error *error
                                              .probability_left = 1,
                                              .confidence = 1};
     bench->text += strlen(prompt) + strlen(left) + strlen(right);
-    return engine_entry(bench->engine, &entry, 0, (int64_t)(2 * number) + 1, error);
+    return engine_entry(bench->engine, &entry, partition, (int64_t)(2 * number) + 1, error);
 }
 
 static struct span filler(size_t size)
