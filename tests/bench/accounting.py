@@ -13,7 +13,6 @@ mean over 64 orders. Lines:
 """
 
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from math import log
@@ -31,11 +30,7 @@ COST_DIMENSION = 64
 
 
 def alone(build, *words):
-    done = subprocess.run([build / "tests" / "bench" / "accounting_alone", *map(str, words)],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return environment.lines_of(build / "tests" / "bench" / "accounting_alone", *words)
 
 
 def runs(build, dimension, labels, count):

@@ -9,7 +9,6 @@ all pairs; "picks": without. The reference is the faster of the two programs.
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -114,9 +113,8 @@ def timed(run, *given):
 
 
 def library(build, rule, count, d, spread, picks, path):
-    done = subprocess.run([build / "list_alone", "flat", rule, str(count), str(d), str(2 * d),
-                           str(spread), str(picks), "1", path], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return environment.lines_of(build / "list_alone", "flat", rule, count, d, 2 * d, spread, picks, 1,
+                                path)[0]
 
 
 def compare(build, rule, count, d, spread, picks, runs, path):

@@ -5,7 +5,6 @@ label: 4 d for its vector, and 128. Each case is an engine alone in a process of
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
@@ -22,11 +21,7 @@ COUNT = 96000
 
 
 def measure(build, *words):
-    done = subprocess.run([build / "tests" / "bench" / "memory", *map(str, words)],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
-    return json.loads(done.stdout)
+    return environment.lines_of(build / "tests" / "bench" / "memory", *words)[0]
 
 
 def report(case, unit, runs, count, reference, formula):

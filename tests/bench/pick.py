@@ -5,7 +5,6 @@ Reference: the same picker with every pool updated after each pick. loss: by how
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,12 +22,8 @@ def main():
     chosen = environment.arguments(__doc__)
     within = True
     for d in DIMENSIONS:
-        gemm = subprocess.run([chosen.build / "tests" / "bench" / "gemm"], capture_output=True,
-                              text=True, check=True)
-        flops = json.loads(gemm.stdout)["flops"]
-        done = subprocess.run([chosen.build / "select_alone", "pick", str(d)],
-                              capture_output=True, text=True, check=True)
-        for run in map(json.loads, done.stdout.splitlines()):
+        flops = environment.lines_of(chosen.build / "tests" / "bench" / "gemm")[0]["flops"]
+        for run in environment.lines_of(chosen.build / "select_alone", "pick", d):
             least = LEAST.get(d, 0) * flops
             print(json.dumps({
                 "bench": "pick", "case": {each: run[each] for each in

@@ -62,12 +62,9 @@ def replay(build, folder, rules):
 def alone(build, folder, rule):
     """Completions a second of the engine alone."""
     sets = [f"{name}={value}" for name, value in OPTIONS.items()]
-    done = subprocess.run([build / "tests" / "bench" / "replay_alone", folder / "features.npy",
-                           str(POOL), str(RATE), f"selection.rule={rule}", *sets],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr)
-    said = json.loads(done.stdout)
+    said, = environment.lines_of(build / "tests" / "bench" / "replay_alone",
+                                 folder / "features.npy", POOL, RATE, f"selection.rule={rule}",
+                                 *sets)
     return said["completions"] / said["seconds"]
 
 

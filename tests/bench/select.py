@@ -7,7 +7,6 @@ Beside them the formula pair by pair in plain C. One core, one thread of BLAS.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -92,9 +91,7 @@ def main():
         for n in SIZES:
             runs, numpy = [], []
             for _ in range(chosen.runs):
-                done = subprocess.run([chosen.build / "select_alone", "select", str(n), str(d)],
-                                      capture_output=True, text=True, check=True)
-                runs.append(json.loads(done.stdout))
+                runs += environment.lines_of(chosen.build / "select_alone", "select", n, d)
                 numpy.append(numpy_time(n, d))
             run = sorted(runs, key=lambda each: each["us"] / each["floor_us"])[len(runs) // 2]
             ratio, beside = run["us"] / run["floor_us"], median(numpy)

@@ -5,7 +5,9 @@ the rest.
 """
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,3 +64,11 @@ def need_data(*names):
         if not path.exists():
             skip(f"{path.name} is not in the data folder (set TEST_DATA)")
     return paths
+
+
+def lines_of(program, *words):
+    """What one of our programs prints, decoded: JSON, an object a line."""
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines()]
