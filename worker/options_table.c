@@ -174,8 +174,10 @@ const struct option_row OPTION_ROWS[] = {
     {ROW(policy, beta), TYPE_NUMBER, 0, 1e300, .above_minimum = true, .required = true,
      .shared = true, .text = "β: strength of the KL penalty with which the policy is trained."},
     {ROW(policy, sampling), TYPE_NAME, .names = SAMPLINGS, .fallback = "reference", .shared = true,
-     .text = "Where completions come from: the reference policy (weighted by softmax(ψᵀφ/β)), the "
-             "current policy (equal weights), or as their logged probabilities say."},
+     .text =
+         "Where completions come from: the reference policy (weighted by softmax(ψᵀφ/β)), the "
+         "current policy (equal weights), or as their logged probabilities say, as far as these "
+         "leave a quarter of a pool's completions effective, or half of what ψ leaves."},
     {ROW(policy, window), TYPE_DURATION, MINUTE, 3650 * DAY, .fallback = "7d", .shared = true,
      .text = "Time that the policy information I covers."},
     {ROW(policy, pools_min), TYPE_NUMBER, 0, 1e9, .fallback = "50",

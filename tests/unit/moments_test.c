@@ -15,8 +15,8 @@ struct traffic {
 };
 
 /* Completion k of a prompt, with random features in memory that lasts. */
-static void give(struct shell *shell, size_t prompt, size_t k, const float *features,
-                 const struct traffic *traffic)
+static void give_of(struct shell *shell, size_t prompt, size_t k, const float *features,
+                    const struct traffic *traffic, double log_ratio)
 {
     char name[32], id[32];
     struct error error;
@@ -30,7 +30,15 @@ static void give(struct shell *shell, size_t prompt, size_t k, const float *feat
     struct completion completion = records_completion(name, id, features, D);
     completion.traffic_weight = traffic->weight;
     completion.candidate = traffic->candidate;
+    completion.policy_logprob = -50;
+    completion.reference_logprob = -50 + log_ratio;
     check(engine_completion(shell->engine, &source, &completion, &error), &error);
+}
+
+static void give(struct shell *shell, size_t prompt, size_t k, const float *features,
+                 const struct traffic *traffic)
+{
+    give_of(shell, prompt, k, features, traffic, 0);
 }
 
 static struct engine_options deployed(void)
@@ -132,6 +140,86 @@ static void a_heavy_pool_leaves_few_effective_ones(void **state)
     assert_true(engine_stats(shell.engine)->moments_pools_effective < 1.001);
     assert_true(engine_stats(shell.engine)->moments_pools_effective >= 1);
     finish(&shell);
+}
+
+enum { LOGGED = 8, LOGGED_PROMPTS = 5 };
+
+static struct shell start_logged(struct cluster *cluster, const double psi[D])
+{
+    static const double LAMBDA = 1;
+    struct engine_options options = deployed();
+    struct error error;
+    options.pool_size = options.pool_min = LOGGED;
+    options.policy_sampling = SAMPLING_LOGGED;
+    struct shell shell = start_with(cluster, &options, 1000000);
+    static const float ROW[D] = {0};
+    give(&shell, LOGGED_PROMPTS, 0, ROW, &(struct traffic){1, true}); /* SPACE */
+    turn(&shell, 1100);
+    const struct entry entry = {.version = LEDGER_VERSION,
+                                .digest = span_of("digest"),
+                                .writer = span_of("other"),
+                                .time = shell.now,
+                                .kind = ENTRY_FIT,
+                                .fit = {.fit_id = 1,
+                                        .feature_space = span_of("space"),
+                                        .psi = {(const char *)psi, D * sizeof *psi},
+                                        .lambda = {(const char *)&LAMBDA, sizeof LAMBDA},
+                                        .return_rate = 1}};
+    check(engine_entry(shell.engine, &entry, 0, 1001, &error), &error);
+    return shell;
+}
+
+/* Completion k of each prompt lies at k on the first axis. */
+static void give_ladder(struct shell *shell, double log_ratio)
+{
+    struct error error;
+    for (size_t p = 0; p < LOGGED_PROMPTS; p++)
+        for (size_t k = 0; k < LOGGED; k++)
+            give_of(shell, p, k, (const float[D]){(float)k}, &(struct traffic){1, true},
+                    log_ratio * (double)k);
+    settle(shell);
+    check(engine_tick(shell->engine, shell->now, &error), &error);
+    assert_int_equal(engine_stats(shell->engine)->moments_pools, LOGGED_PROMPTS);
+}
+
+/* psi / beta = 2 leaves 1.3 of 8 completions, and nothing makes them more. */
+static void a_prompt_that_is_decided_stays_so(void **state)
+{
+    (void)state;
+    const double psi[D] = {1};
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_logged(cluster, psi);
+    double total = 0, squares = 0, mean = 0, variance = 0;
+    give_ladder(&shell, 0);
+    for (size_t k = 0; k < LOGGED; k++)
+        total += exp(2 * (double)k);
+    for (size_t k = 0; k < LOGGED; k++) {
+        double p = exp(2 * (double)k) / total;
+        squares += p * p;
+        mean += p * (double)k;
+        variance += p * (double)(k * k);
+    }
+    assert_true(1 / squares < 2);
+    assert_true(fabs(engine_view(shell.engine).policy[0] - (variance - mean * mean)) < 1e-6);
+    assert_close(engine_stats(shell.engine)->moments_completions, 1 / squares);
+    assert_int_equal(engine_stats(shell.engine)->sampling_tempered, 0);
+    stop(&shell);
+    cluster_free(cluster);
+}
+
+/* Log-probabilities 30 apart would leave one completion: a quarter of the 8 is what they may. */
+static void logged_probabilities_leave_a_floor(void **state)
+{
+    (void)state;
+    const double psi[D] = {0};
+    struct cluster *cluster = cluster_new();
+    struct shell shell = start_logged(cluster, psi);
+    give_ladder(&shell, 30);
+    double left = engine_stats(shell.engine)->moments_completions;
+    assert_true(left >= 2 && left < 2.01);
+    assert_int_equal(engine_stats(shell.engine)->sampling_tempered, LOGGED_PROMPTS);
+    stop(&shell);
+    cluster_free(cluster);
 }
 
 static void give_pane(struct shell *shell, int64_t from, int64_t epoch, double weight,
@@ -275,6 +363,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(information_is_of_the_traffic_by_its_weight),
         cmocka_unit_test(a_heavy_pool_leaves_few_effective_ones),
+        cmocka_unit_test(a_prompt_that_is_decided_stays_so),
+        cmocka_unit_test(logged_probabilities_leave_a_floor),
         cmocka_unit_test(panes_without_squares_count_their_pools),
         cmocka_unit_test(moments_of_older_versions_fade),
         cmocka_unit_test(a_newer_space_closes_the_pools_of_the_one_before),

@@ -30,28 +30,49 @@ size_t moments_rows(const struct pool *pool, size_t *rows)
     return count == 0 ? pool->count : count;
 }
 
-/* Halves the logits until the effective sample size reaches its floor: a few completions must not
- * stand for the whole prompt. */
-static bool temper(double *logits, size_t n)
+/* Effective sample size 1 / sum of p^2, p in proportion to exp(power * logits). */
+static double effective_at(const double *logits, size_t n, double power)
 {
-    double floor = n < 8 ? 2 : (double)n / 4;
-    bool tempered = false;
-    for (int round = 0; round < 16 && n > 2; round++) {
-        double most = logits[0], sum = 0, squares = 0;
-        for (size_t k = 1; k < n; k++)
-            most = logits[k] > most ? logits[k] : most;
-        for (size_t k = 0; k < n; k++) {
-            double p = exp(logits[k] - most);
-            sum += p;
-            squares += p * p;
-        }
-        if (sum * sum / squares >= floor)
-            return tempered;
-        tempered = true;
-        for (size_t k = 0; k < n; k++)
-            logits[k] /= 2;
+    double most = logits[0], sum = 0, squares = 0;
+    for (size_t k = 1; k < n; k++)
+        most = fmax(most, logits[k]);
+    for (size_t k = 0; k < n; k++) {
+        double p = exp(power * (logits[k] - most));
+        sum += p;
+        squares += p * p;
     }
-    return tempered;
+    return sum * sum / squares;
+}
+
+/* Takes the logits to the largest power that leaves the floor. */
+static bool temper(double *logits, size_t n, double floor)
+{
+    if (effective_at(logits, n, 1) >= floor)
+        return false;
+    double low = 0x1p-16, high = 1;
+    for (int step = 0; step < 16; step++) {
+        double power = (low + high) / 2;
+        if (effective_at(logits, n, power) >= floor)
+            low = power;
+        else
+            high = power;
+    }
+    for (size_t k = 0; k < n; k++)
+        logits[k] *= low;
+    return true;
+}
+
+/* Adds the logged probabilities to psi' phi / beta. They may be off by far more than psi is, and a
+ * few completions must not stand for the whole prompt because of them: the floor on the effective
+ * sample size is a quarter of the completions, or half of what psi alone leaves of them. A prompt
+ * of which psi has chosen few completions matters little, and a floor that does not know of it
+ * would make it matter more. */
+static bool add_logged(const struct pool *pool, const size_t *rows, size_t n, double *logits)
+{
+    double quarter = n < 8 ? 2 : (double)n / 4, half = effective_at(logits, n, 1) / 2;
+    for (size_t k = 0; k < n; k++)
+        logits[k] += pool->held[rows[k]]->log_ratio;
+    return temper(logits, n, fmin(quarter, half));
 }
 
 /* The pane is of the largest policy epoch in it; of completions of one epoch the last counts. */
@@ -87,11 +108,9 @@ static void add_pool(struct engine *engine, const struct pool *pool, struct pane
             memmove(engine->gathered + k * d, engine->gathered + rows[k] * d, d * sizeof(float));
         mean += (double)held->traffic_weight / (double)n;
         logits[k] = model_margin(&engine->model, engine->gathered + k * d) / options->policy_beta;
-        if (options->policy_sampling == SAMPLING_LOGGED)
-            logits[k] += held->log_ratio;
     }
     if (options->policy_sampling == SAMPLING_LOGGED)
-        engine->stats.sampling_tempered += temper(logits, n);
+        engine->stats.sampling_tempered += add_logged(pool, rows, n, logits);
     shadows_see_pool(engine, pool);
     double ess = 0;
     bool equal = options->policy_sampling == SAMPLING_CURRENT;
