@@ -620,7 +620,7 @@ static void forged_entries_are_refused_with_a_reason(void **state)
     run(&shell, 5, 0);
     char before[ID_TEXT_SIZE], after[ID_TEXT_SIZE];
     engine_digest(shell.engine, before);
-    const float sums[10] = {(float)NAN};
+    float sums[10] = {(float)NAN};
     struct entry entry = {.version = LEDGER_VERSION, .kind = ENTRY_MOMENTS, .time = 1};
     entry.moments = (struct entry_moments){.from = 1 << 20,
                                            .to = 2 << 20,
@@ -632,6 +632,9 @@ static void forged_entries_are_refused_with_a_reason(void **state)
                                            .sums = {(const char *)sums, sizeof sums}};
     check(engine_entry(shell.engine, &entry, 0, 77, &error), &error);
     assert_non_null(strstr(engine_refusal(shell.engine), "offset 77: sums: are not finite"));
+    memcpy(sums, (float[10]){[5] = -1}, sizeof sums); /* in row 2 of 0 ... */
+    check(engine_entry(shell.engine, &entry, 0, 77, &error), &error);
+    assert_non_null(strstr(engine_refusal(shell.engine), "below 0 on the diagonal"));
     entry.moments.completions_partition = INT32_MAX;
     check(engine_entry(shell.engine, &entry, 0, 78, &error), &error);
     assert_non_null(strstr(engine_refusal(shell.engine), "completions_partition"));
@@ -644,7 +647,7 @@ static void forged_entries_are_refused_with_a_reason(void **state)
     entry.version = LEDGER_VERSION + 1;
     check(engine_entry(shell.engine, &entry, 0, 79, &error), &error);
     assert_non_null(strstr(engine_refusal(shell.engine), "version"));
-    assert_int_equal(engine_stats(shell.engine)->entries_refused, 5);
+    assert_int_equal(engine_stats(shell.engine)->entries_refused, 6);
     engine_digest(shell.engine, after);
     assert_string_equal(before, after);
     finish(&shell);

@@ -284,6 +284,18 @@ static bool consistent(const struct engine *engine, const struct entry_moments *
            moments->sums.size == expected * sizeof(float);
 }
 
+/* What is wrong with the lower triangle of a sum of covariances; NULL: nothing that can be seen. */
+static const char *wrong_with(const float *packed, size_t values)
+{
+    for (size_t k = 0; k < values; k++)
+        if (!isfinite(packed[k]))
+            return "sums: are not finite";
+    for (size_t row = 0, diagonal = 0; diagonal < values; row++, diagonal += row + 1)
+        if (packed[diagonal] < 0)
+            return "sums: are no covariances, one is below 0 on the diagonal";
+    return NULL;
+}
+
 static bool complete(struct engine *engine, const struct entry *entry, enum applied *applied,
                      struct error *error)
 {
@@ -291,10 +303,9 @@ static bool complete(struct engine *engine, const struct entry *entry, enum appl
     struct pane *pane = &engine->partitions[moments->completions_partition].pane;
     size_t values = pane->chunks.size / sizeof(float);
     const float *packed = (const float *)(const void *)pane->chunks.data;
-    for (size_t k = 0; k < values; k++) {
-        if (!isfinite(packed[k]))
-            return refuse(applied, error, "sums: are not finite");
-    }
+    const char *wrong = wrong_with(packed, values);
+    if (wrong != NULL)
+        return refuse(applied, error, wrong);
     const struct space *space = &engine->model.space;
     bool ours = identity_equal(identity_of(moments->feature_space), space->id) &&
                 space->dimension == (size_t)moments->dimension;
