@@ -2,7 +2,7 @@
 # Runs benchmarks and prints one JSON object a line; see --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-KNOWN="pipeline memory restore workers partitions pending rules lapses groups labels accounting replay select pick flat design"
+KNOWN="pipeline memory restore workers partitions pending rules lapses groups labels simulate accounting replay select pick flat design"
 
 usage() {
     cat <<TEXT
@@ -23,6 +23,7 @@ is beyond its bound. There are:
   lapses     what careless answers cost, and what estimating their share wins back
   groups     what a lambda for each group of features is worth on real features
   labels     how many labels each rule saves, in simulated worlds and on real features
+  simulate   seconds of infopair simulate for twelve rules against NumPy, and that both mean the same
   accounting the interval of the labels saved against the truth; what the shadows add to a pick
   replay     completions a second of infopair replay against the engine alone
   select     time to open a pool and find its best pair against its multiplications, and NumPy
