@@ -195,14 +195,15 @@ static void print_table(const struct scene *scene, const struct summary *summari
     printf("%s: d = %zu, pools of %zu, %zu labels, %zu seeds\n", scene->name,
            summaries[0].dimension, scene->pool == 0 ? scene->world.completions : scene->pool,
            scene->labels, scene->seeds);
-    printf("%-40s %9s %15s %19s %6s %21s\n", "rule", "c", "c ratio", "gap", "late", "saving");
+    printf("%-40s %9s %15s %19s %19s %21s\n", "rule", "c", "c ratio", "gap", "late", "saving");
     for (size_t k = 0; k < scene->rules.count; k++) {
         const struct summary *summary = &summaries[k];
         size_t last = summary->points;
-        printf("%-40.40s %9.4g %7.3g ± %-5.2g %9.3g ± %-7.2g %6.2f ", summary->rule, summary->c,
-               summary->c_ratio, summary->c_ratio_error,
+        printf("%-40.40s %9.4g %7.3g ± %-5.2g %9.3g ± %-7.2g %5.2f (%.2f to %.2f)", summary->rule,
+               summary->c, summary->c_ratio, summary->c_ratio_error,
                last == 0 ? (double)NAN : summary->gap[last - 1],
-               last == 0 ? (double)NAN : summary->gap_error[last - 1], summary->late);
+               last == 0 ? (double)NAN : summary->gap_error[last - 1], summary->late,
+               summary->late_low, summary->late_high);
         if (isnan(summary->saving))
             printf("%21s\n", "never");
         else

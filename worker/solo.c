@@ -429,6 +429,7 @@ bool solo_run(const struct world *world, const struct options *options,
            take_account(&solo, error);
     if (done)
         take_preference(&solo);
+    result->pools = solo.drawn;
     solo_group_free(solo.group);
     contracts_free(solo.contracts);
     buffer_free(&solo.record);

@@ -247,6 +247,8 @@ static void a_run_repeats_itself_and_its_line(void **state)
     assert_string_equal(read.rule, "policy_trace");
     assert_true(fabs(read.c / first.c - 1) < 1e-10);
     assert_true(fabs(read.gap[1] / first.gap[1] - 1) < 1e-10);
+    assert_int_equal(first.pools, 100);
+    assert_int_equal(read.pools, 100);
     assert_int_equal(read.dimension, 3);
     free(line);
     run_free(&first);

@@ -110,6 +110,62 @@ static void curves_are_means_at_equal_labels(void **state)
     scene_free(scene);
 }
 
+/* Gaps of seeds differ: both rules' alike, or one's alone. */
+static void the_late_ratio_has_an_interval_over_seeds(void **state)
+{
+    (void)state;
+    struct scene *scene = two_seeds("400", "uniform;policy_trace;dopt");
+    struct jobs jobs = {.scene = scene, .runs = calloc(6, sizeof *jobs.runs)};
+    for (size_t seed = 0; seed < 2; seed++) {
+        fill(&jobs.runs[seed], "uniform", seed + 1, 100, 8);
+        fill(&jobs.runs[2 + seed], "policy_trace", seed + 1, 50, 2);
+        fill(&jobs.runs[4 + seed], "dopt", seed + 1, 50, 2);
+    }
+    for (size_t k = 0; k < 8; k++) {
+        jobs.runs[1].gap[k] *= 3;
+        jobs.runs[3].gap[k] *= 3;
+    }
+    struct summary *summaries = summarise(&jobs);
+    assert_non_null(summaries);
+    const double late = exp2(-3.25);
+    assert_true(fabs(summaries[1].late - late) < 1e-9);
+    assert_true(fabs(summaries[1].late_low - late) < 1e-9);
+    assert_true(fabs(summaries[1].late_high - late) < 1e-9);
+    assert_true(fabs(summaries[2].late - late / 2) < 1e-9);
+    assert_true(fabs(summaries[2].late_low - late / 3) < 1e-9);
+    assert_true(fabs(summaries[2].late_high - late) < 1e-9);
+    json_t *line = summary_line(scene, &summaries[2]);
+    assert_true(fabs(json_number_value(json_object_get(line, "late_low")) - late / 3) < 1e-6);
+    assert_true(fabs(json_number_value(json_object_get(line, "late_high")) - late) < 1e-6);
+    json_decref(line);
+    summary_free(summaries, 3);
+    jobs_free(&jobs);
+    scene_free(scene);
+}
+
+static void pools_are_counted_by_label(void **state)
+{
+    (void)state;
+    struct scene *scene = two_seeds("400", "uniform;policy_trace");
+    struct jobs jobs = {.scene = scene, .runs = calloc(4, sizeof *jobs.runs)};
+    for (size_t k = 0; k < 4; k++)
+        fill(&jobs.runs[k], k < 2 ? "uniform" : "policy_trace", 1 + k % 2, 100, 8);
+    jobs.runs[2].pools = 1000;
+    jobs.runs[3].pools = 1200;
+    struct summary *summaries = summarise(&jobs);
+    assert_non_null(summaries);
+    assert_true(summaries[1].pools_per_label == 2.75);
+    json_t *line = summary_line(scene, &summaries[1]);
+    assert_true(json_number_value(json_object_get(line, "pools_per_label")) == 2.75);
+    json_decref(line);
+    line = summary_line(scene, &summaries[0]); /* of whole worlds none are drawn */
+    assert_true(json_is_null(json_object_get(line, "pools_per_label")));
+    json_decref(line);
+    summary_free(summaries, 2);
+    jobs_free(&jobs);
+    scene_free(scene);
+}
+
 static void the_base_has_the_same_fit(void **state)
 {
     (void)state;
@@ -135,6 +191,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(savings_and_ratios_are_those_of_the_curves),
         cmocka_unit_test(curves_are_means_at_equal_labels),
+        cmocka_unit_test(the_late_ratio_has_an_interval_over_seeds),
+        cmocka_unit_test(pools_are_counted_by_label),
         cmocka_unit_test(the_base_has_the_same_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,9 +82,11 @@ static void cell(double value, const char *format, FILE *out)
 
 static void write_table(const struct scene *scene, const struct summary *summaries, FILE *out)
 {
-    fprintf(out, "<table><thead><tr><th>rule</th><th>c</th><th>c ratio</th><th>gap at the end</th>"
-                 "<th>late ratio</th><th>labels to uniform</th><th>saving (95 %%)</th></tr></thead>"
-                 "<tbody>\n");
+    fprintf(
+        out,
+        "<table><thead><tr><th>rule</th><th>c</th><th>c ratio</th><th>gap at the end</th>"
+        "<th>late ratio (95 %%)</th><th>labels to uniform</th><th>saving (95 %%)</th></tr></thead>"
+        "<tbody>\n");
     for (size_t k = 0; k < scene->rules.count; k++) {
         const struct summary *summary = &summaries[k];
         size_t last = summary->points;
@@ -94,7 +96,8 @@ static void write_table(const struct scene *scene, const struct summary *summari
                 summary->c_ratio, summary->c_ratio_error,
                 last == 0 ? (double)NAN : summary->gap[last - 1],
                 last == 0 ? (double)NAN : summary->gap_error[last - 1]);
-        cell(summary->late, "%.2f", out);
+        fprintf(out, "<td>%.2f (%.2f to %.2f)</td>", summary->late, summary->late_low,
+                summary->late_high);
         cell(summary->labels_to_base, "%.0f", out);
         if (isnan(summary->saving))
             fprintf(out, "<td>never</td></tr>\n");

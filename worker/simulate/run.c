@@ -251,6 +251,7 @@ static bool through_engine(const struct scene *scene, const struct world *world,
         return false;
     qsort(result.seconds, result.count, sizeof(double), ascending);
     run->labels = result.count;
+    run->pools = result.pools;
     run->lapse = result.lapse;
     run->annotators = plan.annotators;
     memcpy(run->lapses, result.lapses, sizeof run->lapses);

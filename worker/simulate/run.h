@@ -17,6 +17,7 @@ struct run {
     char *rule; /* RULE[,OPTION=VALUE]..., or design:NAME; owned, like the arrays */
     uint64_t seed;
     size_t labels;     /* asked and answered */
+    size_t pools;      /* drawn for them; 0: none, the whole world is there */
     size_t points;     /* of the curve */
     size_t *at;        /* labels of each point */
     double *gap;       /* the policy's gap there, exactly */

@@ -47,15 +47,17 @@ static json_t *rates(const struct run *run)
 char *runs_line(const char *scene, const struct run *run)
 {
     json_t *line = json_pack(
-        "{s:s, s:s, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "{s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o, "
         "s:o}",
         "scene", scene, "rule", run->rule, "parameters", parameters(run->rule), "seed",
-        (json_int_t)run->seed, "labels", (json_int_t)run->labels, "c", number(run->c), "merit",
-        number(run->merit), "margin", number(run->margin), "likely", number(run->likely), "fitted",
-        number(run->fitted), "lapse", number(run->lapse), "lapses", rates(run), "seconds",
-        number(run->seconds), "pick", number(run->pick), "at", counts(run->at, run->points), "gap",
-        numbers(run->gap, run->points), "important", numbers(run->important, run->dimension),
-        "measured", numbers(run->measured, run->dimension));
+        (json_int_t)run->seed, "labels", (json_int_t)run->labels, "pools", (json_int_t)run->pools,
+        "c", number(run->c), "merit", number(run->merit), "margin", number(run->margin), "likely",
+        number(run->likely), "fitted", number(run->fitted), "lapse", number(run->lapse), "lapses",
+        rates(run), "seconds", number(run->seconds), "pick", number(run->pick), "at",
+        counts(run->at, run->points), "gap", numbers(run->gap, run->points), "important",
+        numbers(run->important, run->dimension), "measured",
+        numbers(run->measured, run->dimension));
     char *text = line == NULL ? NULL : json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(line);
     return text;
@@ -82,6 +84,7 @@ static bool take(const json_t *line, struct run *run)
     run->rule = rule == NULL ? NULL : strdup(rule);
     run->seed = (uint64_t)json_integer_value(json_object_get(line, "seed"));
     run->labels = (size_t)json_integer_value(json_object_get(line, "labels"));
+    run->pools = (size_t)json_integer_value(json_object_get(line, "pools"));
     run->c = take_number(line, "c");
     run->merit = take_number(line, "merit");
     run->margin = take_number(line, "margin");

@@ -114,7 +114,7 @@ static double saving_of(const struct summary *summary, const size_t *drawn)
     return (double)base->at[base->points - 1] / labels_to(summary, goal, drawn);
 }
 
-static double late_of(const struct summary *summary)
+static double late_of(const struct summary *summary, const size_t *drawn)
 {
     const struct summary *base = summary->base;
     double sum = 0;
@@ -125,7 +125,7 @@ static double late_of(const struct summary *summary)
         if (of_base == base->points || base->at[of_base] != summary->at[k] ||
             2 * summary->at[k] <= summary->labels)
             continue;
-        sum += log(summary->gap[k] / base->gap[of_base]);
+        sum += log(mean_gap(summary, k, drawn) / mean_gap(base, of_base, drawn));
         count++;
     }
     return count == 0 ? (double)NAN : exp(sum / (double)count);
@@ -137,11 +137,18 @@ static int ascending(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* The interval of the saving; a resample in which the goal is not met saves nothing that can be
- * told and counts as 0. */
+static void find_interval(double *values, double *low, double *high)
+{
+    qsort(values, RESAMPLES, sizeof *values, ascending);
+    *low = values[RESAMPLES / 40];
+    *high = values[RESAMPLES - 1 - RESAMPLES / 40];
+}
+
+/* The intervals of the saving and the late ratio, of the same seeds for both rules; a resample in
+ * which the goal is not met saves nothing that can be told and counts as 0. */
 static bool resample(struct summary *summary)
 {
-    double values[RESAMPLES];
+    double savings[RESAMPLES], lates[RESAMPLES];
     size_t *drawn = calloc(summary->seeds, sizeof *drawn);
     if (drawn == NULL)
         return false;
@@ -149,13 +156,13 @@ static bool resample(struct summary *summary)
     for (size_t k = 0; k < RESAMPLES; k++) {
         for (size_t s = 0; s < summary->seeds; s++)
             drawn[s] = (size_t)sel_random_below(&random, summary->seeds);
-        double value = saving_of(summary, drawn);
-        values[k] = isnan(value) ? 0 : value;
+        double saving = saving_of(summary, drawn);
+        savings[k] = isnan(saving) ? 0 : saving;
+        lates[k] = late_of(summary, drawn);
     }
     free(drawn);
-    qsort(values, RESAMPLES, sizeof *values, ascending);
-    summary->saving_low = values[RESAMPLES / 40];
-    summary->saving_high = values[RESAMPLES - 1 - RESAMPLES / 40];
+    find_interval(savings, &summary->saving_low, &summary->saving_high);
+    find_interval(lates, &summary->late_low, &summary->late_high);
     return true;
 }
 
@@ -215,6 +222,16 @@ static void fill_curve(struct summary *summary)
     }
 }
 
+static void count_pools(struct summary *summary)
+{
+    double pools = 0, labels = 0;
+    for (size_t k = 0; k < summary->seeds; k++) {
+        pools += (double)summary->runs[k].pools;
+        labels += (double)summary->runs[k].labels;
+    }
+    summary->pools_per_label = pools > 0 ? pools / labels : (double)NAN;
+}
+
 static bool begin(struct summary *summary, const struct jobs *jobs, size_t rule)
 {
     const struct scene *scene = jobs->scene;
@@ -236,6 +253,7 @@ static bool begin(struct summary *summary, const struct jobs *jobs, size_t rule)
         summary->measured == NULL)
         return false;
     fill_curve(summary);
+    count_pools(summary);
     return true;
 }
 
@@ -261,7 +279,7 @@ struct summary *summarise(const struct jobs *jobs)
         struct summary *summary = &summaries[k];
         find_base(summaries, rules->count, k, rules);
         compare_c(summary);
-        summary->late = late_of(summary);
+        summary->late = late_of(summary, NULL);
         summary->saving = saving_of(summary, NULL);
         summary->labels_to_base = (double)summary->labels / summary->saving;
         done = resample(summary);
@@ -313,8 +331,7 @@ json_t *summary_line(const struct scene *scene, const struct summary *summary)
 {
     size_t last = summary->points;
     return json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                     "s:o, s:o, s:o, "
-                     "s:s}",
+                     "s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
                      "world", scene->name, "d", (json_int_t)summary->dimension, "n",
                      (json_int_t)(scene->pool == 0 ? scene->world.completions : scene->pool),
                      "rule", summary->rule, "when", when_of(scene, summary->rule), "labels",
@@ -323,7 +340,10 @@ json_t *summary_line(const struct scene *scene, const struct summary *summary)
                      figure(summary->c_ratio), "c_ratio_se", figure(summary->c_ratio_error), "gap",
                      figure(last == 0 ? (double)NAN : summary->gap[last - 1]), "gap_se",
                      figure(last == 0 ? (double)NAN : summary->gap_error[last - 1]), "late_ratio",
-                     figure(summary->late), "labels_to_uniform", figure(summary->labels_to_base),
-                     "saving", figure(summary->saving), "saving_low", figure(summary->saving_low),
-                     "saving_high", figure(summary->saving_high), "base", summary->base->rule);
+                     figure(summary->late), "late_low", figure(summary->late_low), "late_high",
+                     figure(summary->late_high), "labels_to_uniform",
+                     figure(summary->labels_to_base), "saving", figure(summary->saving),
+                     "saving_low", figure(summary->saving_low), "saving_high",
+                     figure(summary->saving_high), "pools_per_label",
+                     figure(summary->pools_per_label), "base", summary->base->rule);
 }

@@ -21,8 +21,9 @@ struct summary {
     size_t seeds, labels;
     double c, c_error;
     double c_ratio, c_ratio_error; /* base / rule, by the jackknife */
-    double late;
-    double labels_to_base; /* NaN: not within the labels */
+    double late, late_low, late_high;
+    double pools_per_label; /* NaN: none are drawn */
+    double labels_to_base;  /* NaN: not within the labels */
     double saving, saving_low, saving_high;
     struct curves curves; /* owned: of the seeds */
     size_t points;        /* of the mean curve */
