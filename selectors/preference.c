@@ -16,6 +16,7 @@
  * The list is read in blocks of LINEAR_BLOCK rows; margins are never stored. A pass costs O(n d^2)
  * with Sigma and O(n d) without, a step O(d^3) more. */
 #include "selectors/linear.h"
+#include "selectors/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,9 @@ struct sel_preference {
     double *factor;     /* of Sigma */
     double *block;      /* LINEAR_BLOCK x d */
     double *margin;     /* LINEAR_BLOCK */
-    double *slope;      /* LINEAR_BLOCK: weight dloss/dm */
+    double *slope;      /* LINEAR_BLOCK: dloss/dm */
+    double *value;      /* LINEAR_BLOCK: loss */
+    double *curvature;  /* LINEAR_BLOCK: w */
     double *likelihood; /* d: gradient of the sum of losses */
     double *gradient;   /* d: of f */
     double *step;       /* d */
@@ -80,14 +83,16 @@ struct sel_preference *sel_preference_new(size_t d)
     preference->d = d;
     preference->fisher = calloc(d * d, sizeof(double));
     preference->factor = calloc(d * d, sizeof(double));
-    preference->block = calloc((LINEAR_BLOCK + 5) * d + 2 * LINEAR_BLOCK, sizeof(double));
+    preference->block = calloc((LINEAR_BLOCK + 5) * d + 4 * LINEAR_BLOCK, sizeof(double));
     if (preference->fisher == NULL || preference->factor == NULL || preference->block == NULL) {
         sel_preference_free(preference);
         return NULL;
     }
     preference->margin = preference->block + LINEAR_BLOCK * d;
     preference->slope = preference->margin + LINEAR_BLOCK;
-    preference->likelihood = preference->slope + LINEAR_BLOCK;
+    preference->value = preference->slope + LINEAR_BLOCK;
+    preference->curvature = preference->value + LINEAR_BLOCK;
+    preference->likelihood = preference->curvature + LINEAR_BLOCK;
     preference->gradient = preference->likelihood + d;
     preference->step = preference->gradient + d;
     preference->trial = preference->step + d;
@@ -177,6 +182,25 @@ static struct label_loss loss_of(const struct fit *fit, size_t k, double margin)
                    : sided_loss_of(fit->y[k], margin, lapse);
 }
 
+/* Losses of one block at its margins. */
+static void find_losses(const struct fit *fit, size_t from, size_t rows)
+{
+    struct sel_preference *preference = fit->preference;
+    const struct sel_preference_options *options = fit->options;
+    if (options->lapses == NULL && options->lapse <= 0 && !(options->tie > 0)) {
+        weights_find_losses(
+            preference->margin, fit->y + from, rows,
+            (struct weights_losses){preference->value, preference->slope, preference->curvature});
+        return;
+    }
+    for (size_t k = 0; k < rows; k++) {
+        struct label_loss loss = loss_of(fit, from + k, preference->margin[k]);
+        preference->value[k] = loss.value;
+        preference->slope[k] = loss.slope;
+        preference->curvature[k] = loss.weight;
+    }
+}
+
 /* Adds one block to the sum of losses; with `full` also to likelihood and fisher. */
 static double add_block(const struct fit *fit, const double *psi, size_t from, size_t rows,
                         bool full)
@@ -188,20 +212,20 @@ static double add_block(const struct fit *fit, const double *psi, size_t from, s
         linear_widen(fit->x[from + k], preference->block + k * d, d);
     cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, columns, 1, preference->block, columns,
                 psi, 1, 0, preference->margin, 1);
+    find_losses(fit, from, rows);
     double sum = 0;
-    for (size_t k = 0; k < rows; k++) {
-        double weight = fit->weight[from + k];
-        struct label_loss loss = loss_of(fit, from + k, preference->margin[k]);
-        sum += weight * loss.value;
-        preference->slope[k] = weight * loss.slope;
-        preference->margin[k] = sqrt(weight * loss.weight);
-    }
+    for (size_t k = 0; k < rows; k++)
+        sum += fit->weight[from + k] * preference->value[k];
     if (!full)
         return sum;
+    for (size_t k = 0; k < rows; k++) {
+        preference->slope[k] *= fit->weight[from + k];
+        preference->curvature[k] = sqrt(fit->weight[from + k] * preference->curvature[k]);
+    }
     cblas_dgemv(CblasRowMajor, CblasTrans, (blasint)rows, columns, 1, preference->block, columns,
                 preference->slope, 1, 1, preference->likelihood, 1);
     for (size_t k = 0; k < rows; k++)
-        cblas_dscal(columns, preference->margin[k], preference->block + k * d, 1);
+        cblas_dscal(columns, preference->curvature[k], preference->block + k * d, 1);
     cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, columns, (blasint)rows, 1, preference->block,
                 columns, 1, preference->fisher, columns);
     return sum;

@@ -93,6 +93,19 @@ WIDE_BODY double decay(double size)
     return (1 + (f + series(f))) * power * rest;
 }
 
+/* log(1 + small) for 0 <= small <= 1, as 2 artanh(z), z = small / (2 + small) <= 1/3: terms up to
+ * z^33 / 33, the next is below 1e-17 of the first. */
+WIDE_BODY double log_one_more(double small)
+{
+    enum { LAST = 33 };
+    double z = small / (2 + small);
+    double square = z * z;
+    double sum = 1. / LAST;
+    for (int odd = LAST - 2; odd >= 1; odd -= 2)
+        sum = sum * square + 1. / odd;
+    return 2 * z * sum;
+}
+
 /* As the functions above, word by word, with decay for exp. */
 WIDE_BODY double weigh(double margin, double variance, bool probit, double lapse)
 {
@@ -133,4 +146,37 @@ void weights_fill(double *weight, const double *margin, const double *variance, 
         fill_wide(weight, margin, variance, count, probit, lapse);
     else
         fill(weight, margin, variance, count, probit, lapse);
+}
+
+WIDE_BODY void find_losses(const double *restrict margin, const double *restrict y, size_t count,
+                           struct weights_losses losses)
+{
+    double *restrict value = losses.value, *restrict slope = losses.slope;
+    double *restrict weight = losses.weight;
+    for (size_t k = 0; k < count; k++) {
+        double m = margin[k];
+        double size = m < 0 ? -m : m;
+        double small = decay(size);
+        double larger = 1 / (1 + small), smaller = small / (1 + small);
+        double sigma = m >= 0 ? larger : smaller, other = m >= 0 ? smaller : larger;
+        double wrong = m >= 0 ? 1 - y[k] : y[k]; /* share of the answers for the other side */
+        value[k] = log_one_more(small) + wrong * size;
+        slope[k] = (1 - y[k]) * sigma - y[k] * other;
+        weight[k] = small / ((1 + small) * (1 + small));
+    }
+}
+
+WIDE_TARGET static void find_losses_wide(const double *margin, const double *y, size_t count,
+                                         struct weights_losses losses)
+{
+    find_losses(margin, y, count, losses);
+}
+
+void weights_find_losses(const double *margin, const double *y, size_t count,
+                         struct weights_losses losses)
+{
+    if (wide_is_possible())
+        find_losses_wide(margin, y, count, losses);
+    else
+        find_losses(margin, y, count, losses);
 }

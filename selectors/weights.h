@@ -13,4 +13,12 @@ void weights_fill(double *weight, const double *margin, const double *variance, 
 void weights_fill_ties(double *weight, const double *margin, const double *variance, size_t count,
                        bool probit, double lapse, double tie);
 
+/* Of labels y in [0, 1] at margins m, without lapses and ties: -y log sigma(m) - (1-y) log
+ * sigma(-m), its derivative in m, and sigma'(m). */
+struct weights_losses {
+    double *value, *slope, *weight; /* count each */
+};
+void weights_find_losses(const double *margin, const double *y, size_t count,
+                         struct weights_losses losses);
+
 #endif

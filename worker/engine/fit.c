@@ -152,15 +152,21 @@ static double find_return_rate(const struct model *model)
     return answered / decided;
 }
 
+static bool has_ties(const struct model *model)
+{
+    return model->options->labels_ties == TIES_DAVIDSON;
+}
+
 /* Fewer labels cannot tell lapses from a small psi; of many, one in ten more hardly moves it. The
- * same holds for what annotators are like. */
+ * same holds for what annotators are like; where that changes no fit, of few labels too. */
 static bool lapse_due(const struct model *model, int64_t labels)
 {
     enum { FOR_EACH_FEATURE = 10, OFTEN_BELOW = 2000 };
     if (labels < FOR_EACH_FEATURE * (int64_t)model->space.dimension)
         return false;
-    return labels < OFTEN_BELOW || labels > model->lapse_labels + model->lapse_labels / 10 ||
-           labels < model->lapse_labels;
+    bool matters = isnan(model->options->labels_lapse) || has_ties(model);
+    return (matters && labels < OFTEN_BELOW) ||
+           labels > model->lapse_labels + model->lapse_labels / 10 || labels < model->lapse_labels;
 }
 
 /* The lapse rate that the fit takes as known. */
@@ -189,11 +195,6 @@ static enum sel_status find_lapse(struct model *model, const struct label_set *s
 static bool by_annotator(const struct model *model)
 {
     return model->options->labels_by_annotator && isnan(model->options->labels_lapse);
-}
-
-static bool has_ties(const struct model *model)
-{
-    return model->options->labels_ties == TIES_DAVIDSON;
 }
 
 static double find_tie(const struct label_set *set, const struct sel_preference_options *options)
