@@ -65,7 +65,7 @@ struct sel_preference_options sel_preference_defaults(size_t d)
         .lambda_start = 1,
         .lambda_max = 2 * (double)d / .09,
         .lambda_min = .01,
-        .evidence_from = d > 50 ? d : 50,
+        .evidence_from = d > 100 ? d / 2 : 50,
         .evidence_rounds = 2,
         .guard = true,
         .iterations_max = 50,

@@ -143,7 +143,7 @@ struct sel_preference_options {
     double lambda_start;  /* where evidence starts; 1 at first, then the last lambda */
     double lambda_max;    /* cap by scale; 2 d / .09 */
     double lambda_min;    /* .01 */
-    size_t evidence_from; /* labels from which evidence is used, else lambda_start; max(50, d) */
+    size_t evidence_from; /* labels from which evidence is used, else lambda_start; max(50, d / 2) */
     int evidence_rounds;  /* 2 */
     bool guard;           /* restart from psi = 0, lambda = 1 where evidence ran away */
     int iterations_max;   /* of one Newton solve; 50 */
