@@ -16,8 +16,8 @@ struct lagging {
     size_t *seen;               /* as many of them as the pool is up to date with */
     size_t looks;               /* pools brought up to date since the last pick */
     size_t looks_most;
-    /* The best pair that was found when the pool was up to date, its numbers of now. NULL where no
-     * pool ever lags. */
+    /* The best pair that was found when the pool was up to date, its numbers of now. NULL where
+     * never more than lazy_from pools are open. */
     sel_feature *x; /* d values; this only under rules with `score` */
     double *weight;
     double *variance;

@@ -14,8 +14,8 @@
  *
  * Invariants: M = S I S belongs to the present S, and so do G and H of every pool that does not
  * lag; M is symmetric bit for bit; a take that does not return SEL_OK changes nothing. Cost: begin
- * O(d^3); take O(d^2), and O(n d + n^2) for each pool that follows; best O(1), or what lagging.c
- * says. */
+ * O(d^3); take O(d^2 + pools), and O(n d + n^2) for each pool that follows, then or later; best
+ * O(1) and the pools that must follow first, or what lagging.c says. */
 #include "selectors/picker.h"
 
 #include "selectors/information.h"
@@ -181,7 +181,12 @@ bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice)
 
 double sel_picker_bound(const struct sel_picker *picker, size_t pool)
 {
-    return pool < picker->pools_used ? picker->lagging.standings.key[pool] : -INFINITY;
+    if (pool >= picker->pools_used)
+        return -INFINITY;
+    const struct lagging *lagging = &picker->lagging;
+    double key = lagging->standings.key[pool];
+    bool guessed = is_crowded(picker) && lagging->seen[pool] != lagging->picks;
+    return guessed && key > -INFINITY ? INFINITY : key;
 }
 
 size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool)
@@ -353,7 +358,8 @@ static void update_draws(struct sel_picker *picker, const double *u, double c, d
 }
 
 /* What the pools but `own` offer at most after a pick. An old score is a bound up to its rounding,
- * which may be that of a difference of probabilities. */
+ * which may be that of a difference of probabilities; that of q, 1e-16 of G, is far below a score
+ * unless all that a pool has left are near-twins, and is not in it. */
 static void bound_scores(struct sel_picker *picker, const struct candidates *own, bool added)
 {
     const double relative = 1e-12, absolute = 1e-15;

@@ -120,21 +120,17 @@ struct label_loss {
 
 static struct label_loss sided_loss_of(double y, double margin, double lapse)
 {
+    struct label_loss loss;
+    if (lapse <= 0) {
+        weights_find_losses(&margin, &y, 1,
+                            (struct weights_losses){&loss.value, &loss.slope, &loss.weight});
+        return loss;
+    }
     double small = exp(-fabs(margin)); /* all that follows hangs on it */
     double larger = 1 / (1 + small), smaller = small / (1 + small);
-    double sigma = margin >= 0 ? larger : smaller, other = margin >= 0 ? smaller : larger;
-    double weight = small / ((1 + small) * (1 + small));
-    if (lapse <= 0) {
-        double log_sum = log1p(small); /* -log P = max(-m, 0) + log_sum */
-        return (struct label_loss){
-            .value = y * (fmax(-margin, 0) + log_sum) + (1 - y) * (fmax(margin, 0) + log_sum),
-            .slope = (1 - y) * sigma - y * other,
-            .weight = weight,
-        };
-    }
-    double left = (1 - lapse) * sigma + lapse / 2;
-    double right = (1 - lapse) * other + lapse / 2;
-    double slope = (1 - lapse) * weight;
+    double left = (1 - lapse) * (margin >= 0 ? larger : smaller) + lapse / 2;
+    double right = (1 - lapse) * (margin >= 0 ? smaller : larger) + lapse / 2;
+    double slope = (1 - lapse) * (small / ((1 + small) * (1 + small)));
     return (struct label_loss){
         .value = -y * log(left) - (1 - y) * log(right),
         .slope = slope * ((1 - y) / right - y / left),
@@ -183,7 +179,7 @@ static struct label_loss loss_of(const struct fit *fit, size_t k, double margin)
 }
 
 /* Losses of one block at its margins. */
-static void find_losses(const struct fit *fit, size_t from, size_t rows)
+static void fill_losses(const struct fit *fit, size_t from, size_t rows)
 {
     struct sel_preference *preference = fit->preference;
     const struct sel_preference_options *options = fit->options;
@@ -212,7 +208,7 @@ static double add_block(const struct fit *fit, const double *psi, size_t from, s
         linear_widen(fit->x[from + k], preference->block + k * d, d);
     cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, columns, 1, preference->block, columns,
                 psi, 1, 0, preference->margin, 1);
-    find_losses(fit, from, rows);
+    fill_losses(fit, from, rows);
     double sum = 0;
     for (size_t k = 0; k < rows; k++)
         sum += fit->weight[from + k] * preference->value[k];

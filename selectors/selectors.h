@@ -138,16 +138,17 @@ enum sel_status sel_policy_moments(const sel_feature *phi, size_t n, size_t d, c
 enum { SEL_GROUPS_MAX = 64 };
 
 struct sel_preference_options {
-    double lapse;         /* epsilon in [0, 1) */
-    double lambda;        /* > 0: fixed; 0: by evidence (MacKay) */
-    double lambda_start;  /* where evidence starts; 1 at first, then the last lambda */
-    double lambda_max;    /* cap by scale; 2 d / .09 */
-    double lambda_min;    /* .01 */
-    size_t evidence_from; /* labels from which evidence is used, else lambda_start; max(50, d / 2) */
-    int evidence_rounds;  /* 2 */
-    bool guard;           /* restart from psi = 0, lambda = 1 where evidence ran away */
-    int iterations_max;   /* of one Newton solve; 50 */
-    double tolerance;     /* of |gradient|_inf; 1e-8 */
+    double lapse;        /* epsilon in [0, 1) */
+    double lambda;       /* > 0: fixed; 0: by evidence (MacKay) */
+    double lambda_start; /* where evidence starts; 1 at first, then the last lambda */
+    double lambda_max;   /* cap by scale; 2 d / .09 */
+    double lambda_min;   /* .01 */
+    size_t
+        evidence_from;   /* labels from which evidence is used, else lambda_start; max(50, d / 2) */
+    int evidence_rounds; /* 2 */
+    bool guard;          /* restart from psi = 0, lambda = 1 where evidence ran away */
+    int iterations_max;  /* of one Newton solve; 50 */
+    double tolerance;    /* of |gradient|_inf; 1e-8 */
     const double *lapses; /* one epsilon for each label, in place of `lapse`; NULL, the default */
     double tie;           /* of Davidson's model, where y = 1/2 is a tie; 0, the default: y = 1/2
                              counts as half an answer for each side */
@@ -326,8 +327,8 @@ struct sel_picker_options {
     const double *parameters;
     double beta;      /* of the policy, for the rules that turn rewards into log-probabilities */
     size_t draws_max; /* posterior draws of the rules that need them; 0: 16 */
-    size_t lazy_from; /* with more open pools than this, pools follow picks when they are looked at,
-                         see sel_picker_best; 0: 256 */
+    size_t lazy_from; /* with more open pools than this the best of all is found by a heuristic, see
+                         sel_picker_best; 0: 256 */
 };
 
 struct sel_choice {
@@ -368,13 +369,13 @@ enum sel_status sel_picker_open(struct sel_picker *picker, const sel_feature *ph
  * no pair is allowed.
  * With more than lazy_from pools open, sel_picker_best is a heuristic: its choice is the best pair
  * of its pool with the numbers of the present, but of the other pools only some are brought up to
- * date between two picks, and of the rest it knows the present score of one pair each; see lazy.c.
- * All else that is asked about a pool is exact: the pool is brought up to date first. */
+ * date between two picks, and of the rest it knows the present score of one pair each; see
+ * lagging.c. All else that is asked about a pool is exact: the pool is brought up to date first. */
 bool sel_picker_best_of(struct sel_picker *picker, size_t pool, struct sel_choice *choice);
 bool sel_picker_best(struct sel_picker *picker, struct sel_choice *choice);
-/* No allowed pair of the pool scores higher; -INFINITY: there is none. Costs nothing: INFINITY
- * where only a look at the pool could tell, and the score itself once sel_picker_best_of has
- * looked. */
+/* No allowed pair of the pool scores higher, but for the rounding of its variance; -INFINITY: there
+ * is none. Costs nothing: INFINITY where only a look at the pool could tell, and the score itself
+ * once sel_picker_best_of has looked. */
 double sel_picker_bound(const struct sel_picker *picker, size_t pool);
 /* How many pairs of a pool may be picked. */
 size_t sel_picker_allowed(const struct sel_picker *picker, size_t pool);

@@ -14,7 +14,8 @@ void weights_fill_ties(double *weight, const double *margin, const double *varia
                        bool probit, double lapse, double tie);
 
 /* Of labels y in [0, 1] at margins m, without lapses and ties: -y log sigma(m) - (1-y) log
- * sigma(-m), its derivative in m, and sigma'(m). */
+ * sigma(-m), its derivative in m, and sigma'(m). A fit of clean labels takes
+ * them by blocks. */
 struct weights_losses {
     double *value, *slope, *weight; /* count each */
 };

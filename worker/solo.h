@@ -55,7 +55,7 @@ struct solo_result {
     struct world_label *labels; /* owned; in order of asking */
     double *seconds;            /* owned; of a processor: the tick that asked this pair, by pair */
     size_t count;
-    size_t pools; /* drawn for them, or whole prompts */
+    size_t pools; /* drawn for them; of whole prompts: prompts */
     double *psi; /* owned: the engine's last, in the scale of its SPACE, for the world's features */
     double scale;
     double lapse;                   /* as the engine's last fit has it */

@@ -68,14 +68,16 @@ static bool count_labels(struct solo *solo, int64_t *count, struct error *error)
     return done;
 }
 
-/* The engines rest in a scan of many pools. */
+/* The engines rest in a scan of many pools, and now and then a turn brings nothing. */
 static bool carry_labels(struct solo *solo, int64_t wanted, struct error *error)
 {
+    enum { IDLE_MOST = 10 };
     int64_t carried = -1;
-    for (int64_t before = -2; carried > before && carried < wanted;) {
-        before = carried;
+    for (int idle = 0; idle < IDLE_MOST && carried < wanted;) {
+        int64_t before = carried;
         if (!solo_turn(solo, 0, error) || !count_labels(solo, &carried, error))
             return false;
+        idle = carried > before ? 0 : idle + 1;
     }
     return solo->plan->forget || carried >= wanted ||
            error_set(error, ERROR_FATAL,

@@ -66,7 +66,7 @@ static bool temper(double *logits, size_t n, double floor)
  * few completions must not stand for the whole prompt because of them: the floor on the effective
  * sample size is a quarter of the completions, or half of what psi alone leaves of them. A prompt
  * of which psi has chosen few completions matters little, and a floor that does not know of it
- * would make it matter more. */
+ * would make it matter more; where psi leaves two or fewer there is none. */
 static bool add_logged(const struct pool *pool, const size_t *rows, size_t n, double *logits)
 {
     double quarter = n < 8 ? 2 : (double)n / 4, half = effective_at(logits, n, 1) / 2;

@@ -2,6 +2,7 @@
 
 #include "selectors/rule.h"
 #include "worker/clock.h"
+#include "worker/memory.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -53,12 +54,13 @@ static bool add_set(struct sets *sets, const char *prefix, const char *text, siz
     return true;
 }
 
-/* Those of all feature spaces: labels of a space before count as long as the window lasts. */
+/* Those of all feature spaces: labels of a space before count as long as the window lasts, and a
+ * space carries those that there are by then. */
 static size_t labels_kept(const struct scene *scene)
 {
     size_t rounds = scene->labels / scene->batch;
     size_t spaces = scene->drift > 0 ? rounds / scene->drift_rounds + 1 : 1;
-    size_t kept = scene->labels * spaces;
+    size_t kept = scene->labels * (spaces + 1) / 2 + scene->labels;
     return kept < 100000 ? 100000 : kept;
 }
 
@@ -183,12 +185,28 @@ static bool can_move(const struct scene *scene, const struct options *options, s
                      scene->drift);
 }
 
+/* The window that holds the labels of all spaces fits the memory that a run has. */
+static bool can_be_held(const struct scene *scene, const struct options *options,
+                        struct error *error)
+{
+    struct memory_plan memory;
+    if (memory_plan(options, &memory, error))
+        return true;
+    error->class = ERROR_DATA;
+    return scene->drift > 0 ? error_prefix(error,
+                                           "drift_rounds: %zu keeps up to %zu labels over all "
+                                           "feature spaces",
+                                           scene->drift_rounds, labels_kept(scene))
+                            : false;
+}
+
 bool run_check(const struct scene *scene, const char *rule, struct error *error)
 {
     struct options *options = options_of(scene, rule, error);
     bool done = options != NULL &&
                 (fixed_known(rule) ||
-                 (can_be_paid(scene, options, error) && can_move(scene, options, error)) ||
+                 (can_be_paid(scene, options, error) && can_move(scene, options, error) &&
+                  can_be_held(scene, options, error)) ||
                  error_prefix(error, "%.100s", rule));
     options_free(options);
     return done;
@@ -251,7 +269,7 @@ static bool through_engine(const struct scene *scene, const struct world *world,
         return false;
     qsort(result.seconds, result.count, sizeof(double), ascending);
     run->labels = result.count;
-    run->pools = result.pools;
+    run->pools = scene->pool == 0 ? 0 : result.pools;
     run->lapse = result.lapse;
     run->annotators = plan.annotators;
     memcpy(run->lapses, result.lapses, sizeof run->lapses);

@@ -1,5 +1,6 @@
 #include "summary.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,13 +106,18 @@ static double labels_to(const struct summary *summary, double goal, const size_t
     return (double)NAN;
 }
 
+static double last_label(const struct summary *summary)
+{
+    return summary->points == 0 ? (double)NAN : (double)summary->at[summary->points - 1];
+}
+
 static double saving_of(const struct summary *summary, const size_t *drawn)
 {
     const struct summary *base = summary->base;
     if (base->points == 0 || summary->points == 0)
         return (double)NAN;
     double goal = mean_gap(base, base->points - 1, drawn);
-    return (double)base->at[base->points - 1] / labels_to(summary, goal, drawn);
+    return last_label(base) / labels_to(summary, goal, drawn);
 }
 
 static double late_of(const struct summary *summary, const size_t *drawn)
@@ -125,7 +131,9 @@ static double late_of(const struct summary *summary, const size_t *drawn)
         if (of_base == base->points || base->at[of_base] != summary->at[k] ||
             2 * summary->at[k] <= summary->labels)
             continue;
-        sum += log(mean_gap(summary, k, drawn) / mean_gap(base, of_base, drawn));
+        /* At the truth itself a gap may round to 0. */
+        sum += log(fmax(mean_gap(summary, k, drawn), DBL_MIN)) -
+               log(fmax(mean_gap(base, of_base, drawn), DBL_MIN));
         count++;
     }
     return count == 0 ? (double)NAN : exp(sum / (double)count);
@@ -281,7 +289,7 @@ struct summary *summarise(const struct jobs *jobs)
         compare_c(summary);
         summary->late = late_of(summary, NULL);
         summary->saving = saving_of(summary, NULL);
-        summary->labels_to_base = (double)summary->labels / summary->saving;
+        summary->labels_to_base = last_label(summary->base) / summary->saving;
         done = resample(summary);
     }
     if (done)
