@@ -127,6 +127,7 @@ static void fields_that_do_not_fit_together_are_refused(void **state)
         const char *name, *value, *words;
     } CASES[] = {{"rules", "", "rules: there is none"},
                  {"pool", "1", "pool: 1 completion"},
+                 {"pool", "7", "pool: 7 of the 6 completions of a prompt"},
                  {"deployed", "9", "deployed: 9 of 8 prompts"},
                  {"workers", "2", "workers: 2 split 1 partitions"},
                  {"annotators", "0,2", "annotators: '0,2' are not up to 8 rates"},

@@ -444,6 +444,9 @@ bool scene_check(const struct scene *scene, struct error *error)
         return error_set(error, ERROR_DATA, "drift: %g beside pending = false", scene->drift);
     if (scene->pool == 1)
         return error_set(error, ERROR_DATA, "pool: 1 completion has no pair");
+    if (scene->pool > scene->world.completions)
+        return error_set(error, ERROR_DATA, "pool: %zu of the %zu completions of a prompt",
+                         scene->pool, scene->world.completions);
     if (scene->kind != SCENE_FEATURES && !world_spec_check(&scene->world, error))
         return false;
     return true;
