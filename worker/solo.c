@@ -123,10 +123,11 @@ static bool give_duplicate(struct solo *solo, size_t prompt, size_t row, size_t 
     return solo_give(solo, prompt, solo->drawn, row, &completion, error);
 }
 
-/* What the deployed policy is asked: I is theirs alone. */
+/* What the deployed policy is asked, anew each round: I is theirs alone. */
 static bool give_traffic(struct solo *solo, struct error *error)
 {
     const struct world *world = solo->world;
+    size_t draw = SIZE_MAX - (solo->plan->pool > 0 ? solo->drawn : solo->round);
     for (size_t prompt = 0; prompt < world->deployed; prompt++) {
         for (size_t row = 0; row < world->completions; row++) {
             char completion_id[SOLO_ID_SIZE];
@@ -135,7 +136,7 @@ static bool give_traffic(struct solo *solo, struct error *error)
                                             COMPLETION_ABSENT};
             completion.candidate = false;
             completion.policy_logprob = -log((double)world->completions);
-            if (!solo_give(solo, prompt, SIZE_MAX - solo->drawn, row, &completion, error))
+            if (!solo_give(solo, prompt, draw, row, &completion, error))
                 return false;
         }
     }

@@ -308,6 +308,30 @@ static void a_share_of_a_design_is_uniform(void **state)
     scene_free(scene);
 }
 
+/* Whole prompts show the engine by their traffic alone what pi_ref is, and anew each round what psi
+ * makes of it: the items that matter are the likely ones, and then the good ones. */
+static void whole_prompts_are_asked_by_their_traffic(void **state)
+{
+    (void)state;
+    struct error error = {ERROR_NONE, ""};
+    write_scene("kind = \"tabular\"; dimension = 40; completions = 40; pool = 0; labels = 2000;"
+                "rules = (\"policy_trace\");"
+                "set = (\"labels.replicas=15\", \"labels.replicate=best\");");
+    struct scene *scene = scene_load(path, &error);
+    assert_non_null(scene);
+    struct world *world = scene_world(scene, 1, &error);
+    struct run without, with;
+    assert_true(run_rule(scene, world, "policy_trace", 1, &without, &error));
+    assert_true(scene_set(scene, "traffic", "true", &error));
+    assert_true(run_rule(scene, world, "policy_trace", 1, &with, &error));
+    assert_true(with.likely > without.likely + 1);
+    assert_true(with.merit > without.merit + .1);
+    run_free(&without);
+    run_free(&with);
+    world_free(world);
+    scene_free(scene);
+}
+
 static void runs_of_a_record_are_not_run_again(void **state)
 {
     (void)state;
@@ -441,6 +465,7 @@ int main(void)
         cmocka_unit_test(a_run_repeats_itself_and_its_line),
         cmocka_unit_test(the_oracle_design_is_the_best_one),
         cmocka_unit_test(a_share_of_a_design_is_uniform),
+        cmocka_unit_test(whole_prompts_are_asked_by_their_traffic),
         cmocka_unit_test(runs_of_a_record_are_not_run_again),
         cmocka_unit_test(a_curve_ends_at_the_last_label),
         cmocka_unit_test(names_are_text_in_a_report),
