@@ -190,7 +190,7 @@ static struct scene *prepare(const struct arguments *arguments, const char *vari
 
 /* ---- output ---- */
 
-static void print_table(const struct scene *scene, const struct summary *summaries)
+static bool print_table(const struct scene *scene, const struct summary *summaries)
 {
     printf("%s: d = %zu, pools of %zu, %zu labels, %zu seeds\n", scene->name,
            summaries[0].dimension, scene->pool == 0 ? scene->world.completions : scene->pool,
@@ -210,6 +210,7 @@ static void print_table(const struct scene *scene, const struct summary *summari
             printf("%7.2f (%.2f to %.2f)\n", summary->saving, summary->saving_low,
                    summary->saving_high);
     }
+    return fflush(stdout) == 0;
 }
 
 static bool print_lines(const struct scene *scene, const struct summary *summaries)
@@ -262,7 +263,8 @@ static bool simulate(const struct arguments *arguments, struct report *report, c
         done = print_lines(scene, summaries) ||
                error_set(error, ERROR_FATAL, "standard output: %s", strerror(errno));
     else if (done)
-        print_table(scene, summaries);
+        done = print_table(scene, summaries) ||
+               error_set(error, ERROR_FATAL, "standard output: %s", strerror(errno));
     if (done && report != NULL)
         done = report_add(report, scene, varied, summaries) ||
                error_set(error, ERROR_FATAL, "out of memory for a report");
@@ -323,6 +325,9 @@ static bool each_scene(const struct arguments *arguments, scene_action *action,
 static bool simulate_all(const struct arguments *arguments, struct report *report,
                          struct error *error)
 {
+    if (arguments->html != NULL && arguments->record != NULL &&
+        strcmp(arguments->html, arguments->record) == 0)
+        return error_set(error, ERROR_DATA, "--html: '%.200s' is the --record", arguments->html);
     return (arguments->html == NULL || report_can_write(arguments->html, error)) &&
            each_scene(arguments, check, report, error) &&
            each_scene(arguments, simulate, report, error);

@@ -43,6 +43,8 @@ static size_t job_at(const struct scene *scene, size_t order)
 
 /* ---- the record ---- */
 
+static const char RUN_BEGINS[] = "{\"scene\":";
+
 static void take_line(struct jobs *jobs, const char *line)
 {
     struct run run;
@@ -78,11 +80,15 @@ static bool open_record(struct field *field, struct error *error)
     ssize_t length;
     bool whole = true;
     rewind(field->record);
-    while ((length = getline(&line, &size, field->record)) > 0) {
+    bool fits = true;
+    for (size_t number = 0; fits && (length = getline(&line, &size, field->record)) > 0; number++) {
         whole = line[length - 1] == '\n';
+        fits = number > 0 || strncmp(line, RUN_BEGINS, strlen(RUN_BEGINS)) == 0 || !whole;
         take_line(jobs, line);
     }
     free(line);
+    if (!fits)
+        return error_set(error, ERROR_DATA, "--record: '%.200s' holds no runs", jobs->record);
     for (size_t job = 0; job < field->total; job++)
         field->before += jobs->runs[job].rule != NULL;
     field->done = field->before;
@@ -132,8 +138,10 @@ static void work(void *closure, size_t place, int out)
     if (line != NULL) {
         processes_say(out, line, strlen(line));
     } else {
+        const char *message =
+            error.message[0] != '\0' ? error.message : "out of memory, or a name is no UTF-8";
         processes_say(out, "!", 1);
-        processes_say(out, error.message, strlen(error.message));
+        processes_say(out, message, strlen(message));
     }
 }
 

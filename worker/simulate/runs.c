@@ -77,6 +77,15 @@ static double take_number(const json_t *line, const char *name)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+/* Points at ascending numbers of labels, the last of which may be the run's. */
+static bool is_curve(const struct run *run)
+{
+    for (size_t k = 0; k < run->points; k++)
+        if (run->at[k] == 0 || run->at[k] > run->labels || (k > 0 && run->at[k] <= run->at[k - 1]))
+            return false;
+    return run->points > 0;
+}
+
 static bool take(const json_t *line, struct run *run)
 {
     const char *rule = json_string_value(json_object_get(line, "rule"));
@@ -107,7 +116,7 @@ static bool take(const json_t *line, struct run *run)
     run->important = take_numbers(json_object_get(line, "important"), run->dimension);
     run->measured = take_numbers(json_object_get(line, "measured"), run->dimension);
     return run->rule != NULL && run->at != NULL && run->gap != NULL && run->important != NULL &&
-           run->measured != NULL;
+           run->measured != NULL && is_curve(run);
 }
 
 bool runs_parse(const char *line, const char *scene, struct run *run)

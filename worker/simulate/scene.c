@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 1024 };
@@ -480,6 +481,15 @@ static void write_field(const struct scene *scene, const struct field *field, FI
     }
 }
 
+/* Runs on a file that was written anew are others. */
+static void write_state(const char *path, FILE *out)
+{
+    struct stat state;
+    if (stat(path, &state) == 0)
+        fprintf(out, " %lld@%lld.%09ld", (long long)state.st_size, (long long)state.st_mtim.tv_sec,
+                state.st_mtim.tv_nsec);
+}
+
 char *scene_text(const struct scene *scene)
 {
     char *text = NULL;
@@ -494,6 +504,10 @@ char *scene_text(const struct scene *scene)
             continue;
         fprintf(out, " %s=", field->name);
         write_field(scene, field, out);
+    }
+    if (scene->kind == SCENE_FEATURES) {
+        write_state(scene->features, out);
+        write_state(scene->theta, out);
     }
     if (fclose(out) == 0)
         return text;

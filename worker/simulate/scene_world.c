@@ -36,6 +36,8 @@ static bool sizes_agree(const struct scene *scene, size_t rows, size_t columns, 
     if (axes != columns)
         return error_set(error, ERROR_DATA, "%s: has %zu values, %s has %zu columns", scene->theta,
                          axes, scene->features, columns);
+    if (rows == 0)
+        return error_set(error, ERROR_DATA, "%s: has no rows", scene->features);
     return rows % scene->world.completions == 0 ||
            error_set(error, ERROR_DATA, "%s: %zu rows are not prompts of %zu completions each",
                      scene->features, rows, scene->world.completions);

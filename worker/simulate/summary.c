@@ -116,6 +116,8 @@ static double saving_of(const struct summary *summary, const size_t *drawn)
     const struct summary *base = summary->base;
     if (base->points == 0 || summary->points == 0)
         return (double)NAN;
+    if (summary == base)
+        return 1; /* its curve may have met the goal before, by chance */
     double goal = mean_gap(base, base->points - 1, drawn);
     return last_label(base) / labels_to(summary, goal, drawn);
 }
