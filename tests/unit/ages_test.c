@@ -1,5 +1,6 @@
 /* Policy versions: their ages, and what these do to labels and to I. */
 #include "tests/unit/engine_fixture.h"
+#include "worker/engine/internal.h"
 #include "worker/engine/requests.h"
 #include "worker/engine/versions.h"
 
@@ -118,6 +119,15 @@ struct seen {
     int64_t counted;
 };
 
+/* Sums over the requests of Sigma are then the same bit for bit, in whatever order they came. */
+static void assert_collected_in_order(struct model *model)
+{
+    assert_true(model_collect(model) && model->member_count > 100);
+    for (size_t k = 1; k < model->member_count; k++)
+        assert_true(identity_compare(model->members[k - 1]->id, model->members[k]->id) < 0);
+    model_members_end(model);
+}
+
 static struct seen see(struct cluster *cluster, const struct engine_options *options,
                        uint64_t order)
 {
@@ -133,6 +143,7 @@ static struct seen see(struct cluster *cluster, const struct engine_options *opt
     memcpy(seen.policy, view.policy, sizeof seen.policy);
     for (size_t k = 0; (request = requests_next(engine_requests(shell.engine), &k)) != NULL; k++)
         seen.counted += request->counted;
+    assert_collected_in_order(&shell.engine->model);
     stop(&shell);
     return seen;
 }

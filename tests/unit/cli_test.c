@@ -147,6 +147,14 @@ static void test_wrong_simulations_are_refused_before_they_run(void **state)
     expect(LARGE "--html /dev/full", EXIT_USAGE, "--html: '/dev/full' is not a regular file");
     expect(LARGE "--record /dev/full", EXIT_USAGE, "--record: '/dev/full' is not a regular file");
     expect(LARGE "--record /tmp", EXIT_USAGE, "--record: '/tmp': Is a directory");
+    const char *notes = "/tmp/infopair-cli-notes"; /* somebody's file, by mistake */
+    FILE *file = fopen(notes, "we");
+    assert_non_null(file);
+    fputs("not a run\n", file);
+    fclose(file);
+    expect(LARGE "--record /tmp/infopair-cli-notes", EXIT_USAGE, "holds no runs");
+    unlink(notes);
+    expect(LARGE "--record a --html a", EXIT_USAGE, "--html: 'a' is the --record");
     expect(LARGE "--set features.blocks=64 --with dimension=8", EXIT_USAGE,
            "features.blocks: 8 features do not make 64 blocks");
     expect(LARGE "--set budget.total=9", EXIT_USAGE,

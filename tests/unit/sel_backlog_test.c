@@ -1,12 +1,13 @@
 /* Pools that follow picks late have the numbers of those that follow at once, bit for bit. */
 #include "sel_fixture.h"
 
-enum { D = 6, N = 5, PAIRS = N * (N - 1) / 2, CROWD = 9, PICKS = 70, DRAWS = 4 };
+enum { D = 6, N = 5, PAIRS = N * (N - 1) / 2, CROWD = 9, FEW = 6, PICKS = 70, DRAWS = 4 };
 
 /* One of two pickers before the same pools: `prompt` looks at all of them after every pick. */
 struct side {
     struct sel_information *information;
     struct sel_picker *picker;
+    size_t open; /* pools */
 };
 
 struct twins {
@@ -16,7 +17,20 @@ struct twins {
     struct side prompt, late;
 };
 
-static struct side side_new(const struct twins *twins, const struct sel_rule *rule)
+static void open_pool(const struct twins *twins, const struct sel_rule *rule, bool costs,
+                      struct side *side)
+{
+    size_t pool;
+    size_t k = side->open++;
+    assert_int_equal(sel_picker_open(side->picker, twins->phi + k * N * D, N, NULL, &pool), SEL_OK);
+    for (unsigned input = 0; input < SEL_DRAWS; input++)
+        if ((rule->needs & SEL_NEEDS(input)) != 0 || (costs && input == SEL_COST))
+            assert_int_equal(sel_picker_give(side->picker, pool, (enum sel_input)input,
+                                             twins->inputs[input] + k * N),
+                             SEL_OK);
+}
+
+static struct side side_new(const struct twins *twins, const struct sel_rule *rule, bool costs)
 {
     struct sel_random random = sel_random_init(3, 4);
     double parameters[SEL_PARAMETERS_MAX];
@@ -31,21 +45,13 @@ static struct side side_new(const struct twins *twins, const struct sel_rule *ru
                                                .parameters = parameters,
                                                .beta = .5,
                                                .draws_max = DRAWS};
-    struct side side = {fixture_information(&random, D, .5, 3), sel_picker_new(&options)};
+    struct side side = {fixture_information(&random, D, .5, 3), sel_picker_new(&options), 0};
     assert_non_null(side.picker);
     sel_picker_seed(side.picker, 5, 6);
     assert_int_equal(
         sel_picker_begin(side.picker, side.information, twins->policy, twins->psi, .05), SEL_OK);
-    for (size_t k = 0; k < CROWD; k++) {
-        size_t pool;
-        assert_int_equal(sel_picker_open(side.picker, twins->phi + k * N * D, N, NULL, &pool),
-                         SEL_OK);
-        for (unsigned input = 0; input < SEL_DRAWS; input++)
-            if ((rule->needs & SEL_NEEDS(input)) != 0)
-                assert_int_equal(sel_picker_give(side.picker, pool, (enum sel_input)input,
-                                                 twins->inputs[input] + k * N),
-                                 SEL_OK);
-    }
+    while (side.open < FEW)
+        open_pool(twins, rule, costs, &side);
     return side;
 }
 
@@ -69,6 +75,9 @@ static struct twins twins_new(void)
         twins.inputs[SEL_SECOND_WIDTH][i] = fabs(twins.inputs[SEL_SECOND_WIDTH][i]);
         twins.inputs[SEL_COST][i] = 1 + fabs(twins.inputs[SEL_COST][i]);
     }
+    /* A completion twice in a pool, and a pool twice. */
+    memcpy(twins.phi + 3 * N * D, twins.phi + (3 * N + 1) * D, D * sizeof *twins.phi);
+    memcpy(twins.phi + 5 * N * D, twins.phi + 4 * N * D, N * D * sizeof *twins.phi);
     return twins;
 }
 
@@ -95,7 +104,7 @@ static void assert_same(const struct sel_choice *left, const struct sel_choice *
 static void check_bounds(const struct twins *twins)
 {
     struct sel_choice choice;
-    for (size_t k = 0; k < CROWD; k++)
+    for (size_t k = 0; k < twins->late.open; k++)
         if (sel_picker_best_of(twins->prompt.picker, k, &choice))
             assert_true(sel_picker_bound(twins->late.picker, k) >= choice.score);
 }
@@ -121,6 +130,38 @@ static void check_distribution(const struct twins *twins, size_t pool)
     assert_memory_equal(prompt, late, sizeof prompt);
 }
 
+static void run(struct twins *twins, const struct sel_rule *rule, bool costs)
+{
+    bool found = true;
+    twins->prompt = side_new(twins, rule, costs);
+    twins->late = side_new(twins, rule, costs);
+    for (size_t k = 0; k < PICKS && found; k++) {
+        struct sel_choice choice, same;
+        if (k % 8 == 7 && twins->late.open < CROWD) { /* more come in the middle of a round */
+            open_pool(twins, rule, costs, &twins->prompt);
+            open_pool(twins, rule, costs, &twins->late);
+        }
+        check_bounds(twins);
+        found = sel_picker_best(twins->late.picker, &choice);
+        assert_int_equal(sel_picker_best(twins->prompt.picker, &same), found);
+        if (!found)
+            break;
+        assert_same(&choice, &same);
+        take(twins, &choice, .7);
+        if (k % 16 == 9) { /* which raises the scores of others again, of those looked at too */
+            for (size_t pool = 0; pool < twins->late.open; pool += 2)
+                sel_picker_best_of(twins->late.picker, pool, &same);
+            put_back(twins, &choice, .7);
+            check_bounds(twins);
+            take(twins, &choice, .7);
+        }
+    }
+    for (size_t k = 0; k < twins->late.open; k++)
+        check_distribution(twins, k);
+    side_free(&twins->late);
+    side_free(&twins->prompt);
+}
+
 static void late_pools_equal_prompt_ones(void **state)
 {
     (void)state;
@@ -129,30 +170,8 @@ static void late_pools_equal_prompt_ones(void **state)
     for (size_t number = 0; (rule = sel_rule_at(number)) != NULL; number++) {
         if (!sel_rule_is_of_pools(rule))
             continue;
-        twins.prompt = side_new(&twins, rule);
-        twins.late = side_new(&twins, rule);
-        bool found = true;
-        for (size_t k = 0; k < PICKS && found; k++) {
-            struct sel_choice choice, same;
-            check_bounds(&twins);
-            found = sel_picker_best(twins.late.picker, &choice);
-            assert_int_equal(sel_picker_best(twins.prompt.picker, &same), found);
-            if (!found)
-                break;
-            assert_same(&choice, &same);
-            take(&twins, &choice, .7);
-            if (k % 16 == 9) { /* which raises the scores of others again, of those looked at too */
-                for (size_t pool = 0; pool < CROWD; pool += 2)
-                    sel_picker_best_of(twins.late.picker, pool, &same);
-                put_back(&twins, &choice, .7);
-                check_bounds(&twins);
-                take(&twins, &choice, .7);
-            }
-        }
-        for (size_t k = 0; k < CROWD; k++)
-            check_distribution(&twins, k);
-        side_free(&twins.late);
-        side_free(&twins.prompt);
+        run(&twins, rule, false);
+        run(&twins, rule, true);
     }
     twins_free(&twins);
 }
@@ -162,16 +181,16 @@ static void no_pick_is_missed(void **state)
 {
     (void)state;
     struct twins twins = twins_new();
-    twins.prompt = side_new(&twins, sel_rule_find("var_prob"));
-    twins.late = side_new(&twins, sel_rule_find("var_prob"));
+    twins.prompt = side_new(&twins, sel_rule_find("var_prob"), false);
+    twins.late = side_new(&twins, sel_rule_find("var_prob"), false);
     for (size_t k = 0; k < PICKS; k++) {
         struct sel_choice choice;
         check_bounds(&twins);
         assert_true(sel_picker_choice(twins.late.picker, 0, k % 2, 2 + k % 3, &choice));
         take(&twins, &choice, .2);
-        put_back(&twins, &choice, 0);
+        put_back(&twins, &choice, .1);
     }
-    for (size_t k = 0; k < CROWD; k++) {
+    for (size_t k = 0; k < FEW; k++) {
         struct sel_choice prompt, late;
         assert_true(sel_picker_best_of(twins.prompt.picker, k, &prompt));
         assert_true(sel_picker_best_of(twins.late.picker, k, &late));

@@ -283,6 +283,9 @@ static void few_labels_keep_the_starting_lambda(void **state)
     assert_int_equal(labels_fit(&labels, &options, &result), SEL_OK);
     assert_true(fabs(result.lambda - 1.75) > 1e-3);
     labels_free(&labels);
+    assert_int_equal(sel_preference_defaults(64).evidence_from, 50);
+    assert_int_equal(sel_preference_defaults(101).evidence_from, 50);
+    assert_int_equal(sel_preference_defaults(384).evidence_from, 192);
 }
 
 /* A start at a huge lambda holds psi near 0, where evidence creeps; the guard starts afresh. */

@@ -46,6 +46,24 @@ static void the_sigmoid_keeps_its_digits_in_both_tails(void **state)
     fixture_close(sel_sigmoid(2) + sel_sigmoid(-2), 1, 1e-15);
 }
 
+static void losses_of_clean_labels_keep_their_digits(void **state)
+{
+    (void)state;
+    const double sizes[] = {0, 1e-8, .3, 1, 5, 36, 500, 700}, labels[] = {0, .3, 1};
+    for (size_t k = 0; k < 2 * 8 * 3; k++) {
+        double margin = (k % 2 == 0 ? 1 : -1) * sizes[k / 2 % 8], y = labels[k / 16];
+        double value, slope, weight;
+        weights_find_losses(&margin, &y, 1, (struct weights_losses){&value, &slope, &weight});
+        long double small = expl(-fabsl((long double)margin));
+        long double left = margin >= 0 ? log1pl(small) : log1pl(small) - margin; /* -log sigma(m) */
+        long double right = margin >= 0 ? log1pl(small) + margin : log1pl(small);
+        fixture_close(value, (double)(y * left + (1 - y) * right), 1e-15 * (1 + fabs(margin)));
+        fixture_close(slope, (double)((1 - y) * expl(-left) - y * expl(-right)), 1e-14);
+        fixture_close(weight, sel_weight_plug(margin), 1e-13 * weight);
+        assert_true(y != .3 || fabs(margin) < 700 || value > 0);
+    }
+}
+
 static long double exact(double margin, double variance, bool probit, double lapse)
 {
     long double kappa = probit ? 1 / sqrtl(1 + acosl(-1) * variance / 8) : 1;
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(golden_values_hold),
         cmocka_unit_test(the_sigmoid_keeps_its_digits_in_both_tails),
         cmocka_unit_test(many_weights_at_once_have_the_same_digits),
+        cmocka_unit_test(losses_of_clean_labels_keep_their_digits),
         cmocka_unit_test(the_ends_of_the_range_are_sound),
         cmocka_unit_test(whole_margins_keep_every_digit),
         cmocka_unit_test(each_status_has_its_own_sentence),

@@ -110,6 +110,28 @@ static void curves_are_means_at_equal_labels(void **state)
     scene_free(scene);
 }
 
+/* Read between its two points, however the curve goes elsewhere. */
+static void a_kink_is_read_where_it_is(void **state)
+{
+    (void)state;
+    static const size_t POINTS[] = {40, 100, 160, 220, 400};
+    static const double GAPS[] = {8, 1, 4, .25, .5};
+    struct run run = {
+        .points = 5, .at = (size_t *)(uintptr_t)POINTS, .gap = (double *)(uintptr_t)GAPS};
+    struct curves curves;
+    assert_true(curves_align(&curves, &run, 1, 50, 400));
+    assert_int_equal(curves.points, 8);
+    const double expected[] = {8 * exp2(-.5),          1,
+                               exp2(2 * 50. / 60),     4 * exp2(-4 * 40. / 60),
+                               .25 * exp2(30. / 180),  .25 * exp2(80. / 180),
+                               .25 * exp2(130. / 180), .5};
+    for (size_t k = 0; k < 8; k++) {
+        assert_int_equal(curves.at[k], 50 * (k + 1));
+        assert_true(fabs(curves.gap[k] / expected[k] - 1) < 1e-12);
+    }
+    curves_free(&curves);
+}
+
 /* Gaps of seeds differ: both rules' alike, or one's alone. */
 static void the_late_ratio_has_an_interval_over_seeds(void **state)
 {
@@ -191,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(savings_and_ratios_are_those_of_the_curves),
         cmocka_unit_test(curves_are_means_at_equal_labels),
+        cmocka_unit_test(a_kink_is_read_where_it_is),
         cmocka_unit_test(the_late_ratio_has_an_interval_over_seeds),
         cmocka_unit_test(pools_are_counted_by_label),
         cmocka_unit_test(the_base_has_the_same_fit),
