@@ -547,6 +547,10 @@ static void weights_undo_how_the_pairs_were_asked(void **state)
     "{\"prompt_id\": \"p\", \"left_id\": \"" left "\", \"right_id\": \"" right                     \
     "\", \"outcome\": \"left\"" more "}\n"
 
+#define TIMED(id, time)                                                                            \
+    "{\"prompt_id\": \"p\", \"completion_id\": \"" id                                              \
+    "\", \"features\": [1, 2], \"created_at\": " time "}\n"
+
 static void bad_files_are_named_with_their_line(void **state)
 {
     (void)state;
@@ -566,6 +570,15 @@ static void bad_files_are_named_with_their_line(void **state)
               "[1, 2]") "{\"prompt_id\": \"p\", \"completion_id\": \"b\", \"features\": [1, 3], "
                         "\"created_at\": 5}\n",
          NULL, "c.jsonl:2: created_at: is given, unlike the first line"},
+        {TIMED("a", "1795851000000") TIMED("b", "9223372036854775807"), NULL,
+         "c.jsonl:2: created_at: 9223372036854775807 is not within 946684800000 to 4102444799999"},
+        {TIMED("a", "4102444800000"), NULL, "c.jsonl:1: created_at: 4102444800000 is not within"},
+        {TIMED("a", "-1795851000000"), NULL, "c.jsonl:1: created_at: -1795851000000 is not within"},
+        {TIMED("a", "1795851000"), NULL, "it seems to be in seconds"},
+        {TIMED("a", "1795851000000000"), NULL, "it seems to be in microseconds"},
+        {TIMED("a", "1795851000000000000"), NULL, "it seems to be in nanoseconds"},
+        {GOOD, LABEL("a", "b", ", \"labelled_at\": 1795851"),
+         "l.jsonl:1: labelled_at: 1795851 is not within"},
         {GOOD, LABEL("a", "z", ""),
          "l.jsonl:1: right_id: 'z' of the prompt 'p' is not among the completions"},
         {GOOD, "\n" LABEL("a", "b", ", \"propensity\": 2"),
@@ -688,6 +701,84 @@ static void the_report_has_the_same_bytes_however_many_jobs(void **state)
     assert_non_null(strstr(read_file("one.asked"), "\"selector\":\"policy_trace\""));
 }
 
+/* One rule with one more option; the file for what would have been asked is `asked`. */
+static int replay_more(const char *asked, const char *more)
+{
+    char completions[128], rows[128], labels[128], out[128];
+    snprintf(completions, sizeof completions, "--completions=%s", path_of("c.jsonl"));
+    snprintf(rows, sizeof rows, "--features=%s", path_of("f.npy"));
+    snprintf(labels, sizeof labels, "--labels=%s", path_of("l.jsonl"));
+    snprintf(out, sizeof out, "--asked=%s", path_of(asked));
+    char *argv[] = {WORD("infopair"),
+                    WORD("replay"),
+                    completions,
+                    rows,
+                    labels,
+                    out,
+                    WORD("--rules=uniform"),
+                    WORD("--set=policy.beta=0.5"),
+                    WORD("--set=budget.per_second=20"),
+                    WORD("--set=pool.size=6"),
+                    WORD("--set=schemas.directory=" TEST_SOURCE_DIRECTORY "/schemas"),
+                    WORD(more),
+                    NULL};
+    return run_command(argv, "out");
+}
+
+static void the_file_for_asked_pairs_is_opened_before_anything_runs(void **state)
+{
+    (void)state;
+    write_world(2, "");
+    char *labels = read_file("l.jsonl");
+    assert_int_equal(replay_more("none/asked", "--seeds=1"), 2);
+    assert_non_null(strstr(read_file("errors"), "--asked: "));
+    assert_null(strstr(read_file("errors"), " completions in "));
+    assert_int_equal(replay_more("l.jsonl", "--seeds=1"), 2);
+    assert_non_null(strstr(read_file("errors"), "l.jsonl is the file of --labels"));
+    assert_string_equal(read_file("l.jsonl"), labels);
+    /* What it held stays when nothing comes of the run. */
+    write_file("out.asked", "before", 6);
+    assert_int_equal(replay_more("out.asked", "--oracle=none.npy"), 2);
+    assert_non_null(strstr(read_file("errors"), "--oracle: none.npy"));
+    assert_string_equal(read_file("out.asked"), "before");
+}
+
+static bool count_tick(void *closure, int64_t now, struct error *error)
+{
+    (void)now;
+    (void)error;
+    ++*(int64_t *)closure;
+    return *(int64_t *)closure < 100000; /* no end in sight */
+}
+
+/* A century without a record takes some hundred ticks. */
+static void years_without_a_record_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const SCALE[] = {"features.scale=1", NULL};
+    static const char LINES[] = TIMED("a", "946684800000") TIMED("b", "4102444799999");
+    struct options *options = load_options(SCALE);
+    struct past past = {0};
+    struct error error = {ERROR_NONE, ""};
+    struct engine_options engine;
+    struct passage passage;
+    int64_t ticks = 0;
+    const struct passage_visitor visitor = {.closure = &ticks, .give = count_tick};
+    char completions[128];
+    write_file("c.jsonl", LINES, strlen(LINES));
+    snprintf(completions, sizeof completions, "%s", path_of("c.jsonl"));
+    const struct past_files files = {.completions = completions, .rate = 1};
+    check(past_read_files(&past, options, &files, &error), &error);
+    check(passage_options(&past, options, &engine, &error), &error);
+    engine.observes = true;
+    check(passage_begin(&passage, &past, options, &engine, false, &error), &error);
+    check(passage_go(&passage, &visitor, &error), &error);
+    assert_in_range(ticks, 100, 3000);
+    passage_fini(&passage);
+    past_fini(&past);
+    options_free(options);
+}
+
 static void what_is_wrong_ends_with_code_2(void **state)
 {
     (void)state;
@@ -697,6 +788,14 @@ static void what_is_wrong_ends_with_code_2(void **state)
     write_file("l.jsonl", "{}\n", 3);
     assert_int_equal(replay_world("--jobs=1", "--rules=uniform", "out"), 2);
     assert_non_null(strstr(read_file("errors"), "l.jsonl:1: "));
+    static char line[1 << 17];
+    int size = snprintf(line, sizeof line,
+                        "\n{\"prompt_id\": \"p0\", \"left_id\": \"c0\", \"right_id\": \"c1\", "
+                        "\"outcome\": \"left\", \"annotator_id\": \"%070000d\"}\n",
+                        0);
+    write_file("l.jsonl", line, (size_t)size);
+    assert_int_equal(replay_world("--jobs=1", "--rules=uniform", "out"), 2);
+    assert_non_null(strstr(read_file("errors"), "l.jsonl:2: body.Labelled.annotator_id: "));
     write_file("l.jsonl", "", 0);
     assert_int_equal(replay_world("--jobs=1", "--rules=uniform", "out"), 2);
     assert_non_null(strstr(read_file("errors"), "there is no recorded label to fit"));
@@ -738,6 +837,8 @@ int main(void)
         cmocka_unit_test(weights_undo_how_the_pairs_were_asked),
         cmocka_unit_test(bad_files_are_named_with_their_line),
         cmocka_unit_test(the_report_has_the_same_bytes_however_many_jobs),
+        cmocka_unit_test(the_file_for_asked_pairs_is_opened_before_anything_runs),
+        cmocka_unit_test(years_without_a_record_are_passed_over),
         cmocka_unit_test(what_is_wrong_ends_with_code_2),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

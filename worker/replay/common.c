@@ -113,6 +113,13 @@ static bool read_psi(struct common *common, const char *path, struct error *erro
     return done;
 }
 
+/* The file is what the user gave, whatever is wrong with it. */
+static bool blame_oracle(struct error *error)
+{
+    error->class = ERROR_DATA;
+    return error_prefix(error, "--oracle");
+}
+
 bool common_given(struct common *common, const char *path, const struct recorded *recorded,
                   const struct past *past, const struct options *options, struct error *error)
 {
@@ -125,5 +132,6 @@ bool common_given(struct common *common, const char *path, const struct recorded
     common->labels = 0;
     common->tie = 0;
     common->lapse = isnan(options->labels_lapse) ? 0 : options->labels_lapse;
-    return read_psi(common, path, error) && encode(common, recorded, error);
+    return (read_psi(common, path, error) || blame_oracle(error)) &&
+           encode(common, recorded, error);
 }

@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "replay.h"
 
@@ -383,18 +385,23 @@ static json_t *line_of_asked(const struct outcome *outcome, const struct asked *
                      ANSWERED[asked->answered], "probability_left", number(asked->probability));
 }
 
-bool report_asked(const struct replay_report *report, const char *path, struct error *error)
+/* What the file held before goes away; a pipe holds nothing. */
+static bool empty(FILE *file, struct error *error)
 {
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return error_set(error, ERROR_FATAL, "%s: %s", path, strerror(errno));
-    bool done = true;
+    struct stat status;
+    int number = fileno(file);
+    return (fstat(number, &status) == 0 &&
+            (!S_ISREG(status.st_mode) || ftruncate(number, 0) == 0)) ||
+           error_set(error, ERROR_FATAL, "%s", strerror(errno));
+}
+
+bool report_asked(const struct replay_report *report, FILE *file, struct error *error)
+{
+    bool done = empty(file, error);
     for (size_t k = 0; k < report->count; k++) {
         const struct outcome *outcome = &report->outcomes[k];
         for (size_t number = 0; done && number < outcome->trial.count; number++)
             done = put(line_of_asked(outcome, &outcome->trial.asked[number]), file, error);
     }
-    if (fclose(file) != 0 && done)
-        done = error_set(error, ERROR_FATAL, "%s: %s", path, strerror(errno));
-    return done || error_prefix(error, "%s", path);
+    return done && (fflush(file) == 0 || error_set(error, ERROR_FATAL, "%s", strerror(errno)));
 }

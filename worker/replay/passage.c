@@ -6,9 +6,10 @@
 
 #include "worker/command_kafka.h"
 #include "worker/engine/event.h"
+#include "worker/interrupt.h"
 #include "worker/memory.h"
 
-/* Ticks are at most so many intervals apart. */
+/* Ticks are at most so many intervals apart, or this part of the time without any event. */
 enum { STEP_MOST = 64 };
 /* Offsets of entries that are read back: behind all that are given. */
 static const int64_t OWN_ENTRIES = INT64_C(1) << 60;
@@ -77,6 +78,7 @@ bool passage_begin(struct passage *passage, const struct past *past, const struc
                                 .records = options->commit_records,
                                 .step = options->commit_interval,
                                 .now = past->start,
+                                .active = past->start,
                                 .entries = OWN_ENTRIES};
     passage->contracts = command_contracts(options, options->limits_record, error);
     if (passage->contracts != NULL)
@@ -126,14 +128,19 @@ static bool read_back(struct passage *passage, const struct effect *effect, stru
 {
     const struct passage_visitor *visitor = passage->visitor;
     struct entry entry;
+    passage->decided = passage->decided || effect->output != OUTPUT_LEDGER;
     if (effect->output == OUTPUT_PAIRS)
         return visitor->paired == NULL || visitor->paired(visitor->closure, effect->value, error);
     if (effect->output != OUTPUT_LEDGER) {
         note_refusal(passage, effect);
         return true;
     }
-    return contracts_decode_entry(passage->contracts, effect->value, &entry, NULL, error) &&
-           engine_entry(passage->engine, &entry, effect->partition, passage->entries++, error) &&
+    if (!contracts_decode_entry(passage->contracts, effect->value, &entry, NULL, error))
+        return false;
+    /* MOMENTS of long silence are written again and again; nothing follows from them. */
+    passage->decided = passage->decided || entry.kind != ENTRY_MOMENTS ||
+                       passage->step <= STEP_MOST * passage->interval;
+    return engine_entry(passage->engine, &entry, effect->partition, passage->entries++, error) &&
            (visitor->took == NULL || visitor->took(visitor->closure, &entry, error));
 }
 
@@ -141,6 +148,8 @@ static bool tick(struct passage *passage, int64_t now, struct error *error)
 {
     const struct passage_visitor *visitor = passage->visitor;
     passage->now = now;
+    if (interrupt_seen())
+        return error_set(error, ERROR_FATAL, "interrupted");
     if (visitor->give != NULL && !visitor->give(visitor->closure, now, error))
         return false;
     for (int32_t k = 0; k < passage->past->partitions; k++) {
@@ -152,7 +161,7 @@ static bool tick(struct passage *passage, int64_t now, struct error *error)
     const struct batch *batch = engine_close(passage->engine, error);
     if (batch == NULL && error->class != ERROR_NONE)
         return false;
-    passage->decided = batch != NULL && batch->effect_count > 0;
+    passage->decided = false;
     engine_confirm(passage->engine);
     for (size_t k = 0; batch != NULL && k < batch->effect_count; k++) {
         if (!read_back(passage, &batch->effects[k], error))
@@ -181,7 +190,11 @@ static bool pass_until(struct passage *passage, int64_t time, struct error *erro
         if (!tick(passage, next, error))
             return false;
         int64_t slower = 2 * passage->step;
+        if (passage->decided)
+            passage->active = passage->now;
+        int64_t quiet = (passage->now - passage->active) / STEP_MOST;
         int64_t most = STEP_MOST * passage->interval;
+        most = quiet > most ? quiet : most;
         passage->step = passage->decided ? passage->interval : slower < most ? slower : most;
     }
     return time - passage->now <= passage->interval || is_enough(passage) ||
@@ -200,6 +213,7 @@ static bool give_record(struct passage *passage, const struct spool_record *reco
     if (record->offset >= passage->next[record->partition])
         passage->next[record->partition] = record->offset + 1;
     passage->step = passage->interval;
+    passage->active = passage->now;
     if (!event_apply(passage->engine, passage->contracts, &event, error))
         return false;
     return engine_batch_records(passage->engine) < (size_t)passage->records ||

@@ -2,8 +2,9 @@
  * at their offsets and times; time is theirs alone. What it decides is read back at once, as from a
  * ledger.
  *
- * A tick comes after every commit.interval of recorded time, and more seldom (up to 64 times that)
- * while no record comes and the engine decides nothing. */
+ * A tick comes after every commit.interval of recorded time, and more seldom while no record comes
+ * and the engine decides nothing: up to 64 times that, or a 64th of the time that this has lasted,
+ * so that years without a record take some hundred ticks. */
 #ifndef INFOPAIR_PASSAGE_H
 #define INFOPAIR_PASSAGE_H
 
@@ -32,6 +33,7 @@ struct passage {
     struct engine *engine;
     int64_t interval, records; /* commit.interval, commit.records */
     int64_t now, step;
+    int64_t active;    /* time of the last record or decision */
     int64_t entries;   /* offset of the next entry read back */
     int64_t *next;     /* by partition */
     bool decided;      /* the last tick had effects */

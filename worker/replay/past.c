@@ -23,6 +23,29 @@ void past_fini(struct past *past)
     *past = (struct past){0};
 }
 
+/* 2000-01-01 and 2100-01-01 */
+static const int64_t TIME_LEAST = INT64_C(946684800000), TIME_MOST = INT64_C(4102444800000);
+
+static bool is_time(int64_t time)
+{
+    return time >= TIME_LEAST && time < TIME_MOST;
+}
+
+bool past_check_time(const char *field, int64_t time, struct error *error)
+{
+    if (is_time(time))
+        return true;
+    const char *unit = time > 0 && time < TIME_MOST / 1000 && is_time(time * 1000) ? "seconds"
+                       : is_time(time / 1000)                                      ? "microseconds"
+                       : is_time(time / 1000000)                                   ? "nanoseconds"
+                                                                                   : NULL;
+    return error_set(error, ERROR_DATA,
+                     "%s: %" PRId64 " is not within %" PRId64 " to %" PRId64
+                     ", the years 2000 to 2099 in milliseconds since 1970%s%s",
+                     field, time, TIME_LEAST, TIME_MOST - 1,
+                     unit == NULL ? "" : "; it seems to be in ", unit == NULL ? "" : unit);
+}
+
 bool past_seal_completions(struct past *past, struct error *error)
 {
     size_t count = spool_count(past->completions);
@@ -32,9 +55,13 @@ bool past_seal_completions(struct past *past, struct error *error)
         return false;
     past->start = spool_at(past->completions, 0).time;
     past->end = spool_at(past->completions, count - 1).time;
-    return past->start > 0 ||
-           error_set(error, ERROR_DATA, "%s: a completion has no time (%" PRId64 ")", past->name,
-                     past->start);
+    if (past->start <= 0)
+        return error_set(error, ERROR_DATA, "%s: a completion has no time (%" PRId64 ")",
+                         past->name, past->start);
+    return past->end <= REQUEST_DEADLINE_MAX / 2 ||
+           error_set(error, ERROR_DATA,
+                     "%s: a completion is dated %" PRId64 ", later than %" PRId64 " ms since 1970",
+                     past->name, past->end, REQUEST_DEADLINE_MAX / 2);
 }
 
 bool past_add_entry(struct past *past, const struct entry *entry, const struct spool_record *record,

@@ -50,7 +50,11 @@ void past_fini(struct past *past);
 /* ---- past.c: what both have in common ---- */
 
 bool past_begin(struct past *past, struct error *error);
-/* Orders the completions; finds start and end. ERROR_DATA when there are none. */
+/* A line's time lies within the years 2000 to 2099 in milliseconds; else ERROR_DATA with the unit
+ * that it seems to have. */
+bool past_check_time(const char *field, int64_t time, struct error *error);
+/* Orders the completions; finds start and end. ERROR_DATA when there are none, or when one is dated
+ * as no engine takes it. */
 bool past_seal_completions(struct past *past, struct error *error);
 /* Adds an entry of the ledger, after the completions; of the range, requests and labels are counted
  * and the end is not before them. */

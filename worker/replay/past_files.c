@@ -35,7 +35,7 @@ struct loading {
 static bool time_of(struct loading *loading, const struct completion *completion, int64_t *time,
                     struct error *error)
 {
-    bool timed = completion->created_at > 0;
+    bool timed = completion->created_at != 0;
     if (loading->taken == 1)
         loading->timed = timed;
     if (timed)
@@ -43,6 +43,8 @@ static bool time_of(struct loading *loading, const struct completion *completion
     if (timed != loading->timed)
         return error_set(error, ERROR_DATA, "created_at: %s, unlike the first line",
                          timed ? "is given" : "is missing");
+    if (timed && !past_check_time("created_at", completion->created_at, error))
+        return false;
     *time = timed
                 ? completion->created_at
                 : START_MS + (int64_t)((double)(loading->taken - 1) * 1000 / loading->files->rate);

@@ -199,7 +199,9 @@ static bool write_entry(struct labels *labels, struct entry *entry, struct error
     const struct spool_record record = {.time = entry->time,
                                         .offset = labels->offset++,
                                         .value = {labels->record.data, labels->record.size}};
-    return past_add_entry(labels->past, entry, &record, error);
+    struct entry back; /* what cannot be read again is blamed on its line */
+    return contracts_decode_entry(labels->contracts, record.value, &back, NULL, error) &&
+           past_add_entry(labels->past, entry, &record, error);
 }
 
 static struct tally *find_tally(struct tally *tallies, size_t capacity, struct id pair)
@@ -280,8 +282,11 @@ static bool name_line(struct labels *labels, const struct history *history, stru
                          "in milliseconds since the epoch",
                          naming->answered_at);
     naming->issued_at = behind->issued_at >= 0 ? behind->issued_at : naming->answered_at;
-    return naming->issued_at <= naming->answered_at ||
-           error_set(error, ERROR_DATA, "issued_at: lies behind labelled_at");
+    if (naming->issued_at > naming->answered_at)
+        return error_set(error, ERROR_DATA, "issued_at: lies behind labelled_at");
+    return (behind->issued_at < 0 || past_check_time("issued_at", behind->issued_at, error)) &&
+           (history->label.labelled_at <= 0 ||
+            past_check_time("labelled_at", history->label.labelled_at, error));
 }
 
 static bool write_selected(struct labels *labels, const struct history *history,

@@ -1,9 +1,13 @@
 #include "replay.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "worker/clock.h"
 #include "worker/command.h"
@@ -17,6 +21,7 @@ struct replay {
     const struct replay_request *request;
     struct options *options; /* without a rule of its own */
     struct string_list rules;
+    FILE *asked; /* NULL: not wanted */
     struct past past;
     struct recorded recorded;
     struct common common;
@@ -76,6 +81,47 @@ static bool load_rules(struct replay *replay, struct error *error)
     return true;
 }
 
+/* The file is none of those that are read. */
+static bool check_asked(const struct replay *replay, struct error *error)
+{
+    const struct replay_request *request = replay->request;
+    const struct past_files *files = &request->files;
+    const struct {
+        const char *option, *path;
+    } inputs[] = {{"config", request->config},
+                  {"completions", files->completions},
+                  {"features", files->features},
+                  {"prompts", files->prompts},
+                  {"labels", files->labels},
+                  {"oracle", request->oracle == ORACLE_GIVEN ? request->oracle_file : NULL}};
+    struct stat asked, input;
+    if (fstat(fileno(replay->asked), &asked) != 0)
+        return error_set(error, ERROR_DATA, "--asked: %s: %s", request->asked, strerror(errno));
+    for (size_t k = 0; S_ISREG(asked.st_mode) && k < sizeof inputs / sizeof *inputs; k++) {
+        if (inputs[k].path != NULL && stat(inputs[k].path, &input) == 0 &&
+            input.st_dev == asked.st_dev && input.st_ino == asked.st_ino)
+            return error_set(error, ERROR_DATA, "--asked: %s is the file of --%s", request->asked,
+                             inputs[k].option);
+    }
+    return true;
+}
+
+/* Before anything is read or run; what the file holds stays until there is something to write. */
+static bool open_asked(struct replay *replay, struct error *error)
+{
+    const char *path = replay->request->asked;
+    if (path == NULL)
+        return true;
+    int number = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    replay->asked = number < 0 ? NULL : fdopen(number, "w");
+    if (replay->asked != NULL)
+        return check_asked(replay, error);
+    error_set(error, ERROR_DATA, "--asked: %s: %s", path, strerror(errno));
+    if (number >= 0)
+        close(number);
+    return false;
+}
+
 /* An exit code, EXIT_DONE when the past has been read. */
 static int read_past(struct replay *replay)
 {
@@ -92,7 +138,8 @@ static int read_past(struct replay *replay)
         done = past_read_topics(&replay->past, replay->options, &request->range, admin, &error);
         rd_kafka_destroy(admin);
     }
-    bool usage = request->files.completions != NULL || error.class == ERROR_DATA;
+    bool usage =
+        error.class == ERROR_DATA || (request->files.completions != NULL && !interrupt_seen());
     return done ? EXIT_DONE : command_fail("replay", &error, usage ? EXIT_USAGE : EXIT_FAILED);
 }
 
@@ -284,8 +331,9 @@ static bool compare(struct replay *replay, struct error *error)
 static bool tell(const struct replay *replay, struct error *error)
 {
     const struct replay_request *request = replay->request;
-    return (request->asked == NULL || report_asked(&replay->report, request->asked, error)) &&
-           (request->json ? report_json(&replay->report, error)
+    if (replay->asked != NULL && !report_asked(&replay->report, replay->asked, error))
+        return error_prefix(error, "--asked: %s", request->asked);
+    return (request->json ? report_json(&replay->report, error)
                           : report_table(&replay->report, error));
 }
 
@@ -296,6 +344,8 @@ static void close_all(struct replay *replay)
         trial_free(&replay->outcomes[k].trial);
         design_fini(&replay->outcomes[k].design);
     }
+    if (replay->asked != NULL)
+        fclose(replay->asked);
     free(replay->outcomes);
     free(replay->policy);
     design_fini(&replay->report.design);
@@ -311,8 +361,8 @@ int replay(const struct replay_request *request)
     struct replay replay = {.request = request};
     struct error error = {ERROR_NONE, ""};
     sel_init();
-    int code = load_rules(&replay, &error) ? read_past(&replay)
-                                           : command_fail("replay", &error, EXIT_USAGE);
+    bool ready = load_rules(&replay, &error) && open_asked(&replay, &error);
+    int code = ready ? read_past(&replay) : command_fail("replay", &error, EXIT_USAGE);
     if (code == EXIT_DONE && !find_common(&replay, &error))
         code = command_fail("replay", &error, error.class == ERROR_DATA ? EXIT_USAGE : EXIT_FAILED);
     if (code == EXIT_DONE &&

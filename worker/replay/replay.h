@@ -2,6 +2,8 @@
 #ifndef INFOPAIR_REPLAY_H
 #define INFOPAIR_REPLAY_H
 
+#include <stdio.h>
+
 #include "compare.h"
 #include "worker/command_kafka.h"
 
@@ -21,7 +23,8 @@ struct replay_request {
     struct command_patience patience;
 };
 
-/* Runs it and prints the report; an exit code. */
+/* Runs it and prints the report; an exit code. The file for what would have been asked is opened
+ * first, and emptied when there is something to write. */
 int replay(const struct replay_request *request);
 
 /* ---- options.c: of one rule ---- */
@@ -60,6 +63,6 @@ struct replay_report {
 size_t report_labels(const struct replay_report *report);
 bool report_json(const struct replay_report *report, struct error *error);
 bool report_table(const struct replay_report *report, struct error *error);
-bool report_asked(const struct replay_report *report, const char *path, struct error *error);
+bool report_asked(const struct replay_report *report, FILE *file, struct error *error);
 
 #endif
