@@ -51,8 +51,9 @@ static bool begin(struct field *field, struct worker *worker, size_t job, struct
     pid_t process = fork();
     if (process == 0) {
         close(ends[0]);
-        signal(SIGINT, SIG_DFL);
-        signal(SIGTERM, SIG_DFL);
+        /* A terminal interrupts the whole group: it is for the parent to say so, and to end us. */
+        signal(SIGINT, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
         processes->work(processes->closure, job, ends[1]);
         _exit(0);
     }

@@ -9,8 +9,10 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include "worker/processes.h"
 #include "worker/simulate/plot.h"
 #include "worker/simulate/report.h"
 #include "worker/simulate/runs.h"
@@ -332,6 +334,38 @@ static void whole_prompts_are_asked_by_their_traffic(void **state)
     scene_free(scene);
 }
 
+static void interrupt_itself(void *closure, size_t job, int out)
+{
+    (void)closure;
+    raise(job == 0 ? SIGINT : SIGTERM);
+    processes_say(out, "done", 4);
+}
+
+static bool count_done(void *closure, size_t job, const struct buffer *said, int status,
+                       struct error *error)
+{
+    (void)job;
+    (void)error;
+    *(size_t *)closure += status == 0 && strcmp(said->data, "done") == 0;
+    return true;
+}
+
+/* A terminal signals all of a group: what to say and when to end is the parent's. */
+static void jobs_outlive_an_interrupt(void **state)
+{
+    (void)state;
+    size_t done = 0;
+    struct error error;
+    const struct processes processes = {.total = 2,
+                                        .at_a_time = 2,
+                                        .said_max = 100,
+                                        .closure = &done,
+                                        .work = interrupt_itself,
+                                        .finish = count_done};
+    assert_true(processes_run(&processes, &error));
+    assert_int_equal(done, 2);
+}
+
 static void runs_of_a_record_are_not_run_again(void **state)
 {
     (void)state;
@@ -466,6 +500,7 @@ int main(void)
         cmocka_unit_test(the_oracle_design_is_the_best_one),
         cmocka_unit_test(a_share_of_a_design_is_uniform),
         cmocka_unit_test(whole_prompts_are_asked_by_their_traffic),
+        cmocka_unit_test(jobs_outlive_an_interrupt),
         cmocka_unit_test(runs_of_a_record_are_not_run_again),
         cmocka_unit_test(a_curve_ends_at_the_last_label),
         cmocka_unit_test(names_are_text_in_a_report),
