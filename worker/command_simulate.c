@@ -144,12 +144,20 @@ static bool set_seeds(struct scene *scene, const char *text, struct error *error
     return true;
 }
 
+static bool names_kind(const char *pair)
+{
+    return strncmp(pair, "kind=", strlen("kind=")) == 0;
+}
+
 static bool change(struct scene *scene, const struct arguments *arguments, const char *varied,
                    struct error *error)
 {
-    bool done = true;
-    for (size_t k = 0; done && k < arguments->with_count; k++)
-        done = set_pair(scene, arguments->with[k], error);
+    /* A kind brings its defaults: it comes first, as in a file. */
+    bool done = varied == NULL || !names_kind(varied) || set_pair(scene, varied, error);
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t k = 0; done && k < arguments->with_count; k++)
+            if (names_kind(arguments->with[k]) == (pass == 0))
+                done = set_pair(scene, arguments->with[k], error);
     for (size_t k = 0; done && k < arguments->set_count; k++)
         done = string_list_append(&scene->set, arguments->set[k], strlen(arguments->set[k])) ||
                error_set(error, ERROR_FATAL, "out of memory");
@@ -159,7 +167,7 @@ static bool change(struct scene *scene, const struct arguments *arguments, const
         done = scene_set(scene, "labels", arguments->labels, error);
     if (done && arguments->seeds != NULL)
         done = set_seeds(scene, arguments->seeds, error);
-    return done && (varied == NULL || set_pair(scene, varied, error));
+    return done && (varied == NULL || names_kind(varied) || set_pair(scene, varied, error));
 }
 
 /* What all rules are compared with is always run. */
@@ -195,6 +203,8 @@ static bool print_table(const struct scene *scene, const struct summary *summari
     printf("%s: d = %zu, pools of %zu, %zu labels, %zu seeds\n", scene->name,
            summaries[0].dimension, scene->pool == 0 ? scene->world.completions : scene->pool,
            scene->labels, scene->seeds);
+    if (scene->seeds < 2)
+        printf("one seed: errors and intervals tell nothing\n");
     printf("%-40s %9s %15s %19s %19s %21s\n", "rule", "c", "c ratio", "gap", "late", "saving");
     for (size_t k = 0; k < scene->rules.count; k++) {
         const struct summary *summary = &summaries[k];

@@ -154,6 +154,9 @@ static void test_wrong_simulations_are_refused_before_they_run(void **state)
     fclose(file);
     expect(LARGE "--record /tmp/infopair-cli-notes", EXIT_USAGE, "holds no runs");
     unlink(notes);
+    /* A kind with its defaults comes before other fields, wherever it stands. */
+    expect(LARGE "--with prompts=5 --with kind=tabular", EXIT_USAGE,
+           "a tabular world has one prompt");
     expect(LARGE "--record a --html a", EXIT_USAGE, "--html: 'a' is the --record");
     expect(LARGE "--set features.blocks=64 --with dimension=8", EXIT_USAGE,
            "features.blocks: 8 features do not make 64 blocks");
