@@ -24,7 +24,7 @@ struct sel_picker {
     void *memory;   /* holds all of the above */
 };
 
-/* Above so many open pools, pools lag. */
+/* Above so many open pools lagging.c finds the best of all. */
 static inline size_t picker_lazy_from(const struct sel_picker_options *options)
 {
     const size_t lagging_default = 256;

@@ -104,27 +104,6 @@ WIDE_BODY void measure_block(const struct candidates *candidates,
     }
 }
 
-/* The pair that is the best so far: the k-th of a block whose first is pair `from`. */
-static struct sel_choice choice_at(const struct candidates *candidates,
-                                   const struct candidates_round *round, const struct block *block,
-                                   size_t from, size_t k, double score)
-{
-    size_t place = k;
-    size_t i = row_of(block, candidates->gram.n, &place);
-    size_t j = i + 1 + place;
-    return (struct sel_choice){
-        .pool = candidates->best.pool,
-        .i = i,
-        .j = j,
-        .score = score,
-        .pair = {.weight = candidates->weight[from + k],
-                 .variance = round->variance[k],
-                 .policy = round->policy[k],
-                 .margin = candidates->reward[i] - candidates->reward[j],
-                 .parameters = round->parameters},
-    };
-}
-
 WIDE_BODY void scan(struct candidates *candidates, const struct candidates_round *round)
 {
     size_t n = candidates->gram.n;
@@ -140,10 +119,14 @@ WIDE_BODY void scan(struct candidates *candidates, const struct candidates_round
             size_t k = 0;
             while (round->block_scores[k] != top)
                 k++;
-            best = choice_at(candidates, round, &block, from, k, top);
+            best.i = row_of(&block, n, &k);
+            best.j = best.i + 1 + k;
+            best.score = top;
         }
         from += block.count;
     }
+    if (best.score > -INFINITY)
+        best.pair = candidates_pair(candidates, round, best.i, best.j);
     candidates->best = best;
 }
 
@@ -155,33 +138,24 @@ WIDE_TARGET static void scan_wide(struct candidates *candidates,
 
 /* ---- any rule with a score of its own ---- */
 
-/* The pairs of a block, for a rule to look at. */
-WIDE_BODY void fill_block(const struct candidates *candidates, const struct candidates_round *round,
-                          const struct block *block, size_t from, struct sel_pair *pairs)
-{
-    size_t n = candidates->gram.n;
-    size_t k = 0;
-    for (size_t i = block->row; i < block->end; i++)
-        for (size_t j = i + 1; j < n; j++, k++)
-            pairs[k] = (struct sel_pair){
-                .weight = candidates->weight[from + k],
-                .variance = round->variance[k],
-                .policy = round->policy[k],
-                .margin = candidates->reward[i] - candidates->reward[j],
-                .parameters = round->parameters,
-            };
-}
-
 WIDE_BODY void fill_pairs(const struct candidates *candidates, const struct candidates_round *round)
 {
     size_t n = candidates->gram.n;
-    size_t from = 0;
+    size_t index = 0;
     take_diagonal(candidates->gram.g, n, round->g_diagonal);
     take_diagonal(candidates->gram.h, n, round->h_diagonal);
     for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
         measure_block(candidates, round, &block);
-        fill_block(candidates, round, &block, from, round->pairs + from);
-        from += block.count;
+        size_t k = 0;
+        for (size_t i = block.row; i < block.end; i++)
+            for (size_t j = i + 1; j < n; j++, k++, index++)
+                round->pairs[index] = (struct sel_pair){
+                    .weight = candidates->weight[index],
+                    .variance = round->variance[k],
+                    .policy = round->policy[k],
+                    .margin = candidates->reward[i] - candidates->reward[j],
+                    .parameters = round->parameters,
+                };
     }
 }
 
@@ -199,32 +173,23 @@ void candidates_fill(const struct candidates *candidates, const struct candidate
         fill_pairs(candidates, round);
 }
 
-WIDE_BODY void scan_by_calls(struct candidates *candidates, const struct candidates_round *round)
+static void scan_by_calls(struct candidates *candidates, const struct candidates_round *round)
 {
     const struct sel_rule *rule = round->options->rule;
     size_t n = candidates->gram.n;
     struct sel_choice best = {.pool = candidates->best.pool, .score = -INFINITY};
-    size_t from = 0;
-    take_diagonal(candidates->gram.g, n, round->g_diagonal);
-    take_diagonal(candidates->gram.h, n, round->h_diagonal);
-    for (struct block block = block_at(0, n); block.count > 0; block = block_at(block.end, n)) {
-        measure_block(candidates, round, &block);
-        fill_block(candidates, round, &block, from, round->pairs);
-        for (size_t k = 0; k < block.count; k++) {
-            double score =
-                candidates->allowed[from + k] ? rule->score(round->pairs + k) : -INFINITY;
+    candidates_fill(candidates, round);
+    size_t index = 0;
+    for (size_t i = 0; i + 1 < n; i++)
+        for (size_t j = i + 1; j < n; j++, index++) {
+            if (!candidates->allowed[index])
+                continue;
+            const struct sel_pair *pair = round->pairs + index;
+            double score = rule->score(pair);
             if (score > best.score)
-                best = choice_at(candidates, round, &block, from, k, score);
+                best = (struct sel_choice){best.pool, i, j, score, *pair};
         }
-        from += block.count;
-    }
     candidates->best = best;
-}
-
-WIDE_TARGET static void scan_by_calls_wide(struct candidates *candidates,
-                                           const struct candidates_round *round)
-{
-    scan_by_calls(candidates, round);
 }
 
 /* The first pair that may be asked: all are alike. */
@@ -254,15 +219,12 @@ void candidates_scan(struct candidates *candidates, const struct candidates_roun
         view_scan(candidates, round);
         return;
     }
-    bool is_default = rule->score == rule_policy_trace.score;
-    if (wide_is_possible() && is_default)
-        scan_wide(candidates, round);
-    else if (wide_is_possible())
-        scan_by_calls_wide(candidates, round);
-    else if (is_default)
-        scan(candidates, round);
-    else
+    if (rule->score != rule_policy_trace.score)
         scan_by_calls(candidates, round);
+    else if (wide_is_possible())
+        scan_wide(candidates, round);
+    else
+        scan(candidates, round);
     candidates->found = candidates->best.score > -INFINITY;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "replay.h"
+#include "worker/number_json.h"
 
 /* Below these an estimate is told, but called unsupported. */
 static const double SUPPORT_LEAST = .5, EFFECTIVE_LEAST = 10;
@@ -27,11 +28,6 @@ size_t report_labels(const struct replay_report *report)
         least = labels > 0 && labels < least ? labels : least;
     }
     return least == SIZE_MAX ? 0 : least;
-}
-
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 static void when_text(int64_t milliseconds, char text[40])
@@ -131,7 +127,7 @@ static bool add_figures(json_t *line, const struct replay_report *report, int ru
                 {"saving_high", figures.high}};
     bool done = line != NULL;
     for (size_t k = 0; done && k < sizeof rows / sizeof *rows; k++)
-        done = json_object_set_new(line, rows[k].name, number(rows[k].value)) == 0;
+        done = json_object_set_new(line, rows[k].name, number_json(rows[k].value)) == 0;
     return done;
 }
 
@@ -148,7 +144,7 @@ static json_t *line_of_past(const struct replay_report *report)
         "recorded", "labels", (json_int_t)report->design.labels, "asked",
         (json_int_t)recorded->asked, "answered_by_record", (json_int_t)answered,
         "answered_by_oracle", (json_int_t)0, "labels_equal", (json_int_t)report->labels,
-        "worker_trace", number(recorded->worker_trace), "seeds", (int)report->seeds);
+        "worker_trace", number_json(recorded->worker_trace), "seeds", (int)report->seeds);
     if (add_figures(line, report, RECORDED, options->policy_beta))
         return line;
     json_decref(line);
@@ -173,7 +169,7 @@ static json_t *line_of_rule(const struct replay_report *report, const struct out
         "answered_by_record", (json_int_t)outcome->by_record, "answered_by_oracle",
         (json_int_t)outcome->by_oracle, "unanswered", (json_int_t)unanswered, "overlap",
         (json_int_t)outcome->overlap.both, "labels_equal", (json_int_t)report->labels, "jaccard",
-        number(jaccard(&outcome->overlap)), "base", "uniform", "completions",
+        number_json(jaccard(&outcome->overlap)), "base", "uniform", "completions",
         (json_int_t)outcome->trial.completions, "refused", (json_int_t)outcome->trial.refused);
     if (add_figures(line, report, (int)(outcome - report->outcomes), options->policy_beta))
         return line;
@@ -217,12 +213,13 @@ static bool put_estimates(const struct replay_report *report, const char *target
         json_t *line =
             found->known
                 ? json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:b}", "estimate",
-                            MEASURE_NAMES[k], "target", target, "value", number(estimate->value),
-                            "low", number(estimate->low), "high", number(estimate->high),
-                            "effective_sample_size", number(estimate->effective), "labels",
-                            (json_int_t)estimate->count, "requests", (json_int_t)found->requests,
-                            "support", number(found->support), "control_share",
-                            number(found->control), "supported", supported(found, estimate))
+                            MEASURE_NAMES[k], "target", target, "value",
+                            number_json(estimate->value), "low", number_json(estimate->low), "high",
+                            number_json(estimate->high), "effective_sample_size",
+                            number_json(estimate->effective), "labels", (json_int_t)estimate->count,
+                            "requests", (json_int_t)found->requests, "support",
+                            number_json(found->support), "control_share",
+                            number_json(found->control), "supported", supported(found, estimate))
                 : json_pack("{s:s, s:b}", "target", target, "supported", 0);
         if (line != NULL && reason != NULL)
             json_object_set_new(line, "reason", json_string(reason));
@@ -242,7 +239,7 @@ static json_t *line_of_all(const struct replay_report *report)
                      "end", (json_int_t)past->end, "recorded_requests", (json_int_t)past->requests,
                      "recorded_labels", (json_int_t)past->labelled, "oracle",
                      ORACLES[report->oracle], "fit_labels", (json_int_t)common->labels, "lambda",
-                     number(common->lambda), "lapse", number(common->lapse));
+                     number_json(common->lambda), "lapse", number_json(common->lapse));
 }
 
 bool report_json(const struct replay_report *report, struct error *error)
@@ -381,8 +378,9 @@ static json_t *line_of_asked(const struct outcome *outcome, const struct asked *
                      "left_id", parts[1], (size_t)asked->sizes[1], "right_id", parts[2],
                      (size_t)asked->sizes[2], "rule", outcome->rule, "selector", parts[3],
                      (size_t)asked->sizes[3], "arm", ARMS[asked->arm], "score",
-                     number(asked->score), "propensity", number(asked->propensity), "answered_by",
-                     ANSWERED[asked->answered], "probability_left", number(asked->probability));
+                     number_json(asked->score), "propensity", number_json(asked->propensity),
+                     "answered_by", ANSWERED[asked->answered], "probability_left",
+                     number_json(asked->probability));
 }
 
 /* What the file held before goes away; a pipe holds nothing. */

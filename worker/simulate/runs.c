@@ -1,5 +1,7 @@
 #include "runs.h"
 
+#include "worker/number_json.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +22,6 @@ static json_t *counts(const size_t *values, size_t count)
     return list;
 }
 
-/* JSON has no NaN. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *parameters(const char *rule)
 {
     const char *found[RUN_REQUIRED];
@@ -40,7 +36,7 @@ static json_t *rates(const struct run *run)
 {
     json_t *list = json_array();
     for (size_t k = 0; k < run->annotators; k++)
-        json_array_append_new(list, number(run->lapses[k]));
+        json_array_append_new(list, number_json(run->lapses[k]));
     return list;
 }
 
@@ -52,9 +48,10 @@ char *runs_line(const char *scene, const struct run *run)
         "s:o}",
         "scene", scene, "rule", run->rule, "parameters", parameters(run->rule), "seed",
         (json_int_t)run->seed, "labels", (json_int_t)run->labels, "pools", (json_int_t)run->pools,
-        "c", number(run->c), "merit", number(run->merit), "margin", number(run->margin), "likely",
-        number(run->likely), "fitted", number(run->fitted), "lapse", number(run->lapse), "lapses",
-        rates(run), "seconds", number(run->seconds), "pick", number(run->pick), "at",
+        "c", number_json(run->c), "merit", number_json(run->merit), "margin",
+        number_json(run->margin), "likely", number_json(run->likely), "fitted",
+        number_json(run->fitted), "lapse", number_json(run->lapse), "lapses", rates(run), "seconds",
+        number_json(run->seconds), "pick", number_json(run->pick), "at",
         counts(run->at, run->points), "gap", numbers(run->gap, run->points), "important",
         numbers(run->important, run->dimension), "measured",
         numbers(run->measured, run->dimension));
