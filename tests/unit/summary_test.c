@@ -78,17 +78,25 @@ static void move_points(struct run *run, const size_t *at, size_t points, double
     }
 }
 
-static void curves_are_means_at_equal_labels(void **state)
+/* Two seeds of each; gaps fall by half every 100 labels of uniform pairs, every 50 of the others.
+ */
+static struct jobs three_rules(struct scene *scene)
 {
-    (void)state;
-    static const size_t SPARSE[] = {70, 90, 150, 230, 290, 370, 400}, SHORT[] = {50, 130, 210, 310};
-    struct scene *scene = two_seeds("400", "uniform;policy_trace;dopt");
     struct jobs jobs = {.scene = scene, .runs = calloc(6, sizeof *jobs.runs)};
     for (size_t seed = 0; seed < 2; seed++) {
         fill(&jobs.runs[seed], "uniform", seed + 1, 100, 8);
         fill(&jobs.runs[2 + seed], "policy_trace", seed + 1, 50, 2);
         fill(&jobs.runs[4 + seed], "dopt", seed + 1, 50, 2);
     }
+    return jobs;
+}
+
+static void curves_are_means_at_equal_labels(void **state)
+{
+    (void)state;
+    static const size_t SPARSE[] = {70, 90, 150, 230, 290, 370, 400}, SHORT[] = {50, 130, 210, 310};
+    struct scene *scene = two_seeds("400", "uniform;policy_trace;dopt");
+    struct jobs jobs = three_rules(scene);
     move_points(&jobs.runs[3], SPARSE, 7, 50);
     move_points(&jobs.runs[5], SHORT, 4, 50);
     struct summary *summaries = summarise(&jobs);
@@ -137,12 +145,7 @@ static void the_late_ratio_has_an_interval_over_seeds(void **state)
 {
     (void)state;
     struct scene *scene = two_seeds("400", "uniform;policy_trace;dopt");
-    struct jobs jobs = {.scene = scene, .runs = calloc(6, sizeof *jobs.runs)};
-    for (size_t seed = 0; seed < 2; seed++) {
-        fill(&jobs.runs[seed], "uniform", seed + 1, 100, 8);
-        fill(&jobs.runs[2 + seed], "policy_trace", seed + 1, 50, 2);
-        fill(&jobs.runs[4 + seed], "dopt", seed + 1, 50, 2);
-    }
+    struct jobs jobs = three_rules(scene);
     for (size_t k = 0; k < 8; k++) {
         jobs.runs[1].gap[k] *= 3;
         jobs.runs[3].gap[k] *= 3;
